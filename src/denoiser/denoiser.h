@@ -1,0 +1,71 @@
+/*
+ * The one interface between networks and everything that uses them. A sampler, an estimator or a
+ * guidance rule sees only this; wrappers (classifier-free guidance, counting, dropout) are denoisers
+ * around denoisers.
+ */
+#ifndef ALEAT_DENOISER_DENOISER_H
+#define ALEAT_DENOISER_DENOISER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aleat/status.h"
+
+/** What a network is: sizes of one image, NCHW. */
+typedef struct aleat_denoiser_info {
+    int64_t channels, height, width; /**< of x; height and width are 0 if any size goes */
+    int64_t out_channels; /**< of the raw output; the first `channels` are the prediction, any
+                               further ones a learned variance */
+    int64_t n_classes;    /**< label range; 0 if the network takes no label */
+    int64_t null_class;   /**< label that means "no label", or -1 */
+} aleat_denoiser_info;
+
+/** What an evaluation is conditioned on; borrowed. Zero-initialised: unconditional. */
+typedef struct aleat_condition {
+    const int32_t *labels; /**< [n], or NULL */
+} aleat_condition;
+
+/** One batch to evaluate. All arrays are borrowed, f32, C order. */
+typedef struct aleat_batch {
+    int64_t n;                 /**< images */
+    int64_t height, width;     /**< of x */
+    const float *x;            /**< [n,channels,height,width], model scale */
+    const float *t;            /**< [n], the time as the network of that family is fed */
+    aleat_condition condition;
+} aleat_batch;
+
+typedef struct aleat_denoiser aleat_denoiser;
+
+/** Methods; `self` is the denoiser's own state. */
+typedef struct aleat_denoiser_ops {
+    /** out [n,out_channels,height,width]: the raw network output. */
+    aleat_status (*predict)(void *self, const aleat_batch *in, float *out, aleat_error *err);
+    /**
+     * As predict, keeping what backward() needs. May be NULL, with backward: no gradients.
+     */
+    aleat_status (*forward_keep)(void *self, const aleat_batch *in, float *out, aleat_error *err);
+    /**
+     * grad_x [n,channels,height,width] = d <cotangent, out> / dx at the last forward_keep().
+     * cotangent [n,out_channels,height,width].
+     */
+    aleat_status (*backward)(void *self, const float *cotangent, float *grad_x, aleat_error *err);
+    void (*destroy)(void *self); /**< may be NULL */
+} aleat_denoiser_ops;
+
+struct aleat_denoiser {
+    const aleat_denoiser_ops *ops;
+    void *self;
+    aleat_denoiser_info info;
+};
+
+/** Calls through the table. Images of a batch do not influence each other, not in the last bit. */
+static inline aleat_status aleat_denoiser_predict(const aleat_denoiser *d, const aleat_batch *in,
+                                                  float *out, aleat_error *err)
+{
+    return d->ops->predict(d->self, in, out, err);
+}
+
+/** Releases what the denoiser owns; accepts NULL ops. */
+void aleat_denoiser_destroy(aleat_denoiser *d);
+
+#endif

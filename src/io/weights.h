@@ -1,0 +1,53 @@
+/*
+ * A checkpoint as named tensors, whatever file it came from: safetensors (one file, or an index with
+ * shards), torch zip and legacy pickles (read as data by an allow-list, never executed). The bytes
+ * stay mapped; tensors are views that may be strided (torch views) and in f32, f16, bf16, ...
+ */
+#ifndef ALEAT_IO_WEIGHTS_H
+#define ALEAT_IO_WEIGHTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tensor/tensor.h"
+
+typedef struct aleat_weights aleat_weights;
+
+/** One stored tensor: a strided view into the mapped file. */
+typedef struct aleat_weight {
+    const char *name;
+    aleat_dtype dtype;
+    aleat_shape shape;
+    int64_t stride[ALEAT_MAX_DIMS]; /**< in elements; the C-order strides if `contiguous` */
+    bool contiguous;
+    const void *data;               /**< first element; every element reachable by the strides is mapped */
+    bool used;                      /**< set by aleat_weights_take(); the rest are superfluous */
+} aleat_weight;
+
+/** Opens one file, chosen by its content, not its name. Errors say what is wrong with which tensor. */
+ALEAT_MUST_USE aleat_status aleat_weights_open(aleat_weights **out, const char *path, aleat_error *err);
+/**
+ * Opens the weights in a folder under the names that diffusers uses: `stem`.safetensors,
+ * `stem`.safetensors.index.json with shards, `stem`.bin, then the same with ".fp16" and ".bf16"
+ * variants, in this order. `variant` ("fp16") asks for one; NULL takes the first found.
+ */
+ALEAT_MUST_USE aleat_status aleat_weights_open_folder(aleat_weights **out, const char *folder,
+                                                      const char *stem, const char *variant,
+                                                      aleat_error *err);
+void aleat_weights_free(aleat_weights *weights);
+
+int64_t aleat_weights_count(const aleat_weights *weights);
+/** The i-th tensor in file order; borrowed. */
+aleat_weight *aleat_weights_at(aleat_weights *weights, int64_t i);
+/** The tensor called `name`, or NULL. */
+aleat_weight *aleat_weights_find(aleat_weights *weights, const char *name);
+/** "safetensors", "torch zip" ...: for `info` and messages. */
+const char *aleat_weights_format(const aleat_weights *weights);
+/** The path it was opened from. */
+const char *aleat_weights_path(const aleat_weights *weights);
+/** Writes the tensor's elements to dst in C order as f32. */
+void aleat_weight_to_f32(const aleat_weight *weight, float *dst);
+/** Lets the file's pages behind this tensor leave memory (they come back when read again). */
+void aleat_weight_forget(const aleat_weight *weight);
+
+#endif
