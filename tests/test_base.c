@@ -26,10 +26,10 @@ static void every_f16_survives_the_way_through_f32(void **state)
 static void narrowing_rounds_to_nearest_even(void **state)
 {
     (void)state;
-    assert_int_equal(aleat_f32_to_f16(1.0f + 0x1p-11f), 0x3c00);           // tie, even below
+    assert_int_equal(aleat_f32_to_f16(1.0f + 0x1p-11f), 0x3c00);            // tie, even below
     assert_int_equal(aleat_f32_to_f16(1.0f + 0x1p-10f + 0x1p-11f), 0x3c02); // tie, even above
-    assert_int_equal(aleat_f32_to_f16(65520.0f), 0x7c00);                  // first that overflows
-    assert_int_equal(aleat_f32_to_f16(0x1p-25f), 0x0000);                  // tie with zero
+    assert_int_equal(aleat_f32_to_f16(65520.0f), 0x7c00);                   // first that overflows
+    assert_int_equal(aleat_f32_to_f16(0x1p-25f), 0x0000);                   // tie with zero
     assert_int_equal(aleat_f32_to_bf16(1.0f + 0x1p-8f), 0x3f80);
     assert_int_equal(aleat_f32_to_bf16(1.0f + 0x1p-7f + 0x1p-8f), 0x3f82);
     assert_true(isnan(aleat_bf16_to_f32(aleat_f32_to_bf16(NAN))));

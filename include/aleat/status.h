@@ -11,8 +11,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define ALEAT_API __attribute__((visibility("default")))
-#define ALEAT_MUST_USE __attribute__((warn_unused_result))
+#define ALEAT_API               __attribute__((visibility("default")))
+#define ALEAT_MUST_USE          __attribute__((warn_unused_result))
 #define ALEAT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define ALEAT_API
@@ -23,9 +23,9 @@ extern "C" {
 /** What a call came to. ALEAT_OK is 0, so `if (st)` reads "if it failed". */
 typedef enum aleat_status {
     ALEAT_OK = 0,
-    ALEAT_ERR_MEMORY,      /**< an allocation failed */
-    ALEAT_ERR_IO,          /**< the operating system refused: missing file, full disk, no permission */
-    ALEAT_ERR_FORMAT,      /**< a file is damaged, truncated or not what its name says */
+    ALEAT_ERR_MEMORY, /**< an allocation failed */
+    ALEAT_ERR_IO,     /**< the operating system refused: missing file, full disk, no permission */
+    ALEAT_ERR_FORMAT, /**< a file is damaged, truncated or not what its name says */
     ALEAT_ERR_UNSUPPORTED, /**< well-formed, but asks for something this library does not do */
     ALEAT_ERR_SHAPE,       /**< sizes of two things that must agree do not */
     ALEAT_ERR_ARGUMENT,    /**< the caller passed a value outside the documented range */

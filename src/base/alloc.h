@@ -12,11 +12,13 @@
 /** Alignment of every block, in bytes: a cache line, and one AVX-512 register. */
 #define ALEAT_ALIGN 64
 
-/** `size` bytes aligned to ALEAT_ALIGN, contents undefined; NULL if there is no memory. size 0 is allowed. */
+/** `size` bytes aligned to ALEAT_ALIGN, contents undefined; NULL if there is no memory. size 0 is
+ * allowed. */
 void *aleat_alloc(size_t size);
 /** `count` items of `size` bytes, zeroed; NULL on overflow or if there is no memory. */
 void *aleat_calloc(size_t count, size_t size);
-/** Grows or shrinks a block from this allocator (NULL: allocates); on NULL the old block lives on. */
+/** Grows or shrinks a block from this allocator (NULL: allocates); on NULL the old block lives on.
+ */
 void *aleat_realloc(void *block, size_t old_size, size_t new_size);
 /** Releases a block from this allocator; accepts NULL. */
 void aleat_free(void *block);
@@ -40,7 +42,8 @@ static inline bool aleat_size_add(size_t a, size_t b, size_t *out)
 uint64_t aleat_alloc_count(void);
 /** Bytes allocated and not yet released. */
 uint64_t aleat_alloc_bytes(void);
-/** For tests: the n-th allocation from now fails (1 = the next), later ones succeed again; 0 switches off. */
+/** For tests: the n-th allocation from now fails (1 = the next), later ones succeed again; 0
+ * switches off. */
 void aleat_alloc_fail_at(uint64_t n);
 
 #endif

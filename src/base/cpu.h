@@ -1,6 +1,6 @@
 /*
- * What this processor can do. Kernels are chosen by aleat_isa at run time; a higher level implies the
- * lower ones.
+ * What this processor can do. Kernels are chosen by aleat_isa at run time; a higher level implies
+ * the lower ones.
  */
 #ifndef ALEAT_BASE_CPU_H
 #define ALEAT_BASE_CPU_H

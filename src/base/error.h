@@ -7,7 +7,8 @@
 
 #include "aleat/status.h"
 
-/** Sets `err` (may be NULL) to `status` with a formatted message, clears its hint; returns `status`. */
+/** Sets `err` (may be NULL) to `status` with a formatted message, clears its hint; returns
+ * `status`. */
 aleat_status aleat_fail(aleat_error *err, aleat_status status, const char *fmt, ...)
     ALEAT_PRINTF(3, 4);
 

@@ -11,7 +11,8 @@
 /** Works on items [begin, end); `thread` in [0, threads) names per-thread scratch. */
 typedef void aleat_range_fn(void *ctx, int64_t begin, int64_t end, int thread);
 
-/** Runs `fn` over [0, n) on up to `threads` threads (<= 1: in the caller). Returns when all is done. */
+/** Runs `fn` over [0, n) on up to `threads` threads (<= 1: in the caller). Returns when all is
+ * done. */
 void aleat_parallel_for(int threads, int64_t n, aleat_range_fn *fn, void *ctx);
 
 /** A body that all threads of a team run; it may call aleat_team_barrier(). */

@@ -1,7 +1,7 @@
 /*
  * The one interface between networks and everything that uses them. A sampler, an estimator or a
- * guidance rule sees only this; wrappers (classifier-free guidance, counting, dropout) are denoisers
- * around denoisers.
+ * guidance rule sees only this; wrappers (classifier-free guidance, counting, dropout) are
+ * denoisers around denoisers.
  */
 #ifndef ALEAT_DENOISER_DENOISER_H
 #define ALEAT_DENOISER_DENOISER_H
@@ -27,10 +27,10 @@ typedef struct aleat_condition {
 
 /** One batch to evaluate. All arrays are borrowed, f32, C order. */
 typedef struct aleat_batch {
-    int64_t n;                 /**< images */
-    int64_t height, width;     /**< of x */
-    const float *x;            /**< [n,channels,height,width], model scale */
-    const float *t;            /**< [n], the time as the network of that family is fed */
+    int64_t n;             /**< images */
+    int64_t height, width; /**< of x */
+    const float *x;        /**< [n,channels,height,width], model scale */
+    const float *t;        /**< [n], the time as the network of that family is fed */
     aleat_condition condition;
 } aleat_batch;
 

@@ -17,9 +17,11 @@ typedef struct aleat_mapping {
 } aleat_mapping;
 
 /** Maps `path`. Errors name the path: ALEAT_ERR_IO. */
-ALEAT_MUST_USE aleat_status aleat_mapping_open(aleat_mapping *out, const char *path, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_mapping_open(aleat_mapping *out, const char *path,
+                                               aleat_error *err);
 void aleat_mapping_close(aleat_mapping *map);
-/** Tells the system that these bytes will not be read again soon, so that they leave resident memory. */
+/** Tells the system that these bytes will not be read again soon, so that they leave resident
+ * memory. */
 void aleat_mapping_forget(const void *begin, size_t len);
 
 /** Writing that ends in the whole new file or in no change: temporary name, fsync, rename. */
@@ -29,8 +31,10 @@ typedef struct aleat_atomic_file {
 } aleat_atomic_file;
 
 /** Opens a temporary file beside `path`. */
-ALEAT_MUST_USE aleat_status aleat_atomic_open(aleat_atomic_file *out, const char *path, aleat_error *err);
-/** Flushes, syncs and renames over `path`; on failure removes the temporary and leaves `path` alone. */
+ALEAT_MUST_USE aleat_status aleat_atomic_open(aleat_atomic_file *out, const char *path,
+                                              aleat_error *err);
+/** Flushes, syncs and renames over `path`; on failure removes the temporary and leaves `path`
+ * alone. */
 ALEAT_MUST_USE aleat_status aleat_atomic_commit(aleat_atomic_file *file, aleat_error *err);
 /** Gives up: removes the temporary. Accepts a zeroed or committed file. */
 void aleat_atomic_abandon(aleat_atomic_file *file);

@@ -12,9 +12,11 @@
 /** Reads one array; *out is owned, in the file's dtype. */
 ALEAT_MUST_USE aleat_status aleat_npy_read(aleat_tensor *out, const char *path, aleat_error *err);
 /** Reads one array and converts it to f32. */
-ALEAT_MUST_USE aleat_status aleat_npy_read_f32(aleat_tensor *out, const char *path, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_npy_read_f32(aleat_tensor *out, const char *path,
+                                               aleat_error *err);
 /** Writes an array (any dtype but bf16) atomically. */
-ALEAT_MUST_USE aleat_status aleat_npy_write(const char *path, const aleat_tensor *array, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_npy_write(const char *path, const aleat_tensor *array,
+                                            aleat_error *err);
 
 /** A named array of an .npz; `name` without ".npy". */
 typedef struct aleat_named_array {
@@ -22,23 +24,27 @@ typedef struct aleat_named_array {
     aleat_tensor array;
 } aleat_named_array;
 
-/** Writes arrays into an .npz atomically; stored, or deflated if `compress`. Byte-reproducible (no clock). */
-ALEAT_MUST_USE aleat_status aleat_npz_write(const char *path, const aleat_named_array *arrays, int count,
-                                            bool compress, aleat_error *err);
+/** Writes arrays into an .npz atomically; stored, or deflated if `compress`. Byte-reproducible (no
+ * clock). */
+ALEAT_MUST_USE aleat_status aleat_npz_write(const char *path, const aleat_named_array *arrays,
+                                            int count, bool compress, aleat_error *err);
 /** Reads the array called `name` from an .npz. */
 ALEAT_MUST_USE aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name,
                                            aleat_error *err);
 
 /**
- * An .npy that grows row by row along its first axis, for arrays larger than memory: header first with
- * the final shape, rows in any order, missing rows zero. Atomic: appears under `path` at close.
+ * An .npy that grows row by row along its first axis, for arrays larger than memory: header first
+ * with the final shape, rows in any order, missing rows zero. Atomic: appears under `path` at
+ * close.
  */
 typedef struct aleat_npy_stream aleat_npy_stream;
-ALEAT_MUST_USE aleat_status aleat_npy_stream_open(aleat_npy_stream **out, const char *path, aleat_dtype dtype,
-                                                  const aleat_shape *shape, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_npy_stream_open(aleat_npy_stream **out, const char *path,
+                                                  aleat_dtype dtype, const aleat_shape *shape,
+                                                  aleat_error *err);
 /** Writes rows [begin, begin+count) from contiguous `rows`. */
-ALEAT_MUST_USE aleat_status aleat_npy_stream_rows(aleat_npy_stream *stream, int64_t begin, int64_t count,
-                                                  const void *rows, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_npy_stream_rows(aleat_npy_stream *stream, int64_t begin,
+                                                  int64_t count, const void *rows,
+                                                  aleat_error *err);
 ALEAT_MUST_USE aleat_status aleat_npy_stream_commit(aleat_npy_stream *stream, aleat_error *err);
 void aleat_npy_stream_free(aleat_npy_stream *stream);
 

@@ -20,8 +20,10 @@ typedef struct aleat_png_text {
 
 /** Writes atomically, byte-reproducibly (no time chunk). texts may be NULL. */
 ALEAT_MUST_USE aleat_status aleat_png_write(const char *path, const aleat_image *image,
-                                            const aleat_png_text *texts, int n_texts, aleat_error *err);
-/** Reads any PNG (palette, 16-bit, interlaced ...) as 8-bit grey or RGB; alpha is dropped over black. */
+                                            const aleat_png_text *texts, int n_texts,
+                                            aleat_error *err);
+/** Reads any PNG (palette, 16-bit, interlaced ...) as 8-bit grey or RGB; alpha is dropped over
+ * black. */
 ALEAT_MUST_USE aleat_status aleat_png_read(aleat_image *out, const char *path, aleat_error *err);
 /** The text of chunk `key` (tEXt, zTXt or iTXt) in new memory, or *out = NULL if there is none. */
 ALEAT_MUST_USE aleat_status aleat_png_read_text(char **out, const char *path, const char *key,

@@ -1,7 +1,7 @@
 /*
- * A checkpoint as named tensors, whatever file it came from: safetensors (one file, or an index with
- * shards), torch zip and legacy pickles (read as data by an allow-list, never executed). The bytes
- * stay mapped; tensors are views that may be strided (torch views) and in f32, f16, bf16, ...
+ * A checkpoint as named tensors, whatever file it came from: safetensors (one file, or an index
+ * with shards), torch zip and legacy pickles (read as data by an allow-list, never executed). The
+ * bytes stay mapped; tensors are views that may be strided (torch views) and in f32, f16, bf16, ...
  */
 #ifndef ALEAT_IO_WEIGHTS_H
 #define ALEAT_IO_WEIGHTS_H
@@ -20,12 +20,14 @@ typedef struct aleat_weight {
     aleat_shape shape;
     int64_t stride[ALEAT_MAX_DIMS]; /**< in elements; the C-order strides if `contiguous` */
     bool contiguous;
-    const void *data;               /**< first element; every element reachable by the strides is mapped */
-    bool used;                      /**< set by aleat_weights_take(); the rest are superfluous */
+    const void *data; /**< first element; every element reachable by the strides is mapped */
+    bool used;        /**< set by aleat_weights_take(); the rest are superfluous */
 } aleat_weight;
 
-/** Opens one file, chosen by its content, not its name. Errors say what is wrong with which tensor. */
-ALEAT_MUST_USE aleat_status aleat_weights_open(aleat_weights **out, const char *path, aleat_error *err);
+/** Opens one file, chosen by its content, not its name. Errors say what is wrong with which tensor.
+ */
+ALEAT_MUST_USE aleat_status aleat_weights_open(aleat_weights **out, const char *path,
+                                               aleat_error *err);
 /**
  * Opens the weights in a folder under the names that diffusers uses: `stem`.safetensors,
  * `stem`.safetensors.index.json with shards, `stem`.bin, then the same with ".fp16" and ".bf16"

@@ -91,7 +91,8 @@ aleat_status aleat_tensor_new(aleat_tensor *out, aleat_dtype dtype, const aleat_
                           aleat_shape_text(shape, text, sizeof text));
     void *data = aleat_calloc(1, bytes);
     if (!data)
-        return aleat_fail(err, ALEAT_ERR_MEMORY, "out of memory: a tensor of shape %s needs %zu bytes",
+        return aleat_fail(err, ALEAT_ERR_MEMORY,
+                          "out of memory: a tensor of shape %s needs %zu bytes",
                           aleat_shape_text(shape, text, sizeof text), bytes);
     *out = (aleat_tensor){.dtype = dtype, .shape = *shape, .data = data, .owned = true};
     return ALEAT_OK;
@@ -159,7 +160,7 @@ uint16_t aleat_f32_to_f16(float value)
     if (magnitude > 0x7f800000u)
         return sign | 0x7e00u; // NaN
     if (magnitude >= 0x477ff000u)
-        return sign | 0x7c00u; // rounds to infinity
+        return sign | 0x7c00u;     // rounds to infinity
     if (magnitude < 0x38800000u) { // subnormal in f16: nearbyint rounds to even
         const float scaled = ldexpf(f32_of_bits(magnitude), 24);
         return sign | (uint16_t)nearbyintf(scaled);

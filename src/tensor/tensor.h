@@ -51,8 +51,8 @@ aleat_shape aleat_shape_of(int n_dims, ...);
 typedef struct aleat_tensor {
     aleat_dtype dtype;
     aleat_shape shape;
-    void *data;   /**< contiguous, C order, aligned to ALEAT_ALIGN when owned */
-    bool owned;   /**< aleat_tensor_clear() releases data */
+    void *data; /**< contiguous, C order, aligned to ALEAT_ALIGN when owned */
+    bool owned; /**< aleat_tensor_clear() releases data */
 } aleat_tensor;
 
 /** Allocates an owned tensor, zeroed. On failure *out is cleared. */
@@ -72,7 +72,10 @@ float aleat_f16_to_f32(uint16_t bits);
 uint16_t aleat_f32_to_f16(float value);
 static inline float aleat_bf16_to_f32(uint16_t bits)
 {
-    union { uint32_t u; float f; } v = {(uint32_t)bits << 16};
+    union {
+        uint32_t u;
+        float f;
+    } v = {(uint32_t)bits << 16};
     return v.f;
 }
 uint16_t aleat_f32_to_bf16(float value);
@@ -80,7 +83,8 @@ uint16_t aleat_f32_to_bf16(float value);
 /** Any real dtype to f32: `count` elements of `src`; dst and src do not overlap. */
 void aleat_convert_to_f32(float *dst, const void *src, aleat_dtype dtype, int64_t count);
 
-/** |a - b|_2 / |b|_2 in double over n elements; 0 if both are zero. The project's measure of error. */
+/** |a - b|_2 / |b|_2 in double over n elements; 0 if both are zero. The project's measure of error.
+ */
 double aleat_relative_l2(const float *a, const float *b, int64_t n);
 
 #endif
