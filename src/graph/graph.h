@@ -1,0 +1,169 @@
+/*
+ * A network as a graph of operations: what models build, what the planner turns into a program, and
+ * what reverse and forward mode extend.
+ *
+ * Every value is an array [n, h, w, c] (channels last): images as they are, tokens with h*w =
+ * number of tokens (so image <-> tokens costs nothing), vectors with h = w = 1. The batch n is not
+ * part of the graph; it is chosen when a plan is made. Parameters are named weights of a
+ * checkpoint.
+ *
+ * Errors are sticky: the first one is kept in the graph, every later builder call does nothing and
+ * returns ALEAT_NO_VALUE, and aleat_graph_check() reports it. So model code reads as the formula.
+ */
+#ifndef ALEAT_GRAPH_GRAPH_H
+#define ALEAT_GRAPH_GRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/weights.h"
+#include "tensor/tensor.h"
+
+typedef struct aleat_graph aleat_graph;
+typedef int32_t aleat_value; /**< index of a value in its graph */
+typedef int32_t aleat_param; /**< index of a parameter in its graph */
+#define ALEAT_NO_VALUE (-1)
+#define ALEAT_NO_PARAM (-1)
+
+/** Sizes of one image of a value (the batch is left out). */
+typedef struct aleat_dims {
+    int64_t h, w, c;
+} aleat_dims;
+
+/** An empty graph; NULL if there is no memory. The weights are borrowed and must outlive it. */
+aleat_graph *aleat_graph_new(aleat_weights *weights);
+void aleat_graph_free(aleat_graph *graph);
+
+/** The first error of any builder call so far, into err; ALEAT_OK if there is none. */
+ALEAT_MUST_USE aleat_status aleat_graph_check(const aleat_graph *graph, aleat_error *err);
+/** For model code: records an error (the first one wins) and returns ALEAT_NO_VALUE. */
+aleat_value aleat_graph_fail(aleat_graph *graph, aleat_status status, const char *fmt, ...)
+    ALEAT_PRINTF(3, 4);
+
+aleat_dims aleat_graph_dims(const aleat_graph *graph, aleat_value x);
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+/**
+ * The checkpoint's tensor `name` (printf-formatted by the caller), which must have this shape; else
+ * an error that names the tensor, its shape and the expected one.
+ */
+aleat_param aleat_graph_param(aleat_graph *graph, const char *name, const aleat_shape *shape);
+/** Whether the checkpoint has a tensor of this name (for optional ones). */
+bool aleat_graph_has(const aleat_graph *graph, const char *name);
+/**
+ * Several parameters below each other (along their first axis) as one, e.g. to_q, to_k, to_v as one
+ * projection. All parts must agree in the other axes.
+ */
+aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts, int count);
+/**
+ * A parameter whose rows (first axis) are taken in another order: row i of the result is row
+ * order[i] of `param`. Brings per-head [q|k|v] layouts to [q|k|v] once at load. `order` is copied.
+ */
+aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const int32_t *order,
+                                   int64_t count);
+
+/* ---- inputs and outputs ---------------------------------------------------------------------- */
+
+/** Something fed at every run: f32 [n,h,w,c]. `name` is kept by reference (static text). */
+aleat_value aleat_graph_input(aleat_graph *graph, const char *name, aleat_dims dims);
+/** A parameter as a value that is the same for every image: c = last axis, the axes before it are
+ * h. */
+aleat_value aleat_graph_constant(aleat_graph *graph, aleat_param param);
+/** Marks a value as an output called `name` (static text). */
+void aleat_graph_output(aleat_graph *graph, const char *name, aleat_value x);
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+typedef enum aleat_activation {
+    ALEAT_ACT_NONE,
+    ALEAT_ACT_SILU,       /**< x / (1 + exp(-x)) */
+    ALEAT_ACT_GELU,       /**< x Phi(x), exact (erf) */
+    ALEAT_ACT_GELU_TANH,  /**< the tanh approximation */
+    ALEAT_ACT_QUICK_GELU, /**< x / (1 + exp(-1.702 x)) */
+    ALEAT_ACT_RELU,
+    ALEAT_ACT_COUNT
+} aleat_activation;
+
+typedef struct aleat_conv_spec {
+    int64_t kernel_h, kernel_w, stride;
+    int64_t pad_top, pad_left, pad_bottom, pad_right; /**< zeros around the input */
+} aleat_conv_spec;
+
+/** 3x3 (or k x k) "same" convolution: stride 1, pad k/2. */
+aleat_conv_spec aleat_conv_same(int64_t kernel);
+
+/** weight [c_out, c_in, kh, kw], bias [c_out] or ALEAT_NO_PARAM. */
+aleat_value aleat_op_conv2d(aleat_graph *graph, aleat_value x, aleat_param weight, aleat_param bias,
+                            aleat_conv_spec spec);
+/** y = x W^T + b on the channel axis; weight [c_out, c_in] (or [c_out,c_in,1,1], [c_out,c_in,1]).
+ */
+aleat_value aleat_op_linear(aleat_graph *graph, aleat_value x, aleat_param weight,
+                            aleat_param bias);
+aleat_value aleat_op_activation(aleat_graph *graph, aleat_value x, aleat_activation act);
+/** act(group_norm(x)); gamma, beta [c] or ALEAT_NO_PARAM; statistics per image and group. */
+aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                               aleat_param beta, int64_t groups, double eps, aleat_activation act);
+/** Over channels, per token; gamma, beta may be ALEAT_NO_PARAM. */
+aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                               aleat_param beta, double eps);
+/** a + b; b may be smaller in h and w (1) or a constant: it is repeated (vectors over pixels,
+ * tables over the batch). */
+aleat_value aleat_op_add(aleat_graph *graph, aleat_value a, aleat_value b);
+/** a * x + b, numbers. */
+aleat_value aleat_op_affine(aleat_graph *graph, aleat_value x, double a, double b);
+/** act(x * (1 + scale) + shift); scale_shift is a vector [2c] = [scale | shift] of the image. */
+aleat_value aleat_op_scale_shift(aleat_graph *graph, aleat_value x, aleat_value scale_shift,
+                                 aleat_activation act);
+/** Channels of a, then channels of b. */
+aleat_value aleat_op_concat(aleat_graph *graph, aleat_value a, aleat_value b);
+/** Tokens of a, then tokens of b (rows; the result has w = 1). */
+aleat_value aleat_op_concat_tokens(aleat_graph *graph, aleat_value a, aleat_value b);
+/** Tokens [begin, begin+count) of x, seen as an image h x w (h*w = count). */
+aleat_value aleat_op_slice_tokens(aleat_graph *graph, aleat_value x, int64_t begin, int64_t h,
+                                  int64_t w);
+/** Channels [begin, begin+count). */
+aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int64_t count);
+/** 2x2 mean, stride 2 (odd sizes: the last row or column is dropped). */
+aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x);
+/** Nearest neighbour, each pixel to 2x2. */
+aleat_value aleat_op_upsample2(aleat_graph *graph, aleat_value x);
+/** Nearest neighbour to any size: source index = floor(i * in / out), as torch's interpolate. */
+aleat_value aleat_op_upsample_to(aleat_graph *graph, aleat_value x, int64_t h, int64_t w);
+/** Image h x w x (p*p*c) to (h*p) x (w*p) x c; channels ordered (p1 p2 c). */
+aleat_value aleat_op_unpatchify(aleat_graph *graph, aleat_value x, int64_t p);
+/**
+ * softmax(scale q k^T) v per head; q, k, v have heads * head_dim channels, head by head; k, v may
+ * have another number of tokens than q. scale 0 means 1/sqrt(head_dim).
+ */
+aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k, aleat_value v,
+                               int64_t heads, double scale);
+/** Row `label` of table [rows, c]; label is a vector [1] holding an integer. */
+aleat_value aleat_op_embedding(aleat_graph *graph, aleat_value label, aleat_param table);
+
+typedef struct aleat_sinusoid_spec {
+    int64_t dim;       /**< channels of the result; half of them sines */
+    double max_period; /**< 10000 */
+    double freq_shift; /**< freq_i = max_period^(-i / (dim/2 - freq_shift)) */
+    bool cos_first;    /**< [cos | sin] (flip_sin_to_cos) instead of [sin | cos] */
+    double scale;      /**< t is multiplied by this first; 1 */
+} aleat_sinusoid_spec;
+/** Sinusoidal embedding of a vector [1]. */
+aleat_value aleat_op_sinusoid(aleat_graph *graph, aleat_value t, aleat_sinusoid_spec spec);
+/** Inverted dropout with probability p; the identity unless the run asks for it. `site` numbers the
+ * mask. */
+aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p);
+
+/* ---- differentiation (the same graph grows) -------------------------------------------------- */
+
+/**
+ * Reverse mode: adds the operations that compute d <cotangent, y> / d x and returns that value
+ * (dims of x). `cotangent` has the dims of y. Source: every operation's vjp stands beside its
+ * forward in ops.c.
+ */
+aleat_value aleat_graph_vjp(aleat_graph *graph, aleat_value y, aleat_value cotangent,
+                            aleat_value x);
+/** Forward mode: adds J(x) tangent, the derivative of y along `tangent` (dims of x). */
+aleat_value aleat_graph_jvp(aleat_graph *graph, aleat_value y, aleat_value x, aleat_value tangent);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * From a path on disk to a denoiser: recognises what lies there, reads its configuration, builds
+ * its graph. One line per family in the registry (registry.c); a family is one file.
+ */
+#ifndef ALEAT_MODELS_MODEL_H
+#define ALEAT_MODELS_MODEL_H
+
+#include "denoiser/denoiser.h"
+#include "graph/graph.h"
+#include "io/weights.h"
+
+/** Values of a built network that the engine feeds and reads. */
+typedef struct aleat_network {
+    aleat_value x;     /**< input image */
+    aleat_value t;     /**< input vector [1]: time as the family is fed */
+    aleat_value label; /**< input vector [1], or ALEAT_NO_VALUE */
+    aleat_value out;   /**< raw output */
+} aleat_network;
+
+/** How the user wants a model opened. Zero-initialised: defaults. */
+typedef struct aleat_model_options {
+    const char *family;    /**< force a family by its registry name, or NULL: recognise */
+    const char *variant;   /**< "fp16", "bf16": which weight files; NULL: first found */
+    int64_t height, width; /**< image size for networks of any size; 0: the configured one */
+} aleat_model_options;
+
+/** A model as found on disk: everything but the plan. */
+typedef struct aleat_model_files {
+    const char *family;     /**< registry name, e.g. "unet2d"; static */
+    aleat_weights *weights; /**< owned */
+    char *config_path;      /**< the network's config.json, or NULL; owned */
+    char *scheduler_path;   /**< scheduler_config.json, or NULL if none; owned */
+    char *config_text;      /**< effective configuration as JSON text, for `info`; owned */
+    aleat_denoiser_info info;
+    aleat_graph *graph; /**< built for info.height x info.width; owned; borrows weights */
+    aleat_network network;
+} aleat_model_files;
+
+/**
+ * Opens a diffusers pipeline folder (model_index.json with unet/ and scheduler/), a flat folder
+ * (config.json + weights, scheduler_config.json beside it if there is one), or a single file of a
+ * family that is recognised by its tensors. Errors say which file, tensor or config key, what was
+ * expected and what to try. Superfluous tensors are an error unless the family lists them as
+ * harmless.
+ */
+ALEAT_MUST_USE aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
+                                                   const aleat_model_options *options,
+                                                   aleat_error *err);
+void aleat_model_files_close(aleat_model_files *model);
+
+/** One family. */
+typedef struct aleat_model_family {
+    const char *name, *description;
+    /** Does this folder/file look like one of ours? Cheap; must not fail. `class_name` is the
+     * config's _class_name or NULL; `weights` may be NULL when only a config has been seen. */
+    bool (*recognises)(const char *class_name, aleat_weights *weights);
+    /** Builds the graph and fills out->info, network, config_text. */
+    aleat_status (*build)(aleat_model_files *out, const aleat_model_options *options,
+                          aleat_error *err);
+} aleat_model_family;
+
+/** The registry, ended by NULL. */
+extern const aleat_model_family *const aleat_model_families[];
+
+#endif
