@@ -1,0 +1,119 @@
+/*
+ * The inner loops of the engine. One source, compiled once for each instruction set (see
+ * meson.build); aleat_kernels_for() returns the table of the best one. All arrays are
+ * channels-last: a "row" is the channel vector of one pixel or token; rows of an array lie `ld`
+ * floats apart.
+ *
+ * Every kernel computes an output element by the same sequence of operations whatever the number of
+ * rows, images or threads around it. That is why results do not depend on the batch, and the reason
+ * why the matrix products are our own: a library picks its blocking, hence its rounding, by the
+ * batch and the number of threads (docs/numerics.md has the measurement).
+ */
+#ifndef ALEAT_KERNELS_KERNELS_H
+#define ALEAT_KERNELS_KERNELS_H
+
+#include <stdint.h>
+
+#include "base/cpu.h"
+
+/** Most rows and vectors that one micro-tile of the matrix product holds. */
+#define ALEAT_MICRO_ROWS    6
+#define ALEAT_MICRO_VECTORS 4
+
+/** Elementwise functions; the order is that of aleat_activation. */
+typedef enum aleat_fn {
+    ALEAT_FN_IDENTITY,
+    ALEAT_FN_SILU,
+    ALEAT_FN_GELU,
+    ALEAT_FN_GELU_TANH,
+    ALEAT_FN_QUICK_GELU,
+    ALEAT_FN_RELU,
+    ALEAT_FN_COUNT
+} aleat_fn;
+
+/**
+ * What happens to a block of sums before it is stored:
+ *   y = act(scale * (sum + bias + vec + residual)), absent terms are 0.
+ */
+typedef struct aleat_epilogue {
+    const float *bias; /**< [c] or NULL */
+    const float *vec;  /**< one vector [c] an image, `vec_ld` apart, or NULL */
+    int64_t vec_ld;
+    const float *residual; /**< an array like the output, or NULL; may be the output itself */
+    int64_t residual_ld;
+    float scale; /**< 1 for none */
+    aleat_fn act;
+} aleat_epilogue;
+
+/** A block of finished sums: rows of one image, columns [col, col+n). */
+typedef struct aleat_block {
+    float *dst; /**< first element of the block in the output array */
+    int64_t ld; /**< of the output array */
+    int64_t rows, n;
+    int64_t row, col; /**< where the block stands in the output: global row, first channel */
+    int64_t image;    /**< which image the rows belong to */
+} aleat_block;
+
+typedef struct aleat_kernels {
+    aleat_isa isa;
+    int vlen;  /**< floats in a vector */
+    int panel; /**< columns of a full packed panel: ALEAT_MICRO_VECTORS * vlen */
+
+    /**
+     * c[i][j] = sum over taps and k of rows[tap][i][k] * b[tap*k_len + k][j], i < mr, j < nv*vlen.
+     * rows: mr pointers a tap (taps * mr in all, ALEAT_MICRO_ROWS apart), each to k_len floats;
+     * b: packed, `b_ld` floats a line (>= nv*vlen); c: `c_ld` floats a line. The sum runs in the
+     * order of (tap, k) with one fused multiply-add a term. |error| <= taps*k_len * FLT_EPSILON *
+     * sum |a_i b_i|.
+     */
+    void (*igemm)(int mr, int nv, int64_t taps, int64_t k_len, const float *const *rows,
+                  const float *b, int64_t b_ld, float *c, int64_t c_ld);
+    /** The same with bf16 factors: rows point to k_len bf16 (k_len even), b holds pairs of lines
+     *  interleaved ([k/2][nv*vlen][2]); sums are f32. NULL where the processor lacks it. */
+    void (*igemm_bf16)(int mr, int nv, int64_t taps, int64_t k_len, const uint16_t *const *rows,
+                       const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld);
+
+    /** Applies the epilogue to sums at src (rows x n, src_ld) and stores at block->dst. */
+    void (*finish)(const aleat_block *block, const float *src, int64_t src_ld,
+                   const aleat_epilogue *e);
+
+    /**
+     * Winograd F(4x4,3x3) (Lavin and Gray 2015, points 0, +-1, +-2, inf), input side: v[p] = B^T d
+     * B for `c` channels of one 6x6 tile, p = 0..35, planes `plane` floats apart. rows: 36 pointers
+     * to pixels (a zero row where the tile leaves the image).
+     */
+    void (*wino_input)(const float *const *rows, int64_t c, float *v, int64_t plane);
+    /** Output side: 16 rows of c sums (16 x out_ld) from 36 planes. */
+    void (*wino_output)(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld);
+
+    /**
+     * Per channel over `rows` rows: sums of (x - pivot) and (x - pivot)^2, pivot [c], added to the
+     * doubles sum and sum_sq [c]. Partial sums of 32 rows are f32, the rest is double.
+     */
+    void (*moments)(const float *x, int64_t ld, int64_t rows, int64_t c, const float *pivot,
+                    double *sum, double *sum_sq);
+    /** y = act(x * a[c] + b[c]) for `rows` rows. y may be x. */
+    void (*scale_rows)(const float *x, int64_t x_ld, float *y, int64_t y_ld, int64_t rows,
+                       int64_t c, const float *a, const float *b, aleat_fn act);
+    /** y = act(x), n elements; y may be x. */
+    void (*map)(const float *x, float *y, int64_t n, aleat_fn act);
+    /** y = act'(x) * dy, n elements; y may be dy. */
+    void (*map_grad)(const float *x, const float *dy, float *y, int64_t n, aleat_fn act);
+    /** In place: x = exp(x - max) for each of `rows` rows of n, sum into sums[row]; max given per
+     * row. */
+    void (*exp_rows)(float *x, int64_t ld, int64_t rows, int64_t n, const float *max, float *sums);
+    /** Largest element of each row. */
+    void (*max_rows)(const float *x, int64_t ld, int64_t rows, int64_t n, float *max);
+    /** Rounds n floats to bf16, to nearest even. */
+    void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
+} aleat_kernels;
+
+/** The table for an instruction set that this processor has (aleat_cpu_isa()). */
+const aleat_kernels *aleat_kernels_for(aleat_isa isa);
+
+extern const aleat_kernels aleat_kernels_c;
+extern const aleat_kernels aleat_kernels_avx2;
+extern const aleat_kernels aleat_kernels_avx512;
+extern const aleat_kernels aleat_kernels_avx512_bf16;
+
+#endif

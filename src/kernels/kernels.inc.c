@@ -1,0 +1,31 @@
+/*
+ * All kernels for one instruction set: included by c.c, avx2.c, avx512.c and avx512_bf16.c, which
+ * are compiled with that set's flags and say ALEAT_VLEN, MICRO_VECTORS and the table's name.
+ */
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
+
+#include "kernels/igemm.inc.h"
+#include "kernels/elementwise.inc.h"
+#include "kernels/winograd.inc.h"
+#include "kernels/bf16.inc.h"
+
+const aleat_kernels KERNEL_TABLE = {
+    .isa = KERNEL_ISA,
+    .vlen = ALEAT_VLEN,
+    .panel = MICRO_VECTORS * ALEAT_VLEN,
+    .igemm = igemm,
+    .igemm_bf16 = IGEMM_BF16,
+    .finish = finish,
+    .wino_input = wino_input,
+    .wino_output = wino_output,
+    .moments = moments,
+    .scale_rows = scale_rows,
+    .map = map,
+    .map_grad = map_grad,
+    .exp_rows = exp_rows,
+    .max_rows = max_rows,
+    .to_bf16 = to_bf16,
+};

@@ -1,0 +1,183 @@
+/* Weights into the order in which the kernels read them. */
+#include "kernels/conv.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/parallel.h"
+
+enum { WINO_POINTS = 36 };
+
+aleat_filter aleat_filter_of(const float *data, int64_t c_out, int64_t c_in, int64_t kh, int64_t kw)
+{
+    return (aleat_filter){.data = data,
+                          .c_out = c_out,
+                          .c_in = c_in,
+                          .kernel_h = kh,
+                          .kernel_w = kw,
+                          .stride_o = c_in * kh * kw,
+                          .stride_i = kh * kw,
+                          .stride_y = kw,
+                          .stride_x = 1};
+}
+
+aleat_filter aleat_filter_adjoint(const aleat_filter *f)
+{
+    aleat_filter a = *f;
+    a.c_out = f->c_in;
+    a.c_in = f->c_out;
+    a.stride_o = f->stride_i;
+    a.stride_i = f->stride_o;
+    a.data = f->data + (f->kernel_h - 1) * f->stride_y + (f->kernel_w - 1) * f->stride_x;
+    a.stride_y = -f->stride_y;
+    a.stride_x = -f->stride_x;
+    return a;
+}
+
+static int64_t round_up(int64_t n, int64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+typedef struct pack_job {
+    const aleat_kernels *k;
+    const aleat_filter *filter;
+    aleat_packed *out;
+} pack_job;
+
+/** Columns of panel `panel` that exist, and its padded width. */
+static int64_t panel_columns(const pack_job *job, int64_t panel, int64_t *width)
+{
+    const int64_t left = job->out->c_out - panel * job->k->panel;
+    const int64_t n = left < job->k->panel ? left : job->k->panel;
+    *width = round_up(n, job->k->vlen);
+    return n;
+}
+
+static float element(const aleat_filter *f, int64_t o, int64_t i, int64_t y, int64_t x)
+{
+    return f->data[o * f->stride_o + i * f->stride_i + y * f->stride_y + x * f->stride_x];
+}
+
+static void pack_direct(const pack_job *job, int64_t panel)
+{
+    const aleat_filter *f = job->filter;
+    int64_t width;
+    const int64_t n = panel_columns(job, panel, &width);
+    float *line = (float *)job->out->data + panel * job->k->panel * job->out->lines;
+    for (int64_t y = 0; y < f->kernel_h; y++)
+        for (int64_t x = 0; x < f->kernel_w; x++)
+            for (int64_t i = 0; i < f->c_in; i++, line += width)
+                for (int64_t j = 0; j < width; j++)
+                    line[j] = j < n ? element(f, panel * job->k->panel + j, i, y, x) : 0.0f;
+}
+
+static uint16_t bf16_of(const aleat_kernels *k, float value)
+{
+    uint16_t bits;
+    k->to_bf16(&value, &bits, 1);
+    return bits;
+}
+
+static void pack_direct_bf16(const pack_job *job, int64_t panel)
+{
+    const aleat_filter *f = job->filter;
+    int64_t width;
+    const int64_t n = panel_columns(job, panel, &width);
+    uint16_t *line = (uint16_t *)job->out->data + panel * job->k->panel * job->out->lines;
+    for (int64_t y = 0; y < f->kernel_h; y++)
+        for (int64_t x = 0; x < f->kernel_w; x++)
+            for (int64_t i = 0; i < f->c_in; i += 2, line += 2 * width)
+                for (int64_t j = 0; j < 2 * width; j++) {
+                    const int64_t o = j / 2, c = i + j % 2;
+                    const bool inside = o < n && c < f->c_in;
+                    line[j] = inside
+                                  ? bf16_of(job->k, element(f, panel * job->k->panel + o, c, y, x))
+                                  : 0;
+                }
+}
+
+/** u[6][6] = G g G^T in double, rounded once. */
+static void wino_filter(const aleat_filter *f, int64_t o, int64_t i, float u[WINO_POINTS])
+{
+    static const double G[6][3] = {{1.0 / 4, 0, 0},
+                                   {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                   {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                   {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                   {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                   {0, 0, 1}};
+    double half[6][3];
+    for (int r = 0; r < 6; r++)
+        for (int x = 0; x < 3; x++) {
+            half[r][x] = 0;
+            for (int y = 0; y < 3; y++)
+                half[r][x] += G[r][y] * (double)element(f, o, i, y, x);
+        }
+    for (int r = 0; r < 6; r++)
+        for (int c = 0; c < 6; c++)
+            u[r * 6 + c] =
+                (float)(half[r][0] * G[c][0] + half[r][1] * G[c][1] + half[r][2] * G[c][2]);
+}
+
+static void pack_winograd(const pack_job *job, int64_t panel)
+{
+    const aleat_filter *f = job->filter;
+    int64_t width;
+    const int64_t n = panel_columns(job, panel, &width);
+    float *base = (float *)job->out->data + panel * job->k->panel * job->out->lines;
+    for (int64_t i = 0; i < f->c_in; i++)
+        for (int64_t j = 0; j < width; j++) {
+            float u[WINO_POINTS] = {0};
+            if (j < n)
+                wino_filter(f, panel * job->k->panel + j, i, u);
+            for (int p = 0; p < WINO_POINTS; p++)
+                base[(p * f->c_in + i) * width + j] = u[p];
+        }
+}
+
+static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const pack_job *job = ctx;
+    static void (*const packers[])(const pack_job *, int64_t) = {
+        [ALEAT_CONV_DIRECT] = pack_direct,
+        [ALEAT_CONV_WINOGRAD] = pack_winograd,
+        [ALEAT_CONV_DIRECT_BF16] = pack_direct_bf16,
+    };
+    for (int64_t panel = begin; panel < end; panel++)
+        packers[job->out->algorithm](job, panel);
+}
+
+bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,
+                       const aleat_filter *filter, int threads)
+{
+    const int64_t taps = filter->kernel_h * filter->kernel_w;
+    const bool bf16 = algorithm == ALEAT_CONV_DIRECT_BF16;
+    assert(algorithm != ALEAT_CONV_WINOGRAD || (taps == 9 && filter->c_in % k->vlen == 0));
+    *out = (aleat_packed){.algorithm = algorithm,
+                          .c_out = filter->c_out,
+                          .c_in = filter->c_in,
+                          .kernel_h = filter->kernel_h,
+                          .kernel_w = filter->kernel_w};
+    if (algorithm == ALEAT_CONV_WINOGRAD)
+        out->lines = WINO_POINTS * filter->c_in;
+    else
+        out->lines = taps * (bf16 ? round_up(filter->c_in, 2) : filter->c_in);
+    const int64_t columns = round_up(filter->c_out, k->vlen);
+    out->bytes = (size_t)(out->lines * columns) * (bf16 ? sizeof(uint16_t) : sizeof(float));
+    out->data = aleat_alloc(out->bytes);
+    if (!out->data)
+        return false;
+    pack_job job = {.k = k, .filter = filter, .out = out};
+    aleat_parallel_for(threads, (filter->c_out + k->panel - 1) / k->panel, pack_panels, &job);
+    return true;
+}
+
+void aleat_packed_free(aleat_packed *packed)
+{
+    if (!packed)
+        return;
+    aleat_free(packed->data);
+    memset(packed, 0, sizeof *packed);
+}
