@@ -1,0 +1,346 @@
+/* The builder: every operation's shape rule. */
+#include <math.h>
+#include <string.h>
+
+#include "graph/node.h"
+
+const char *aleat_op_name(aleat_op op)
+{
+    static const char *const names[ALEAT_OP_COUNT] = {
+        [ALEAT_OP_INPUT] = "input",
+        [ALEAT_OP_CONSTANT] = "constant",
+        [ALEAT_OP_CONV] = "convolution",
+        [ALEAT_OP_ACTIVATION] = "activation",
+        [ALEAT_OP_GROUPNORM] = "group norm",
+        [ALEAT_OP_LAYERNORM] = "layer norm",
+        [ALEAT_OP_ADD] = "add",
+        [ALEAT_OP_AFFINE] = "affine",
+        [ALEAT_OP_SCALE_SHIFT] = "scale-shift",
+        [ALEAT_OP_CONCAT] = "concat",
+        [ALEAT_OP_CONCAT_TOKENS] = "concat tokens",
+        [ALEAT_OP_SLICE_TOKENS] = "slice tokens",
+        [ALEAT_OP_SLICE] = "slice",
+        [ALEAT_OP_AVGPOOL2] = "average pool",
+        [ALEAT_OP_UPSAMPLE] = "upsample",
+        [ALEAT_OP_UNPATCHIFY] = "unpatchify",
+        [ALEAT_OP_ATTENTION] = "attention",
+        [ALEAT_OP_EMBEDDING] = "embedding",
+        [ALEAT_OP_SINUSOID] = "sinusoid",
+        [ALEAT_OP_DROPOUT] = "dropout",
+        [ALEAT_OP_ACTIVATION_GRAD] = "activation gradient",
+        [ALEAT_OP_GROUPNORM_GRAD] = "group norm gradient",
+        [ALEAT_OP_LAYERNORM_GRAD] = "layer norm gradient",
+        [ALEAT_OP_SCALE_SHIFT_GRAD] = "scale-shift gradient",
+        [ALEAT_OP_ATTENTION_GRAD] = "attention gradient",
+        [ALEAT_OP_PAD_CHANNELS] = "pad channels",
+        [ALEAT_OP_PAD_TOKENS] = "pad tokens",
+        [ALEAT_OP_SUMPOOL] = "sum pool",
+        [ALEAT_OP_SPREAD2] = "spread",
+        [ALEAT_OP_PATCHIFY] = "patchify",
+    };
+    return (unsigned)op < ALEAT_OP_COUNT ? names[op] : "unknown";
+}
+
+/** A node with `n_in` inputs and no parameters, dims like the first input. */
+static aleat_node node_of(const aleat_graph *graph, aleat_op op, int n_in, aleat_value a,
+                          aleat_value b)
+{
+    return (aleat_node){.op = op,
+                        .n_in = n_in,
+                        .in = {a, b, ALEAT_NO_VALUE, ALEAT_NO_VALUE},
+                        .param = {ALEAT_NO_PARAM, ALEAT_NO_PARAM},
+                        .dims = aleat_graph_dims(graph, a)};
+}
+
+static bool usable(const aleat_graph *graph, aleat_value x)
+{
+    return graph && !graph->error.status && x >= 0 && x < graph->n_nodes;
+}
+
+/** Whether a parameter is a vector of c (or absent, which is allowed). */
+static bool vector_or_none(const aleat_graph *graph, aleat_param p, int64_t c)
+{
+    return p == ALEAT_NO_PARAM ||
+           (p >= 0 && p < graph->n_params && aleat_param_count(graph, p) == c);
+}
+
+static aleat_value shape_error(aleat_graph *graph, aleat_op op, aleat_value a, aleat_value b)
+{
+    const aleat_dims x = aleat_graph_dims(graph, a), y = aleat_graph_dims(graph, b);
+    return aleat_graph_fail(
+        graph, ALEAT_ERR_SHAPE,
+        "%s: %lldx%lldx%lld does not fit %lldx%lldx%lld (height, width, channels)",
+        aleat_op_name(op), (long long)x.h, (long long)x.w, (long long)x.c, (long long)y.h,
+        (long long)y.w, (long long)y.c);
+}
+
+aleat_value aleat_graph_constant(aleat_graph *graph, aleat_param param)
+{
+    if (!graph || graph->error.status || param < 0)
+        return ALEAT_NO_VALUE;
+    const aleat_shape *shape = &graph->params[param].shape;
+    const int64_t c = shape->n_dims ? shape->dim[shape->n_dims - 1] : 1;
+    aleat_node node = node_of(graph, ALEAT_OP_CONSTANT, 0, ALEAT_NO_VALUE, ALEAT_NO_VALUE);
+    node.param[0] = param;
+    node.dims = (aleat_dims){.h = c ? aleat_param_count(graph, param) / c : 0, .w = 1, .c = c};
+    node.shared = true;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_conv_spec aleat_conv_same(int64_t kernel)
+{
+    const int64_t pad = kernel / 2;
+    return (aleat_conv_spec){kernel, kernel, 1, pad, pad, pad, pad};
+}
+
+aleat_value aleat_op_conv2d(aleat_graph *graph, aleat_value x, aleat_param weight, aleat_param bias,
+                            aleat_conv_spec spec)
+{
+    if (!usable(graph, x) || weight < 0)
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_CONV, 1, x, ALEAT_NO_VALUE);
+    const aleat_shape *w = &graph->params[weight].shape;
+    const int64_t count = aleat_param_count(graph, weight);
+    const int64_t taps = spec.kernel_h * spec.kernel_w;
+    const int64_t h = node.dims.h + spec.pad_top + spec.pad_bottom - spec.kernel_h;
+    const int64_t v = node.dims.w + spec.pad_left + spec.pad_right - spec.kernel_w;
+    if (w->n_dims < 2 || count != w->dim[0] * node.dims.c * taps ||
+        !vector_or_none(graph, bias, w->dim[0]))
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "convolution: a weight of %lld x %lld does not take %lld channels",
+                                (long long)w->dim[0], (long long)w->dim[1], (long long)node.dims.c);
+    if (h < 0 || v < 0)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "convolution: the image (%lldx%lld) is smaller than the kernel; "
+                                "the network needs a larger image",
+                                (long long)node.dims.h, (long long)node.dims.w);
+    node.param[0] = weight;
+    node.param[1] = bias;
+    node.attrs.conv = spec;
+    node.dims = (aleat_dims){h / spec.stride + 1, v / spec.stride + 1, w->dim[0]};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_linear(aleat_graph *graph, aleat_value x, aleat_param weight, aleat_param bias)
+{
+    return aleat_op_conv2d(graph, x, weight, bias,
+                           (aleat_conv_spec){.kernel_h = 1, .kernel_w = 1, .stride = 1});
+}
+
+aleat_value aleat_op_activation(aleat_graph *graph, aleat_value x, aleat_activation act)
+{
+    if (act == ALEAT_ACT_NONE)
+        return x;
+    aleat_node node = node_of(graph, ALEAT_OP_ACTIVATION, 1, x, ALEAT_NO_VALUE);
+    node.attrs.act = act;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                               aleat_param beta, int64_t groups, double eps, aleat_activation act)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_GROUPNORM, 1, x, ALEAT_NO_VALUE);
+    if (groups < 1 || node.dims.c % groups || !vector_or_none(graph, gamma, node.dims.c) ||
+        !vector_or_none(graph, beta, node.dims.c))
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "group norm: %lld channels do not divide into %lld groups",
+                                (long long)node.dims.c, (long long)groups);
+    node.param[0] = gamma;
+    node.param[1] = beta;
+    node.attrs.groups = groups;
+    node.attrs.eps = eps;
+    node.attrs.act = act;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                               aleat_param beta, double eps)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_LAYERNORM, 1, x, ALEAT_NO_VALUE);
+    if (!vector_or_none(graph, gamma, node.dims.c) || !vector_or_none(graph, beta, node.dims.c))
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "layer norm: gamma or beta is not a vector of %lld",
+                                (long long)node.dims.c);
+    node.param[0] = gamma;
+    node.param[1] = beta;
+    node.attrs.eps = eps;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_add(aleat_graph *graph, aleat_value a, aleat_value b)
+{
+    if (!usable(graph, a) || !usable(graph, b))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_ADD, 2, a, b);
+    const aleat_dims x = node.dims, y = aleat_graph_dims(graph, b);
+    const bool same = x.h * x.w == y.h * y.w;
+    const bool vector = y.h == 1 && y.w == 1;
+    if (x.c != y.c || (!same && !vector))
+        return shape_error(graph, ALEAT_OP_ADD, a, b);
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_affine(aleat_graph *graph, aleat_value x, double a, double b)
+{
+    aleat_node node = node_of(graph, ALEAT_OP_AFFINE, 1, x, ALEAT_NO_VALUE);
+    node.attrs.a = a;
+    node.attrs.b = b;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_scale_shift(aleat_graph *graph, aleat_value x, aleat_value scale_shift,
+                                 aleat_activation act)
+{
+    if (!usable(graph, x) || !usable(graph, scale_shift))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_SCALE_SHIFT, 2, x, scale_shift);
+    const aleat_dims s = aleat_graph_dims(graph, scale_shift);
+    if (s.c != 2 * node.dims.c || s.h != 1 || s.w != 1)
+        return shape_error(graph, ALEAT_OP_SCALE_SHIFT, x, scale_shift);
+    node.attrs.act = act;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_concat(aleat_graph *graph, aleat_value a, aleat_value b)
+{
+    if (!usable(graph, a) || !usable(graph, b))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_CONCAT, 2, a, b);
+    const aleat_dims y = aleat_graph_dims(graph, b);
+    if (node.dims.h != y.h || node.dims.w != y.w)
+        return shape_error(graph, ALEAT_OP_CONCAT, a, b);
+    node.dims.c += y.c;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_concat_tokens(aleat_graph *graph, aleat_value a, aleat_value b)
+{
+    if (!usable(graph, a) || !usable(graph, b))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_CONCAT_TOKENS, 2, a, b);
+    const aleat_dims x = node.dims, y = aleat_graph_dims(graph, b);
+    if (x.c != y.c)
+        return shape_error(graph, ALEAT_OP_CONCAT_TOKENS, a, b);
+    node.dims = (aleat_dims){x.h * x.w + y.h * y.w, 1, x.c};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_slice_tokens(aleat_graph *graph, aleat_value x, int64_t begin, int64_t h,
+                                  int64_t w)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_SLICE_TOKENS, 1, x, ALEAT_NO_VALUE);
+    if (begin < 0 || h < 1 || w < 1 || begin + h * w > node.dims.h * node.dims.w)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE, "slice: tokens %lld..%lld of %lld",
+                                (long long)begin, (long long)(begin + h * w),
+                                (long long)(node.dims.h * node.dims.w));
+    node.attrs.begin = begin;
+    node.dims.h = h;
+    node.dims.w = w;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int64_t count)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_SLICE, 1, x, ALEAT_NO_VALUE);
+    if (begin < 0 || count < 1 || begin + count > node.dims.c)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE, "slice: channels %lld..%lld of %lld",
+                                (long long)begin, (long long)(begin + count),
+                                (long long)node.dims.c);
+    node.attrs.begin = begin;
+    node.dims.c = count;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_AVGPOOL2, 1, x, ALEAT_NO_VALUE);
+    node.dims.h /= 2;
+    node.dims.w /= 2;
+    if (!node.dims.h || !node.dims.w)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "average pool: the image is 1 pixel wide or high; "
+                                "the network needs a larger image");
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_upsample_to(aleat_graph *graph, aleat_value x, int64_t h, int64_t w)
+{
+    aleat_node node = node_of(graph, ALEAT_OP_UPSAMPLE, 1, x, ALEAT_NO_VALUE);
+    node.dims.h = h;
+    node.dims.w = w;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_upsample2(aleat_graph *graph, aleat_value x)
+{
+    const aleat_dims d = aleat_graph_dims(graph, x);
+    return aleat_op_upsample_to(graph, x, 2 * d.h, 2 * d.w);
+}
+
+aleat_value aleat_op_unpatchify(aleat_graph *graph, aleat_value x, int64_t p)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_UNPATCHIFY, 1, x, ALEAT_NO_VALUE);
+    if (p < 1 || node.dims.c % (p * p))
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE, "unpatchify: %lld channels with patch %lld",
+                                (long long)node.dims.c, (long long)p);
+    node.attrs.factor = p;
+    node.dims = (aleat_dims){node.dims.h * p, node.dims.w * p, node.dims.c / (p * p)};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k, aleat_value v,
+                               int64_t heads, double scale)
+{
+    if (!usable(graph, q) || !usable(graph, k) || !usable(graph, v))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_ATTENTION, 3, q, k);
+    node.in[2] = v;
+    const aleat_dims a = node.dims, b = aleat_graph_dims(graph, k), c = aleat_graph_dims(graph, v);
+    if (heads < 1 || a.c % heads || a.c != b.c || c.c != b.c || b.h * b.w != c.h * c.w)
+        return shape_error(graph, ALEAT_OP_ATTENTION, q, k);
+    node.attrs.heads = heads;
+    node.attrs.a = scale != 0 ? scale : 1 / sqrt((double)(a.c / heads));
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_embedding(aleat_graph *graph, aleat_value label, aleat_param table)
+{
+    if (!usable(graph, label) || table < 0)
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_EMBEDDING, 1, label, ALEAT_NO_VALUE);
+    node.param[0] = table;
+    node.dims = (aleat_dims){1, 1, graph->params[table].shape.dim[1]};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_sinusoid(aleat_graph *graph, aleat_value t, aleat_sinusoid_spec spec)
+{
+    if (!usable(graph, t))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_SINUSOID, 1, t, ALEAT_NO_VALUE);
+    if (spec.dim < 2 || (double)(spec.dim / 2) - spec.freq_shift <= 0)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE, "sinusoid: %lld channels",
+                                (long long)spec.dim);
+    node.attrs.sinusoid = spec;
+    node.dims = (aleat_dims){1, 1, spec.dim};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p)
+{
+    aleat_node node = node_of(graph, ALEAT_OP_DROPOUT, 1, x, ALEAT_NO_VALUE);
+    node.attrs.a = p;
+    return aleat_graph_add(graph, &node);
+}

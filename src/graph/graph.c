@@ -1,0 +1,225 @@
+/* Building: storage of nodes and parameters, sticky errors. The operations are in build.c. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "graph/node.h"
+
+aleat_graph *aleat_graph_new(aleat_weights *weights)
+{
+    aleat_graph *graph = aleat_calloc(1, sizeof *graph);
+    if (graph)
+        graph->weights = weights;
+    return graph;
+}
+
+void aleat_graph_free(aleat_graph *graph)
+{
+    if (!graph)
+        return;
+    for (int64_t i = 0; i < graph->n_params; i++) {
+        aleat_free(graph->params[i].parts);
+        aleat_free(graph->params[i].order);
+    }
+    aleat_free(graph->params);
+    aleat_free(graph->nodes);
+    aleat_free(graph);
+}
+
+aleat_status aleat_graph_check(const aleat_graph *graph, aleat_error *err)
+{
+    if (!graph)
+        return aleat_fail_memory(err, "a graph");
+    if (graph->error.status && err)
+        *err = graph->error;
+    return graph->error.status;
+}
+
+aleat_value aleat_graph_fail(aleat_graph *graph, aleat_status status, const char *fmt, ...)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_VALUE;
+    char message[ALEAT_ERROR_TEXT];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    (void)aleat_fail(&graph->error, status, "%s", message);
+    return ALEAT_NO_VALUE;
+}
+
+/** Makes room for one more item in a growing array. */
+static bool grow(void **items, int64_t count, int64_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return true;
+    const int64_t wanted = *capacity ? 2 * *capacity : 64;
+    void *larger = aleat_realloc(*items, (size_t)*capacity * size, (size_t)wanted * size);
+    if (!larger)
+        return false;
+    *items = larger;
+    *capacity = wanted;
+    return true;
+}
+
+aleat_value aleat_graph_add(aleat_graph *graph, const aleat_node *node)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_VALUE;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] < 0 || node->in[i] >= graph->n_nodes)
+            return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "%s: input %d does not exist",
+                                    aleat_op_name(node->op), i);
+    if (!grow((void **)&graph->nodes, graph->n_nodes, &graph->cap_nodes, sizeof *graph->nodes))
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: graph nodes");
+    graph->nodes[graph->n_nodes] = *node;
+    return (aleat_value)graph->n_nodes++;
+}
+
+aleat_dims aleat_graph_dims(const aleat_graph *graph, aleat_value x)
+{
+    if (!graph || x < 0 || x >= graph->n_nodes)
+        return (aleat_dims){0};
+    return graph->nodes[x].dims;
+}
+
+aleat_value aleat_graph_input(aleat_graph *graph, const char *name, aleat_dims dims)
+{
+    return aleat_graph_add(graph, &(aleat_node){.op = ALEAT_OP_INPUT, .dims = dims, .name = name});
+}
+
+void aleat_graph_output(aleat_graph *graph, const char *name, aleat_value x)
+{
+    if (!graph || graph->error.status)
+        return;
+    const int most = (int)(sizeof graph->outputs / sizeof *graph->outputs);
+    if (x < 0 || x >= graph->n_nodes || graph->n_outputs == most) {
+        (void)aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "output '%s' cannot be added", name);
+        return;
+    }
+    graph->outputs[graph->n_outputs++] = (aleat_graph_output_info){.name = name, .value = x};
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static aleat_param add_param(aleat_graph *graph, const aleat_param_info *info)
+{
+    if (!grow((void **)&graph->params, graph->n_params, &graph->cap_params, sizeof *graph->params))
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: graph parameters");
+    graph->params[graph->n_params] = *info;
+    return (aleat_param)graph->n_params++;
+}
+
+bool aleat_graph_has(const aleat_graph *graph, const char *name)
+{
+    return graph && graph->weights && aleat_weights_find(graph->weights, name);
+}
+
+aleat_param aleat_graph_param(aleat_graph *graph, const char *name, const aleat_shape *shape)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_PARAM;
+    char have[128], want[128];
+    aleat_shape_text(shape, want, sizeof want);
+    const char *path = graph->weights ? aleat_weights_path(graph->weights) : "(no weights)";
+    aleat_weight *weight = graph->weights ? aleat_weights_find(graph->weights, name) : NULL;
+    if (!weight)
+        return aleat_graph_fail(graph, ALEAT_ERR_FORMAT,
+                                "%s: tensor '%s' of shape %s is missing; the config needs it", path,
+                                name, want);
+    if (!aleat_shape_equal(&weight->shape, shape))
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "%s: tensor '%s' is %s, the config needs %s", path, name,
+                                aleat_shape_text(&weight->shape, have, sizeof have), want);
+    weight->used = true;
+    return add_param(graph, &(aleat_param_info){.weight = weight, .shape = *shape});
+}
+
+aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts, int count)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_PARAM;
+    aleat_param_info info = {.n_parts = count};
+    for (int i = 0; i < count; i++) {
+        if (parts[i] < 0 || parts[i] >= graph->n_params)
+            return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "a stack of a missing parameter");
+        const aleat_shape *shape = &graph->params[parts[i]].shape;
+        if (i == 0)
+            info.shape = *shape;
+        else
+            info.shape.dim[0] += shape->dim[0];
+    }
+    info.parts = aleat_alloc((size_t)count * sizeof *parts);
+    if (!info.parts)
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a parameter stack");
+    memcpy(info.parts, parts, (size_t)count * sizeof *parts);
+    return add_param(graph, &info);
+}
+
+aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const int32_t *order,
+                                   int64_t count)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_PARAM;
+    aleat_param_info info = {.shape = graph->params[param].shape, .n_parts = 1};
+    for (int64_t i = 0; i < count; i++)
+        if (order[i] < 0 || order[i] >= info.shape.dim[0])
+            return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "row %d of a parameter with %lld",
+                                    order[i], (long long)info.shape.dim[0]);
+    info.shape.dim[0] = count;
+    info.parts = aleat_alloc(sizeof param);
+    info.order = aleat_alloc((size_t)count * sizeof *order);
+    if (!info.parts || !info.order) {
+        aleat_free(info.parts);
+        aleat_free(info.order);
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a parameter's row order");
+    }
+    info.parts[0] = param;
+    memcpy(info.order, order, (size_t)count * sizeof *order);
+    return add_param(graph, &info);
+}
+
+int64_t aleat_param_count(const aleat_graph *graph, aleat_param param)
+{
+    int64_t count = 0;
+    (void)aleat_shape_count(&graph->params[param].shape, &count);
+    return count;
+}
+
+void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
+{
+    const aleat_param_info *info = &graph->params[param];
+    if (info->weight) {
+        aleat_weight_to_f32(info->weight, dst);
+        return;
+    }
+    if (!info->order) {
+        for (int i = 0; i < info->n_parts; i++) {
+            aleat_param_load(graph, info->parts[i], dst);
+            dst += aleat_param_count(graph, info->parts[i]);
+        }
+        return;
+    }
+    // A reordering is of one plain tensor or a stack: load it whole, then gather.
+    const aleat_param source = info->parts[0];
+    const int64_t row =
+        aleat_param_count(graph, param) / (info->shape.dim[0] ? info->shape.dim[0] : 1);
+    float *all = aleat_alloc((size_t)aleat_param_count(graph, source) * sizeof *all);
+    if (!all)
+        return;
+    aleat_param_load(graph, source, all);
+    for (int64_t i = 0; i < info->shape.dim[0]; i++)
+        memcpy(dst + i * row, all + info->order[i] * row, (size_t)row * sizeof *dst);
+    aleat_free(all);
+}
+
+void aleat_param_forget(const aleat_graph *graph, aleat_param param)
+{
+    const aleat_param_info *info = &graph->params[param];
+    if (info->weight)
+        aleat_weight_forget(info->weight);
+    for (int i = 0; i < info->n_parts; i++)
+        aleat_param_forget(graph, info->parts[i]);
+}

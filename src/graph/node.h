@@ -1,0 +1,113 @@
+/* The inside of a graph; only files of this folder include it. */
+#ifndef ALEAT_GRAPH_NODE_H
+#define ALEAT_GRAPH_NODE_H
+
+#include "graph/graph.h"
+#include "kernels/kernels.h"
+
+/** Kinds of operations. A value is the output of exactly one node, and has its index. */
+typedef enum aleat_op {
+    ALEAT_OP_INPUT,
+    ALEAT_OP_CONSTANT,
+    ALEAT_OP_CONV,
+    ALEAT_OP_ACTIVATION,
+    ALEAT_OP_GROUPNORM,
+    ALEAT_OP_LAYERNORM,
+    ALEAT_OP_ADD,
+    ALEAT_OP_AFFINE,
+    ALEAT_OP_SCALE_SHIFT,
+    ALEAT_OP_CONCAT,
+    ALEAT_OP_CONCAT_TOKENS,
+    ALEAT_OP_SLICE_TOKENS,
+    ALEAT_OP_SLICE,
+    ALEAT_OP_AVGPOOL2,
+    ALEAT_OP_UPSAMPLE,
+    ALEAT_OP_UNPATCHIFY,
+    ALEAT_OP_ATTENTION,
+    ALEAT_OP_EMBEDDING,
+    ALEAT_OP_SINUSOID,
+    ALEAT_OP_DROPOUT,
+    // what reverse mode adds
+    ALEAT_OP_ACTIVATION_GRAD,
+    ALEAT_OP_GROUPNORM_GRAD,
+    ALEAT_OP_LAYERNORM_GRAD,
+    ALEAT_OP_SCALE_SHIFT_GRAD,
+    ALEAT_OP_ATTENTION_GRAD,
+    ALEAT_OP_PAD_CHANNELS,
+    ALEAT_OP_PAD_TOKENS,
+    ALEAT_OP_SUMPOOL,
+    ALEAT_OP_SPREAD2,
+    ALEAT_OP_PATCHIFY,
+    ALEAT_OP_COUNT
+} aleat_op;
+
+enum { ALEAT_NODE_INPUTS = 4, ALEAT_NODE_PARAMS = 2 };
+
+/** Numbers of an operation; which ones count depends on the op. */
+typedef struct aleat_attrs {
+    aleat_conv_spec conv; /**< CONV */
+    bool adjoint;         /**< CONV: the adjoint of a convolution with this weight and spec */
+    aleat_activation act;
+    int64_t groups, heads;
+    int64_t begin;    /**< SLICE*, PAD*: first channel or token */
+    int64_t factor;   /**< UNPATCHIFY, PATCHIFY: p */
+    double eps, a, b; /**< norms; AFFINE: a x + b; ATTENTION: a = scale; DROPOUT: a = p */
+    aleat_sinusoid_spec sinusoid;
+} aleat_attrs;
+
+typedef struct aleat_node {
+    aleat_op op;
+    int n_in;
+    aleat_value in[ALEAT_NODE_INPUTS];
+    aleat_param param[ALEAT_NODE_PARAMS]; /**< weight and bias, gamma and beta, table */
+    aleat_dims dims;
+    bool shared;      /**< the same for every image of a batch (CONSTANT) */
+    const char *name; /**< of an input */
+    aleat_attrs attrs;
+} aleat_node;
+
+/** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered.
+ */
+typedef struct aleat_param_info {
+    aleat_weight *weight; /**< NULL for a stack or a reordering */
+    aleat_shape shape;
+    aleat_param *parts; /**< of a stack; owned */
+    int n_parts;
+    int32_t *order; /**< of a reordering of parts[0]; owned */
+} aleat_param_info;
+
+typedef struct aleat_graph_output_info {
+    const char *name;
+    aleat_value value;
+} aleat_graph_output_info;
+
+struct aleat_graph {
+    aleat_weights *weights;
+    aleat_node *nodes;
+    int64_t n_nodes, cap_nodes;
+    aleat_param_info *params;
+    int64_t n_params, cap_params;
+    aleat_graph_output_info outputs[8];
+    int n_outputs;
+    aleat_error error; /**< the first one */
+};
+
+/** Appends a node; its inputs must be valid. */
+aleat_value aleat_graph_add(aleat_graph *graph, const aleat_node *node);
+
+static inline const aleat_node *aleat_graph_node(const aleat_graph *graph, aleat_value x)
+{
+    return &graph->nodes[x];
+}
+
+/** Elements of a parameter. */
+int64_t aleat_param_count(const aleat_graph *graph, aleat_param param);
+/** A parameter's elements in C order as f32; dst holds aleat_param_count() floats. */
+void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst);
+/** Lets the file's pages behind a parameter leave memory. */
+void aleat_param_forget(const aleat_graph *graph, aleat_param param);
+
+/** "conv", "group norm" ... */
+const char *aleat_op_name(aleat_op op);
+
+#endif
