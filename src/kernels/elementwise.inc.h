@@ -265,3 +265,92 @@ static void exp_rows(float *x, int64_t ld, int64_t rows, int64_t n, const float 
         sums[r] = total;
     }
 }
+
+INLINE float lane_sum(vf x)
+{
+    float total = 0;
+    for (int j = 0; j < ALEAT_VLEN; j++)
+        total += x[j];
+    return total;
+}
+
+static void normalize_rows(const float *x, int64_t x_ld, float *y, int64_t y_ld, int64_t rows,
+                           int64_t c, const float *gamma, const float *beta, float eps)
+{
+    for (int64_t r = 0; r < rows; r++, x += x_ld, y += y_ld) {
+        vf s = {0}, q = {0};
+        const int64_t whole = c - c % ALEAT_VLEN;
+        for (int64_t i = 0; i < whole; i += ALEAT_VLEN)
+            s += load(x + i);
+        float total = lane_sum(s);
+        for (int64_t i = whole; i < c; i++)
+            total += x[i];
+        const float mean = total / (float)c;
+        for (int64_t i = 0; i < whole; i += ALEAT_VLEN) {
+            const vf d = load(x + i) - mean;
+            q += d * d;
+        }
+        float squares = lane_sum(q);
+        for (int64_t i = whole; i < c; i++)
+            squares += (x[i] - mean) * (x[i] - mean);
+        const float scale = 1.0f / __builtin_sqrtf(squares / (float)c + eps);
+        for (int64_t i = 0; i < whole; i += ALEAT_VLEN) {
+            vf z = (load(x + i) - mean) * scale;
+            if (gamma)
+                z = z * load(gamma + i);
+            if (beta)
+                z = z + load(beta + i);
+            store(y + i, z);
+        }
+        for (int64_t i = whole; i < c; i++)
+            y[i] = (x[i] - mean) * scale * (gamma ? gamma[i] : 1.0f) + (beta ? beta[i] : 0.0f);
+    }
+}
+
+INLINE void scale_rows_grad_body(const aleat_fn act, const float *x, int64_t x_ld, const float *dy,
+                                 int64_t dy_ld, float *u, int64_t u_ld, int64_t rows, int64_t c,
+                                 const float *a, const float *b, const float *mean, double *sum_u,
+                                 double *sum_ux)
+{
+    enum { CHUNK = 32 };
+    for (int64_t first = 0; first < rows; first += CHUNK) {
+        const int64_t last = first + CHUNK < rows ? first + CHUNK : rows;
+        for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
+            const int64_t n = c - i < ALEAT_VLEN ? c - i : ALEAT_VLEN;
+            const bool whole = n == ALEAT_VLEN;
+#define LOAD(p) (whole ? load((p) + i) : load_part((p) + i, n))
+            const vf va = LOAD(a), vb = LOAD(b), vm = LOAD(mean);
+            vf s = {0}, t = {0};
+            for (int64_t r = first; r < last; r++) {
+                const vf vx = LOAD(x + r * x_ld);
+                const vf g = apply_grad(act, vx * va + vb) * LOAD(dy + r * dy_ld) * va;
+                s += g;
+                t += g * (vx - vm);
+                if (whole)
+                    store(u + r * u_ld + i, g);
+                else
+                    store_part(u + r * u_ld + i, g, n);
+            }
+#undef LOAD
+            for (int64_t j = 0; j < n; j++) {
+                sum_u[i + j] += (double)s[j];
+                sum_ux[i + j] += (double)t[j];
+            }
+        }
+    }
+}
+
+static void scale_rows_grad(const float *x, int64_t x_ld, const float *dy, int64_t dy_ld, float *u,
+                            int64_t u_ld, int64_t rows, int64_t c, const float *a, const float *b,
+                            const float *mean, aleat_fn act, double *sum_u, double *sum_ux)
+{
+    switch (act) {
+#define CASE(f)                                                                                    \
+    case f:                                                                                        \
+        scale_rows_grad_body(f, x, x_ld, dy, dy_ld, u, u_ld, rows, c, a, b, mean, sum_u, sum_ux);  \
+        break;
+        FOR_EACH_FN(CASE)
+#undef CASE
+    case ALEAT_FN_COUNT: break;
+    }
+}

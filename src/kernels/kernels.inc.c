@@ -27,5 +27,7 @@ const aleat_kernels KERNEL_TABLE = {
     .map_grad = map_grad,
     .exp_rows = exp_rows,
     .max_rows = max_rows,
+    .normalize_rows = normalize_rows,
+    .scale_rows_grad = scale_rows_grad,
     .to_bf16 = to_bf16,
 };

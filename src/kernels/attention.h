@@ -1,0 +1,38 @@
+/* Scaled dot-product attention without the full score matrix. */
+#ifndef ALEAT_KERNELS_ATTENTION_H
+#define ALEAT_KERNELS_ATTENTION_H
+
+#include <stddef.h>
+
+#include "kernels/kernels.h"
+
+/** Sizes of an attention; q, k, v, y are channels-last rows, head h at channels [h*head_dim, ...).
+ */
+typedef struct aleat_attention {
+    int64_t images, heads, head_dim;
+    int64_t q_tokens, k_tokens;
+    int64_t q_ld, k_ld, v_ld, y_ld;
+    float scale;
+} aleat_attention;
+
+size_t aleat_attention_scratch(const aleat_kernels *k, const aleat_attention *a, int threads);
+/**
+ * y = softmax(scale q k^T) v. Scores exist for a block of queries at a time; exact softmax (largest
+ * score subtracted, one pass). Cost: 4 q_tokens k_tokens head_dim flop a head.
+ */
+void aleat_attention_run(const aleat_kernels *k, const aleat_attention *a, const float *q,
+                         const float *key, const float *v, float *y, void *scratch, int threads);
+
+/** dq, dk, dv of the same, given dy; scores are computed again. All gradient arrays have their own
+ * ld. */
+typedef struct aleat_attention_grad {
+    const float *q, *k, *v, *dy;
+    float *dq, *dk, *dv;
+    int64_t dy_ld, dq_ld, dk_ld, dv_ld;
+} aleat_attention_grad;
+
+size_t aleat_attention_grad_scratch(const aleat_kernels *k, const aleat_attention *a, int threads);
+void aleat_attention_grad_run(const aleat_kernels *k, const aleat_attention *a,
+                              const aleat_attention_grad *g, void *scratch, int threads);
+
+#endif

@@ -1,0 +1,282 @@
+#include "kernels/norm.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/parallel.h"
+
+/** Rows whose sums are made together: fixed, so that the order of additions is. */
+enum { CHUNK_ROWS = 128 };
+
+static size_t align_up(size_t n)
+{
+    return (n + ALEAT_ALIGN - 1) / ALEAT_ALIGN * ALEAT_ALIGN;
+}
+
+static int64_t chunks_of(const aleat_groupnorm *g)
+{
+    return (g->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+}
+
+/** All arrays of a run; per image unless said. */
+typedef struct norm_job {
+    const aleat_kernels *k;
+    const aleat_groupnorm *g;
+    const float *x, *dy;
+    float *y;
+    int64_t dy_ld;
+    double *sums;        // [images, chunks, 2, c]
+    float *a, *b;        // [images, c]: y = act(x a + b)
+    float *mean, *p, *q; // [images, c], gradient only: group mean, and dx = u*inv... see below
+    float *inv;          // [images, c]: 1 / sqrt(var + eps) of the channel's group
+} norm_job;
+
+size_t aleat_groupnorm_scratch(const aleat_groupnorm *g)
+{
+    return align_up((size_t)(g->images * chunks_of(g) * 2 * g->c) * sizeof(double)) +
+           6 * align_up((size_t)(g->images * g->c) * sizeof(float));
+}
+
+static norm_job job_of(const aleat_kernels *k, const aleat_groupnorm *g, void *scratch)
+{
+    norm_job job = {.k = k, .g = g, .sums = scratch};
+    char *next =
+        (char *)scratch + align_up((size_t)(g->images * chunks_of(g) * 2 * g->c) * sizeof(double));
+    float **const arrays[] = {&job.a, &job.b, &job.mean, &job.p, &job.q, &job.inv};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        *arrays[i] = (float *)(void *)next;
+        next += align_up((size_t)(g->images * g->c) * sizeof(float));
+    }
+    return job;
+}
+
+/** Unit u is a chunk of an image: where it starts and how many rows it has. */
+static int64_t unit_rows(const norm_job *job, int64_t u, int64_t *image, int64_t *first)
+{
+    const int64_t chunks = chunks_of(job->g);
+    *image = u / chunks;
+    *first = u % chunks * CHUNK_ROWS;
+    const int64_t left = job->g->rows - *first;
+    return left < CHUNK_ROWS ? left : CHUNK_ROWS;
+}
+
+static double *unit_sums(const norm_job *job, int64_t u)
+{
+    double *sums = job->sums + u * 2 * job->g->c;
+    memset(sums, 0, (size_t)(2 * job->g->c) * sizeof *sums);
+    return sums;
+}
+
+static void moments_of_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        const float *x = job->x + image * g->rows * g->x_ld;
+        double *sums = unit_sums(job, u);
+        job->k->moments(x + first * g->x_ld, g->x_ld, rows, g->c, x, sums, sums + g->c);
+    }
+}
+
+/** Sums of channel c over an image's chunks, in their order. */
+static void channel_sums(const norm_job *job, int64_t image, int64_t c, double *s, double *t)
+{
+    const int64_t chunks = chunks_of(job->g);
+    *s = *t = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const double *sums = job->sums + (image * chunks + chunk) * 2 * job->g->c;
+        *s += sums[c];
+        *t += sums[job->g->c + c];
+    }
+}
+
+/** Mean and variance of a group; the sums are about each channel's pivot, its first pixel. */
+static void group_moments(const norm_job *job, int64_t image, int64_t group, double *mean,
+                          double *var)
+{
+    const aleat_groupnorm *g = job->g;
+    const int64_t width = g->c / g->groups;
+    const float *pivot = job->x + image * g->rows * g->x_ld;
+    const double n = (double)g->rows;
+    double total = 0, spread = 0;
+    for (int64_t c = group * width; c < (group + 1) * width; c++) {
+        double s, t;
+        channel_sums(job, image, c, &s, &t);
+        total += s + n * (double)pivot[c];
+    }
+    *mean = total / (n * (double)width);
+    for (int64_t c = group * width; c < (group + 1) * width; c++) {
+        double s, t;
+        channel_sums(job, image, c, &s, &t);
+        const double d = (double)pivot[c] - *mean;
+        spread += t + 2 * d * s + n * d * d;
+    }
+    *var = spread / (n * (double)width);
+    if (*var < 0) // rounding of a constant group
+        *var = 0;
+}
+
+/** Makes y = act(x a + b) for images [begin, end). */
+static void coefficients_of_images(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    const int64_t width = g->c / g->groups;
+    for (int64_t u = begin * g->groups; u < end * g->groups; u++) {
+        const int64_t image = u / g->groups, group = u % g->groups;
+        double mean, var;
+        group_moments(job, image, group, &mean, &var);
+        const double inv = 1 / sqrt(var + g->eps);
+        for (int64_t c = group * width; c < (group + 1) * width; c++) {
+            const float *ss = g->scale_shift ? g->scale_shift + image * g->ss_ld : NULL;
+            const double scale = ss ? 1 + (double)ss[c] : 1;
+            const double shift = ss ? (double)ss[g->c + c] : 0;
+            const double gamma = (g->gamma ? (double)g->gamma[c] : 1) * scale;
+            const double beta = (g->beta ? (double)g->beta[c] : 0) * scale + shift;
+            const int64_t i = image * g->c + c;
+            job->a[i] = (float)(gamma * inv);
+            job->b[i] = (float)(beta - mean * gamma * inv);
+            job->mean[i] = (float)mean;
+            job->inv[i] = (float)inv;
+        }
+    }
+}
+
+static void apply_to_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        const int64_t row = image * g->rows + first;
+        job->k->scale_rows(job->x + row * g->x_ld, g->x_ld, job->y + row * g->y_ld, g->y_ld, rows,
+                           g->c, job->a + image * g->c, job->b + image * g->c, g->act);
+    }
+}
+
+void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const float *x, float *y,
+                         void *scratch, int threads)
+{
+    norm_job job = job_of(k, g, scratch);
+    job.x = x;
+    job.y = y;
+    const int64_t units = g->images * chunks_of(g);
+    aleat_parallel_for(threads, units, moments_of_units, &job);
+    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
+    aleat_parallel_for(threads, units, apply_to_units, &job);
+}
+
+/* ---- gradient ---------------------------------------------------------------------------------
+ */
+
+static void grad_of_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        const int64_t row = image * g->rows + first, at = image * g->c;
+        double *sums = unit_sums(job, u);
+        job->k->scale_rows_grad(job->x + row * g->x_ld, g->x_ld, job->dy + row * job->dy_ld,
+                                job->dy_ld, job->y + row * g->y_ld, g->y_ld, rows, g->c,
+                                job->a + at, job->b + at, job->mean + at, g->act, sums,
+                                sums + g->c);
+    }
+}
+
+/** dx = u - mean(u) - (x - m) inv^2 mean(u (x - m)) =: u + x p + q, per group. */
+static void grad_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    const int64_t width = g->c / g->groups;
+    const double n = (double)(g->rows * width);
+    for (int64_t u = begin * g->groups; u < end * g->groups; u++) {
+        const int64_t image = u / g->groups, group = u % g->groups;
+        double sum_u = 0, sum_ux = 0;
+        for (int64_t c = group * width; c < (group + 1) * width; c++) {
+            double s, t;
+            channel_sums(job, image, c, &s, &t);
+            sum_u += s;
+            sum_ux += t;
+        }
+        for (int64_t c = group * width; c < (group + 1) * width; c++) {
+            const int64_t i = image * g->c + c;
+            const double inv = (double)job->inv[i];
+            const double p = -inv * inv * sum_ux / n;
+            job->p[i] = (float)p;
+            job->q[i] = (float)(-sum_u / n - (double)job->mean[i] * p);
+        }
+    }
+}
+
+static void finish_grad_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t row = image * g->rows + first + r;
+            const float *x = job->x + row * g->x_ld;
+            const float *p = job->p + image * g->c, *q = job->q + image * g->c;
+            float *dx = job->y + row * g->y_ld;
+            for (int64_t c = 0; c < g->c; c++)
+                dx[c] += x[c] * p[c] + q[c];
+        }
+    }
+}
+
+void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
+                          const float *dy, int64_t dy_ld, float *dx, void *scratch, int threads)
+{
+    norm_job job = job_of(k, g, scratch);
+    job.x = x;
+    job.y = dx;
+    job.dy = dy;
+    job.dy_ld = dy_ld;
+    const int64_t units = g->images * chunks_of(g);
+    aleat_parallel_for(threads, units, moments_of_units, &job);
+    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
+    aleat_parallel_for(threads, units, grad_of_units, &job);
+    aleat_parallel_for(threads, g->images, grad_coefficients, &job);
+    aleat_parallel_for(threads, units, finish_grad_units, &job);
+}
+
+/* ---- layer norm -------------------------------------------------------------------------------
+ */
+
+typedef struct layer_job {
+    const aleat_kernels *k;
+    int64_t c, x_ld, y_ld;
+    const float *x, *gamma, *beta;
+    float *y, eps;
+} layer_job;
+
+static void normalize_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const layer_job *j = ctx;
+    j->k->normalize_rows(j->x + begin * j->x_ld, j->x_ld, j->y + begin * j->y_ld, j->y_ld,
+                         end - begin, j->c, j->gamma, j->beta, j->eps);
+}
+
+void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const float *x,
+                         int64_t x_ld, float *y, int64_t y_ld, const float *gamma,
+                         const float *beta, float eps, int threads)
+{
+    layer_job job = {k, c, x_ld, y_ld, x, gamma, beta, y, eps};
+    aleat_parallel_for(threads, rows, normalize_range, &job);
+}

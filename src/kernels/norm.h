@@ -1,0 +1,41 @@
+/* Normalisations over channels-last arrays. */
+#ifndef ALEAT_KERNELS_NORM_H
+#define ALEAT_KERNELS_NORM_H
+
+#include <stddef.h>
+
+#include "kernels/kernels.h"
+
+/**
+ * y = act(z * a + b), z = (x - mean) / sqrt(var + eps); mean and var per image and group of
+ * channels, in double over fixed chunks of rows; a = gamma (1 + scale), b = beta (1 + scale) +
+ * shift.
+ */
+typedef struct aleat_groupnorm {
+    int64_t images, rows, c, groups; /**< rows: pixels of one image */
+    int64_t x_ld, y_ld;
+    double eps;
+    const float *gamma, *beta; /**< [c] or NULL (1 and 0) */
+    const float *scale_shift;  /**< [images, 2c] rows of `ss_ld`: [scale | shift], or NULL */
+    int64_t ss_ld;
+    aleat_fn act;
+} aleat_groupnorm;
+
+size_t aleat_groupnorm_scratch(const aleat_groupnorm *g);
+/** y may be x. Results do not depend on `threads` nor on the other images. */
+void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const float *x, float *y,
+                         void *scratch, int threads);
+/**
+ * dx of the same, given dy (both dense rows of c, like x); scale_shift is a constant here. Needs x,
+ * not y. Source: with u = act'(za+b) dy a and h = z: dx = (u - mean(u) - h mean(u h)) / sqrt(var +
+ * eps).
+ */
+void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
+                          const float *dy, int64_t dy_ld, float *dx, void *scratch, int threads);
+
+/** y = (x - mean) / sqrt(var + eps) * gamma + beta over the c channels of each row. */
+void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const float *x,
+                         int64_t x_ld, float *y, int64_t y_ld, const float *gamma,
+                         const float *beta, float eps, int threads);
+
+#endif
