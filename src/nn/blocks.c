@@ -5,16 +5,28 @@
 #include "base/alloc.h"
 
 const aleat_resnet_names aleat_resnet_diffusers = {
-    .norm1 = "norm1", .conv1 = "conv1", .time = "time_emb_proj",
-    .norm2 = "norm2", .conv2 = "conv2", .shortcut = "conv_shortcut",
+    .norm1 = "norm1",
+    .conv1 = "conv1",
+    .time = "time_emb_proj",
+    .norm2 = "norm2",
+    .conv2 = "conv2",
+    .shortcut = "conv_shortcut",
 };
 const aleat_resnet_names aleat_resnet_openai = {
-    .norm1 = "in_layers.0",  .conv1 = "in_layers.2",  .time = "emb_layers.1",
-    .norm2 = "out_layers.0", .conv2 = "out_layers.3", .shortcut = "skip_connection",
+    .norm1 = "in_layers.0",
+    .conv1 = "in_layers.2",
+    .time = "emb_layers.1",
+    .norm2 = "out_layers.0",
+    .conv2 = "out_layers.3",
+    .shortcut = "skip_connection",
 };
 const aleat_resnet_names aleat_resnet_compvis = {
-    .norm1 = "norm1", .conv1 = "conv1", .time = "temb_proj",
-    .norm2 = "norm2", .conv2 = "conv2", .shortcut = "nin_shortcut",
+    .norm1 = "norm1",
+    .conv1 = "conv1",
+    .time = "temb_proj",
+    .norm2 = "norm2",
+    .conv2 = "conv2",
+    .shortcut = "nin_shortcut",
 };
 
 static aleat_value resample(aleat_graph *graph, aleat_value x, aleat_resample kind)
@@ -42,7 +54,8 @@ static aleat_value modulated_norm(aleat_graph *graph, aleat_value h, aleat_value
         return aleat_nn_groupnorm(graph, h, norm.text, spec->groups, spec->eps, spec->act);
 
     const aleat_name proj = aleat_nn_name(graph, "%s.%s", prefix, spec->names->time);
-    const aleat_value shift = aleat_nn_linear(graph, time, proj.text, spec->scale_shift ? 2 * c : c);
+    const aleat_value shift =
+        aleat_nn_linear(graph, time, proj.text, spec->scale_shift ? 2 * c : c);
     if (spec->scale_shift) {
         h = aleat_nn_groupnorm(graph, h, norm.text, spec->groups, spec->eps, ALEAT_ACT_NONE);
         return aleat_op_scale_shift(graph, h, shift, spec->act);
@@ -58,8 +71,7 @@ aleat_value aleat_nn_resnet(aleat_graph *graph, aleat_value x, aleat_value time,
     const aleat_name conv1 = aleat_nn_name(graph, "%s.%s", prefix, spec->names->conv1);
     const aleat_name conv2 = aleat_nn_name(graph, "%s.%s", prefix, spec->names->conv2);
 
-    aleat_value h =
-        aleat_nn_groupnorm(graph, x, norm1.text, spec->groups, spec->eps, spec->act);
+    aleat_value h = aleat_nn_groupnorm(graph, x, norm1.text, spec->groups, spec->eps, spec->act);
     h = resample(graph, h, spec->resample);
     h = aleat_nn_conv(graph, h, conv1.text, c_out, aleat_conv_same(3));
     h = modulated_norm(graph, h, time, prefix, spec);
@@ -76,24 +88,41 @@ aleat_value aleat_nn_resnet(aleat_graph *graph, aleat_value x, aleat_value time,
 }
 
 const aleat_attention_names aleat_attention_diffusers = {
-    .norm = "group_norm", .q = "to_q", .k = "to_k", .v = "to_v", .out = "to_out.0", .weight_rank = 2,
+    .norm = "group_norm",
+    .q = "to_q",
+    .k = "to_k",
+    .v = "to_v",
+    .out = "to_out.0",
+    .weight_rank = 2,
 };
 const aleat_attention_names aleat_attention_diffusers_old = {
-    .norm = "group_norm", .q = "query", .k = "key", .v = "value", .out = "proj_attn",
+    .norm = "group_norm",
+    .q = "query",
+    .k = "key",
+    .v = "value",
+    .out = "proj_attn",
     .weight_rank = 2,
 };
 const aleat_attention_names aleat_attention_openai = {
-    .norm = "norm", .q = "qkv", .out = "proj_out", .weight_rank = 3,
+    .norm = "norm",
+    .q = "qkv",
+    .out = "proj_out",
+    .weight_rank = 3,
 };
 const aleat_attention_names aleat_attention_compvis = {
-    .norm = "norm", .q = "q", .k = "k", .v = "v", .out = "proj_out", .weight_rank = 4,
+    .norm = "norm",
+    .q = "q",
+    .k = "k",
+    .v = "v",
+    .out = "proj_out",
+    .weight_rank = 4,
 };
 
 const aleat_attention_names *aleat_nn_attention_names(const aleat_graph *graph, const char *prefix)
 {
     char name[ALEAT_NAME_SIZE];
-    const int len = snprintf(name, sizeof name, "%s.%s.weight", prefix,
-                             aleat_attention_diffusers_old.q);
+    const int len =
+        snprintf(name, sizeof name, "%s.%s.weight", prefix, aleat_attention_diffusers_old.q);
     const bool old = len > 0 && (size_t)len < sizeof name && aleat_graph_has(graph, name);
     return old ? &aleat_attention_diffusers_old : &aleat_attention_diffusers;
 }
@@ -175,13 +204,17 @@ aleat_value aleat_nn_attention(aleat_graph *graph, aleat_value x, const char *pr
     return divide(graph, aleat_op_add(graph, x, h), spec->output_scale);
 }
 
-aleat_value aleat_nn_downsample(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out,
-                                int64_t padding)
+aleat_value aleat_nn_downsample(aleat_graph *graph, aleat_value x, const char *prefix,
+                                int64_t c_out, int64_t padding)
 {
     const aleat_conv_spec spec = {
-        .kernel_h = 3, .kernel_w = 3, .stride = 2,
-        .pad_top = padding, .pad_left = padding,
-        .pad_bottom = padding ? padding : 1, .pad_right = padding ? padding : 1,
+        .kernel_h = 3,
+        .kernel_w = 3,
+        .stride = 2,
+        .pad_top = padding,
+        .pad_left = padding,
+        .pad_bottom = padding ? padding : 1,
+        .pad_right = padding ? padding : 1,
     };
     return aleat_nn_conv(graph, x, prefix, c_out, spec);
 }

@@ -18,7 +18,11 @@ extern const aleat_resnet_names aleat_resnet_diffusers; /**< diffusers' ResnetBl
 extern const aleat_resnet_names aleat_resnet_openai;    /**< guided-diffusion's ResBlock */
 extern const aleat_resnet_names aleat_resnet_compvis;   /**< latent-diffusion's autoencoder */
 
-typedef enum aleat_resample { ALEAT_RESAMPLE_NONE, ALEAT_RESAMPLE_DOWN, ALEAT_RESAMPLE_UP } aleat_resample;
+typedef enum aleat_resample {
+    ALEAT_RESAMPLE_NONE,
+    ALEAT_RESAMPLE_DOWN,
+    ALEAT_RESAMPLE_UP
+} aleat_resample;
 
 typedef struct aleat_resnet_spec {
     const aleat_resnet_names *names;
@@ -81,8 +85,8 @@ aleat_value aleat_nn_attention(aleat_graph *graph, aleat_value x, const char *pr
  * 3x3 convolution of stride 2. padding 0 means one row and column of zeros below and to the right
  * (the TensorFlow "same" of the first DDPM models), 1 means one on every side.
  */
-aleat_value aleat_nn_downsample(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out,
-                                int64_t padding);
+aleat_value aleat_nn_downsample(aleat_graph *graph, aleat_value x, const char *prefix,
+                                int64_t c_out, int64_t padding);
 /** Nearest neighbour x2, then a 3x3 convolution. */
 aleat_value aleat_nn_upsample(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out);
 
