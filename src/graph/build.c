@@ -26,6 +26,8 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_ATTENTION] = "attention",
         [ALEAT_OP_EMBEDDING] = "embedding",
         [ALEAT_OP_SINUSOID] = "sinusoid",
+        [ALEAT_OP_FOURIER] = "fourier",
+        [ALEAT_OP_DIVIDE] = "divide",
         [ALEAT_OP_DROPOUT] = "dropout",
         [ALEAT_OP_ACTIVATION_GRAD] = "activation gradient",
         [ALEAT_OP_GROUPNORM_GRAD] = "group norm gradient",
@@ -335,6 +337,27 @@ aleat_value aleat_op_sinusoid(aleat_graph *graph, aleat_value t, aleat_sinusoid_
                                 (long long)spec.dim);
     node.attrs.sinusoid = spec;
     node.dims = (aleat_dims){1, 1, spec.dim};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_fourier(aleat_graph *graph, aleat_value t, aleat_param weight)
+{
+    if (!usable(graph, t) || weight < 0)
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_FOURIER, 1, t, ALEAT_NO_VALUE);
+    node.param[0] = weight;
+    node.dims = (aleat_dims){1, 1, 2 * aleat_param_count(graph, weight)};
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_divide(aleat_graph *graph, aleat_value x, aleat_value s)
+{
+    if (!usable(graph, x) || !usable(graph, s))
+        return ALEAT_NO_VALUE;
+    const aleat_dims dims = aleat_graph_dims(graph, s);
+    if (dims.h != 1 || dims.w != 1 || dims.c != 1)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE, "divide: by more than one number");
+    const aleat_node node = node_of(graph, ALEAT_OP_DIVIDE, 2, x, s);
     return aleat_graph_add(graph, &node);
 }
 

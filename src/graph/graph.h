@@ -82,6 +82,7 @@ typedef enum aleat_activation {
     ALEAT_ACT_GELU_TANH,  /**< the tanh approximation */
     ALEAT_ACT_QUICK_GELU, /**< x / (1 + exp(-1.702 x)) */
     ALEAT_ACT_RELU,
+    ALEAT_ACT_MISH, /**< x tanh(ln(1 + exp(x))) */
     ALEAT_ACT_COUNT
 } aleat_activation;
 
@@ -150,6 +151,11 @@ typedef struct aleat_sinusoid_spec {
 } aleat_sinusoid_spec;
 /** Sinusoidal embedding of a vector [1]. */
 aleat_value aleat_op_sinusoid(aleat_graph *graph, aleat_value t, aleat_sinusoid_spec spec);
+/** [sin | cos](2 pi ln(t) weight_i) of a vector [1], t > 0; weight [c], result 2c channels. No
+ * derivative. Source: diffusers' GaussianFourierProjection. */
+aleat_value aleat_op_fourier(aleat_graph *graph, aleat_value t, aleat_param weight);
+/** x / s, s a vector [1] of the image that has no derivative. */
+aleat_value aleat_op_divide(aleat_graph *graph, aleat_value x, aleat_value s);
 /** Inverted dropout with probability p; the identity unless the run asks for it. `site` numbers the
  * mask. */
 aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p);

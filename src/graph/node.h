@@ -26,6 +26,8 @@ typedef enum aleat_op {
     ALEAT_OP_ATTENTION,
     ALEAT_OP_EMBEDDING,
     ALEAT_OP_SINUSOID,
+    ALEAT_OP_FOURIER,
+    ALEAT_OP_DIVIDE,
     ALEAT_OP_DROPOUT,
     // what reverse mode adds
     ALEAT_OP_ACTIVATION_GRAD,

@@ -54,9 +54,12 @@ typedef struct aleat_model_family {
     /** Does this folder/file look like one of ours? Cheap; must not fail. `class_name` is the
      * config's _class_name or NULL; `weights` may be NULL when only a config has been seen. */
     bool (*recognises)(const char *class_name, aleat_weights *weights);
-    /** Builds the graph and fills out->info, network, config_text. */
+    /** Builds the graph and fills out->info, network, config_text; out->weights and config_path
+     * are set before. On failure what it made is released by aleat_model_files_close(). */
     aleat_status (*build)(aleat_model_files *out, const aleat_model_options *options,
                           aleat_error *err);
+    /** Tensors that may be there unused, as shell patterns ended by NULL; or NULL: none. */
+    const char *const *harmless;
 } aleat_model_family;
 
 /** The registry, ended by NULL. */
