@@ -18,6 +18,8 @@ static const struct {
     aleat_read_fn *read;
 } formats[] = {
     {"safetensors", aleat_is_safetensors, aleat_read_safetensors},
+    {"torch zip", aleat_is_torch_zip, aleat_read_torch_zip},
+    {"torch legacy", aleat_is_torch_legacy, aleat_read_torch_legacy},
 };
 
 // Is this inside the file that is being read?

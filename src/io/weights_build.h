@@ -36,5 +36,9 @@ typedef aleat_status aleat_read_fn(aleat_weights *weights, const unsigned char *
 
 aleat_recognise_fn aleat_is_safetensors;
 aleat_read_fn aleat_read_safetensors;
+aleat_recognise_fn aleat_is_torch_zip;
+aleat_read_fn aleat_read_torch_zip;
+aleat_recognise_fn aleat_is_torch_legacy;
+aleat_read_fn aleat_read_torch_legacy;
 
 #endif
