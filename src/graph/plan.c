@@ -163,7 +163,9 @@ static void melt_conv(planner *p, aleat_value v)
     aleat_value at = v;
     for (;;) {
         const aleat_value next = only_user(p, at);
-        if (next == ALEAT_NO_VALUE || !melt_next(p, &chain, at, node_at(p, next)))
+        // Two convolutions may meet in one addition: the first to come has taken it.
+        if (next == ALEAT_NO_VALUE || p->info[next].main != ALEAT_NO_VALUE ||
+            !melt_next(p, &chain, at, node_at(p, next)))
             break;
         p->info[at].melted = true;
         at = next;
