@@ -7,7 +7,11 @@
 #include "base/error.h"
 #include "base/parallel.h"
 
-enum { DEFAULT_MAX_IMAGES = 16 };
+enum {
+    DEFAULT_IMAGES = 16,
+    MOST_IMAGES = 64, // in one plan
+    DEFAULT_REVERSE_MB = 1024,
+};
 
 /** Plans for one batch size, made when first needed. */
 typedef struct sized_plans {
@@ -17,13 +21,14 @@ typedef struct sized_plans {
 typedef struct network {
     aleat_network_spec spec;
     aleat_engine *engine;
-    aleat_value cotangent, grad; // of the reverse; ALEAT_NO_VALUE until asked for
-    sized_plans *plans;          // [max_images + 1], by batch size
-    // The last forward_keep(), for backward(): plans run part by part, so inputs are kept.
-    aleat_batch kept;
+    aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
+    sized_plans plans[MOST_IMAGES + 1]; // by batch size
+    int64_t reverse_images; // most whose activations fit into the memory budget; 0: not known
+    // The last forward_keep(): its inputs, for batches larger than reverse_images.
+    int64_t kept_n, kept_cap;
+    bool kept_whole; // one plan holds the activations of the whole batch
     float *kept_x, *kept_t;
     int32_t *kept_labels;
-    int64_t kept_cap;
 } network;
 
 static aleat_status check_batch(const network *net, const aleat_batch *in, aleat_error *err)
@@ -130,17 +135,151 @@ static aleat_status network_predict(void *self, const aleat_batch *in, float *ou
     return st;
 }
 
+/* ---- reverse mode -----------------------------------------------------------------------------
+ */
+
+/** Lets the graph grow by its reverse. */
+static aleat_status make_reverse(network *net, aleat_error *err)
+{
+    if (net->grad != ALEAT_NO_VALUE)
+        return ALEAT_OK;
+    aleat_graph *graph = net->spec.graph;
+    net->cotangent = aleat_graph_input(graph, "cotangent", aleat_graph_dims(graph, net->spec.out));
+    net->grad = aleat_graph_vjp(graph, net->spec.out, net->cotangent, net->spec.x);
+    return aleat_graph_check(graph, err);
+}
+
+static aleat_status reverse_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    aleat_status st = make_reverse(net, err);
+    sized_plans *plans = &net->plans[images];
+    if (!st && !plans->reverse) {
+        const aleat_value wanted[] = {net->spec.out, net->grad};
+        st = aleat_plan_new(&plans->reverse, net->engine, images, wanted, 2, net->cotangent, err);
+    }
+    *plan = plans->reverse;
+    return st;
+}
+
+/** How many images' activations fit into the budget, from the size of a plan for one. */
+static aleat_status find_reverse_images(network *net, aleat_error *err)
+{
+    if (net->reverse_images)
+        return ALEAT_OK;
+    aleat_plan *one;
+    const aleat_status st = reverse_plan(net, 1, &one, err);
+    if (st)
+        return st;
+    const int64_t mb = net->spec.reverse_mb > 0 ? net->spec.reverse_mb : DEFAULT_REVERSE_MB;
+    const int64_t fit = (mb << 20) / (int64_t)aleat_plan_bytes(one);
+    net->reverse_images = fit < 1 ? 1 : fit > MOST_IMAGES ? MOST_IMAGES : fit;
+    return ALEAT_OK;
+}
+
+/** Copies a batch's inputs. */
+static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error *err)
+{
+    const int64_t size = image_size(net, net->spec.info.channels);
+    if (in->n > net->kept_cap) {
+        aleat_free(net->kept_x);
+        aleat_free(net->kept_t);
+        aleat_free(net->kept_labels);
+        net->kept_cap = 0;
+        net->kept_x = aleat_alloc((size_t)(in->n * size) * sizeof *net->kept_x);
+        net->kept_t = aleat_alloc((size_t)in->n * sizeof *net->kept_t);
+        net->kept_labels = aleat_calloc((size_t)in->n, sizeof *net->kept_labels);
+        if (!net->kept_x || !net->kept_t || !net->kept_labels)
+            return aleat_fail_memory(err, "inputs kept for the gradient");
+        net->kept_cap = in->n;
+    }
+    memcpy(net->kept_x, in->x, (size_t)(in->n * size) * sizeof *net->kept_x);
+    memcpy(net->kept_t, in->t, (size_t)in->n * sizeof *net->kept_t);
+    if (in->condition.labels)
+        memcpy(net->kept_labels, in->condition.labels, (size_t)in->n * sizeof *net->kept_labels);
+    return ALEAT_OK;
+}
+
+static aleat_status network_forward_keep(void *self, const aleat_batch *in, float *out,
+                                         aleat_error *err)
+{
+    network *net = self;
+    net->kept_n = 0;
+    aleat_status st = check_batch(net, in, err);
+    if (!st)
+        st = find_reverse_images(net, err);
+    if (st)
+        return st;
+    net->kept_whole = in->n <= net->reverse_images;
+    if (net->kept_whole) {
+        aleat_plan *plan;
+        st = reverse_plan(net, in->n, &plan, err);
+        if (st)
+            return st;
+        feed(net, plan, in, 0, in->n);
+        aleat_plan_run(plan, 0);
+        turn(net, aleat_plan_data(plan, net->spec.out), out, in->n, net->spec.info.out_channels,
+             false);
+    } else {
+        st = keep_inputs(net, in, err);
+        if (!st)
+            st = network_predict(self, in, out, err);
+    }
+    if (!st)
+        net->kept_n = in->n;
+    return st;
+}
+
+/** The second half for images [first, first+count), whose activations the plan holds. */
+static void pull_back(const network *net, aleat_plan *plan, const float *cotangent, float *grad_x,
+                      int64_t first, int64_t count)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    turn(net, cotangent + first * image_size(net, info->out_channels),
+         aleat_plan_data(plan, net->cotangent), count, info->out_channels, true);
+    aleat_plan_run(plan, 1);
+    turn(net, aleat_plan_data(plan, net->grad), grad_x + first * image_size(net, info->channels),
+         count, info->channels, false);
+}
+
+static aleat_status network_backward(void *self, const float *cotangent, float *grad_x,
+                                     aleat_error *err)
+{
+    network *net = self;
+    if (net->kept_n == 0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "backward() without a forward_keep() before it");
+    const int64_t most = net->reverse_images, parts = (net->kept_n + most - 1) / most;
+    const int64_t part = (net->kept_n + parts - 1) / parts;
+    const aleat_batch kept = {.n = net->kept_n,
+                              .height = net->spec.info.height,
+                              .width = net->spec.info.width,
+                              .x = net->kept_x,
+                              .t = net->kept_t,
+                              .condition = {net->kept_labels}};
+    for (int64_t first = 0; first < net->kept_n; first += part) {
+        const int64_t count = net->kept_n - first < part ? net->kept_n - first : part;
+        aleat_plan *plan;
+        const aleat_status st = reverse_plan(net, count, &plan, err);
+        if (st)
+            return st;
+        if (!net->kept_whole) { // the activations did not fit: compute them again
+            feed(net, plan, &kept, first, count);
+            aleat_plan_run(plan, 0);
+        }
+        pull_back(net, plan, cotangent, grad_x, first, count);
+    }
+    return ALEAT_OK;
+}
+
 static void network_destroy(void *self)
 {
     network *net = self;
     if (!net)
         return;
-    for (int64_t i = 0; net->plans && i <= net->spec.max_images; i++) {
+    for (int64_t i = 0; i <= MOST_IMAGES; i++) {
         aleat_plan_free(net->plans[i].forward);
         aleat_plan_free(net->plans[i].reverse);
     }
     aleat_engine_free(net->engine);
-    aleat_free(net->plans);
     aleat_free(net->kept_x);
     aleat_free(net->kept_t);
     aleat_free(net->kept_labels);
@@ -149,6 +288,8 @@ static void network_destroy(void *self)
 
 static const aleat_denoiser_ops network_ops = {
     .predict = network_predict,
+    .forward_keep = network_forward_keep,
+    .backward = network_backward,
     .destroy = network_destroy,
 };
 
@@ -162,11 +303,10 @@ aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spe
     net->spec = *spec;
     net->cotangent = net->grad = ALEAT_NO_VALUE;
     if (net->spec.max_images <= 0)
-        net->spec.max_images = DEFAULT_MAX_IMAGES;
-    net->plans = aleat_calloc((size_t)net->spec.max_images + 1, sizeof *net->plans);
-    aleat_status st = net->plans ? ALEAT_OK : aleat_fail_memory(err, "a network");
-    if (!st)
-        st = aleat_engine_new(&net->engine, spec->graph, &spec->engine, err);
+        net->spec.max_images = DEFAULT_IMAGES;
+    if (net->spec.max_images > MOST_IMAGES)
+        net->spec.max_images = MOST_IMAGES;
+    const aleat_status st = aleat_engine_new(&net->engine, spec->graph, &spec->engine, err);
     if (st) {
         network_destroy(net);
         return st;
@@ -180,7 +320,7 @@ aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
     const network *net = denoiser->self;
     aleat_network_stats stats = {.weight_bytes = aleat_engine_weight_bytes(net->engine),
                                  .threads = aleat_engine_threads(net->engine)};
-    for (int64_t i = 0; i <= net->spec.max_images; i++) {
+    for (int64_t i = 0; i <= MOST_IMAGES; i++) {
         const sized_plans *p = &net->plans[i];
         if (p->forward) {
             stats.flop = aleat_plan_flop(p->forward);

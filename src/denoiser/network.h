@@ -14,7 +14,10 @@ typedef struct aleat_network_spec {
     aleat_value x, t, label, out; /**< label may be ALEAT_NO_VALUE */
     aleat_denoiser_info info;
     aleat_engine_options engine;
-    int64_t max_images; /**< most images evaluated at once; 0: 16 */
+    int64_t max_images; /**< most images evaluated at once; 0: 16; at most 64 */
+    int64_t
+        reverse_mb; /**< memory for the activations that gradients need, in MiB; 0: 1024. Batches
+                         that need more are cut, and each part is evaluated again in backward(). */
 } aleat_network_spec;
 
 /**

@@ -67,7 +67,7 @@ static void run_add(const aleat_step *s, const aleat_exec *exec)
 static void affine_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
-    const float a = (float)s->node->attrs.a, b = (float)s->node->attrs.b;
+    const float a = (float)s->node.attrs.a, b = (float)s->node.attrs.b;
     const float *x = pixel(&s->in[0], image, p);
     float *y = pixel(&s->out, image, p);
     for (int64_t c = 0; c < s->out.dims.c; c++)
@@ -155,7 +155,7 @@ static void run_concat_tokens(const aleat_step *s, const aleat_exec *exec)
 static void slice_tokens_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
-    copy_row(s, image, p, pixel(&s->in[0], image, s->node->attrs.begin + p));
+    copy_row(s, image, p, pixel(&s->in[0], image, s->node.attrs.begin + p));
 }
 
 static void run_slice_tokens(const aleat_step *s, const aleat_exec *exec)
@@ -200,7 +200,7 @@ static void run_avgpool(const aleat_step *s, const aleat_exec *exec)
 static void unpatchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
-    const int64_t f = s->node->attrs.factor, c = s->out.dims.c;
+    const int64_t f = s->node.attrs.factor, c = s->out.dims.c;
     const int64_t y = p / s->out.dims.w, x = p % s->out.dims.w;
     const float *patch = pixel(&s->in[0], image, y / f * s->in[0].dims.w + x / f);
     copy_row(s, image, p, patch + (y % f * f + x % f) * c);
@@ -226,7 +226,7 @@ static void run_embedding(const aleat_step *s, const aleat_exec *exec)
 static void run_sinusoid(const aleat_step *s, const aleat_exec *exec)
 {
     (void)exec;
-    const aleat_sinusoid_spec *spec = &s->node->attrs.sinusoid;
+    const aleat_sinusoid_spec *spec = &s->node.attrs.sinusoid;
     const int64_t half = spec->dim / 2;
     for (int64_t image = 0; image < s->images; image++) {
         const double t = (double)*pixel(&s->in[0], image, 0) * spec->scale;
@@ -262,7 +262,7 @@ static void run_fourier(const aleat_step *s, const aleat_exec *exec)
 
 aleat_conv_geometry aleat_step_geometry(const aleat_step *s)
 {
-    const aleat_conv_spec *spec = &s->node->attrs.conv;
+    const aleat_conv_spec *spec = &s->node.attrs.conv;
     aleat_conv_geometry g = {.images = s->images,
                              .in_h = s->in[0].dims.h,
                              .in_w = s->in[0].dims.w,
@@ -275,7 +275,7 @@ aleat_conv_geometry aleat_step_geometry(const aleat_step *s)
                              .dilate = 1,
                              .x_ld = s->in[0].ld,
                              .y_ld = s->out.ld};
-    if (s->node->attrs.adjoint) { // pad' = kernel - 1 - pad, stride becomes dilation
+    if (s->node.attrs.adjoint) { // pad' = kernel - 1 - pad, stride becomes dilation
         g.dilate = spec->stride;
         g.stride = 1;
         g.pad_top = spec->kernel_h - 1 - spec->pad_top;
@@ -309,10 +309,10 @@ aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
     return (aleat_groupnorm){.images = s->images,
                              .rows = pixels(&s->in[0]),
                              .c = s->in[0].dims.c,
-                             .groups = s->node->attrs.groups,
+                             .groups = s->node.attrs.groups,
                              .x_ld = s->in[0].ld,
                              .y_ld = s->out.ld,
-                             .eps = s->node->attrs.eps,
+                             .eps = s->node.attrs.eps,
                              .gamma = s->param[0],
                              .beta = s->param[1],
                              .scale_shift = s->scale_shift.data,
@@ -337,21 +337,21 @@ static void run_layernorm(const aleat_step *s, const aleat_exec *exec)
 {
     aleat_layernorm_run(exec->k, s->images * pixels(&s->out), s->out.dims.c, s->in[0].data,
                         s->in[0].ld, s->out.data, s->out.ld, s->param[0], s->param[1],
-                        (float)s->node->attrs.eps, exec->threads);
+                        (float)s->node.attrs.eps, exec->threads);
 }
 
 aleat_attention aleat_step_attention(const aleat_step *s)
 {
     return (aleat_attention){.images = s->images,
-                             .heads = s->node->attrs.heads,
-                             .head_dim = s->in[0].dims.c / s->node->attrs.heads,
+                             .heads = s->node.attrs.heads,
+                             .head_dim = s->in[0].dims.c / s->node.attrs.heads,
                              .q_tokens = pixels(&s->in[0]),
                              .k_tokens = pixels(&s->in[1]),
                              .q_ld = s->in[0].ld,
                              .k_ld = s->in[1].ld,
                              .v_ld = s->in[2].ld,
                              .y_ld = s->out.ld,
-                             .scale = (float)s->node->attrs.a};
+                             .scale = (float)s->node.attrs.a};
 }
 
 static size_t attention_scratch(const aleat_step *s, const aleat_exec *exec)

@@ -51,7 +51,7 @@ static void layernorm_grad_row(const aleat_step *s, const aleat_exec *exec, int6
     mean /= (double)n;
     for (int64_t c = 0; c < n; c++)
         var += ((double)x[c] - mean) * ((double)x[c] - mean);
-    const double inv = 1 / sqrt(var / (double)n + s->node->attrs.eps);
+    const double inv = 1 / sqrt(var / (double)n + s->node.attrs.eps);
     for (int64_t c = 0; c < n; c++) {
         const double g = (double)dy[c] * (gamma ? (double)gamma[c] : 1);
         sum_g += g;
@@ -118,7 +118,7 @@ static void pad_channels_row(const aleat_step *s, const aleat_exec *exec, int64_
     (void)exec;
     float *y = pixel(&s->out, image, p);
     memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
-    memcpy(y + s->node->attrs.begin, pixel(&s->in[0], image, p),
+    memcpy(y + s->node.attrs.begin, pixel(&s->in[0], image, p),
            (size_t)s->in[0].dims.c * sizeof *y);
 }
 
@@ -131,7 +131,7 @@ static void pad_tokens_row(const aleat_step *s, const aleat_exec *exec, int64_t 
 {
     (void)exec;
     float *y = pixel(&s->out, image, p);
-    const int64_t from = p - s->node->attrs.begin;
+    const int64_t from = p - s->node.attrs.begin;
     if (from < 0 || from >= pixels(&s->in[0]))
         memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
     else
@@ -191,7 +191,7 @@ void aleat_run_spread2(const aleat_step *s, const aleat_exec *exec)
 static void patchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
-    const int64_t f = s->node->attrs.factor, c = s->in[0].dims.c;
+    const int64_t f = s->node.attrs.factor, c = s->in[0].dims.c;
     const int64_t y0 = p / s->out.dims.w * f, x0 = p % s->out.dims.w * f;
     float *y = pixel(&s->out, image, p);
     for (int64_t i = 0; i < f * f; i++)

@@ -402,13 +402,13 @@ static aleat_view view_or_none(const planner *p, aleat_value v)
 static double flop_of(const aleat_step *s)
 {
     const double out = (double)(pixels(s->out.dims) * s->out.dims.c);
-    if (s->node->op == ALEAT_OP_CONV)
+    if (s->node.op == ALEAT_OP_CONV)
         return 2 * out *
-               (double)(s->in[0].dims.c * s->node->attrs.conv.kernel_h *
-                        s->node->attrs.conv.kernel_w);
-    if (s->node->op == ALEAT_OP_ATTENTION)
+               (double)(s->in[0].dims.c * s->node.attrs.conv.kernel_h *
+                        s->node.attrs.conv.kernel_w);
+    if (s->node.op == ALEAT_OP_ATTENTION)
         return 4 * out * (double)pixels(s->in[1].dims);
-    if (s->node->op == ALEAT_OP_ATTENTION_GRAD) // five products of the forward's size
+    if (s->node.op == ALEAT_OP_ATTENTION_GRAD) // five products of the forward's size
         return 10 * (double)(pixels(s->in[0].dims) * pixels(s->in[1].dims) * s->in[0].dims.c);
     return 0;
 }
@@ -418,7 +418,7 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
     const node_info *info = &p->info[v];
     const aleat_value main = info->main == ALEAT_NO_VALUE ? v : info->main;
     const aleat_node *node = node_at(p, main);
-    *step = (aleat_step){.node = node,
+    *step = (aleat_step){.node = *node,
                          .images = p->plan->images,
                          .out = p->plan->views[v],
                          .upsample = info->upsample,
@@ -471,11 +471,11 @@ static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
 {
     const aleat_exec exec = {.k = plan->engine->k, .threads = plan->engine->threads};
     for (int64_t i = 0; i < plan->n_steps; i++) {
-        const aleat_op_exec *op = aleat_op_exec_of(plan->steps[i].node->op);
+        const aleat_op_exec *op = aleat_op_exec_of(plan->steps[i].node.op);
         const size_t bytes = op->scratch ? op->scratch(&plan->steps[i], &exec) : 0;
         if (!op->run)
             return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "no way to run '%s'",
-                              aleat_op_name(plan->steps[i].node->op));
+                              aleat_op_name(plan->steps[i].node.op));
         if (bytes > plan->scratch_bytes)
             plan->scratch_bytes = bytes;
     }
@@ -557,5 +557,5 @@ void aleat_plan_run(aleat_plan *plan, int half)
         .k = plan->engine->k, .threads = plan->engine->threads, .scratch = plan->scratch};
     for (int64_t i = 0; i < plan->n_steps; i++)
         if (plan->steps[i].half == half)
-            aleat_op_exec_of(plan->steps[i].node->op)->run(&plan->steps[i], &exec);
+            aleat_op_exec_of(plan->steps[i].node.op)->run(&plan->steps[i], &exec);
 }

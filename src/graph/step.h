@@ -14,7 +14,8 @@ typedef struct aleat_view {
 } aleat_view;
 
 typedef struct aleat_step {
-    const aleat_node *node; /**< the operation; of a fused chain its main one */
+    aleat_node
+        node; /**< the operation (of a fused chain its main one); a copy: the graph may grow */
     int64_t images;
     aleat_view in[ALEAT_NODE_INPUTS], out;
     const float *param[ALEAT_NODE_PARAMS]; /**< plain f32 vectors and tables, or NULL */
