@@ -26,11 +26,11 @@ for program in "$build"/tests/fuzz/fuzz_*; do
     name=$(basename "$program")
     found="$build/found/$name"
     mkdir -p "$found" "$build/corpus/$name"
-    corpus="tests/fuzz/corpus/${name#fuzz_}"
-    [ -d "$corpus" ] || corpus=
-    # shellcheck disable=SC2086  # the corpus may be absent
+    # Each line of tests/fuzz/seeds: target, folders of files to start from.
+    seeds=$(sed -n "s/^${name#fuzz_} //p" tests/fuzz/seeds)
+    # shellcheck disable=SC2086  # several folders, or none
     if "$program" -max_total_time="$seconds" -timeout=10 -artifact_prefix="$found/" \
-        "$build/corpus/$name" $corpus >&2; then
+        "$build/corpus/$name" $seeds >&2; then
         echo "ok $name"
     else
         echo "failed $name"
