@@ -21,6 +21,7 @@ typedef struct session {
     aleat_atomic_file file;
     uint8_t *pixels;
     png_bytep *rows;
+    bool no_memory; // an allocation has failed; libpng's texts do not always say so
     aleat_status st;
     aleat_error *err;
 } session;
@@ -28,7 +29,7 @@ typedef struct session {
 static void on_error(png_structp png, png_const_charp text)
 {
     session *s = png_get_error_ptr(png);
-    if (!s->st && strstr(text, "memory"))
+    if (!s->st && s->no_memory)
         s->st = aleat_fail_memory(s->err, "PNG");
     else if (!s->st)
         s->st = aleat_fail(s->err, ALEAT_ERR_FORMAT, "PNG: %s", text);
@@ -43,8 +44,17 @@ static void on_warning(png_structp png, png_const_charp text)
 
 static png_voidp on_alloc(png_structp png, png_alloc_size_t size)
 {
-    (void)png;
-    return aleat_alloc(size);
+    session *s = png_get_mem_ptr(png);
+    void *block = aleat_alloc(size);
+    s->no_memory = s->no_memory || !block;
+    return block;
+}
+
+// For allocations of our own between libpng's calls.
+static void leave_without_memory(session *s)
+{
+    s->no_memory = true;
+    png_error(s->png, "out of memory");
 }
 
 static void on_free(png_structp png, png_voidp block)
@@ -78,10 +88,10 @@ static void on_flush(png_structp png)
 
 static aleat_status begin(session *s)
 {
-    s->png = s->reads ? png_create_read_struct_2(PNG_LIBPNG_VER_STRING, s, on_error, on_warning,
-                                                 NULL, on_alloc, on_free)
-                      : png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, on_error, on_warning,
-                                                  NULL, on_alloc, on_free);
+    s->png = s->reads ? png_create_read_struct_2(PNG_LIBPNG_VER_STRING, s, on_error, on_warning, s,
+                                                 on_alloc, on_free)
+                      : png_create_write_struct_2(PNG_LIBPNG_VER_STRING, s, on_error, on_warning, s,
+                                                  on_alloc, on_free);
     s->info = s->png ? png_create_info_struct(s->png) : NULL;
     if (!s->info)
         return s->st = aleat_fail_memory(s->err, "PNG");
@@ -104,6 +114,8 @@ static aleat_status guarded(session *s, void (*body)(session *s, void *ctx), voi
         return s->st;
     if (!setjmp(png_jmpbuf(s->png)))
         body(s, ctx);
+    if (!s->st && s->no_memory) // libpng can do without some chunks, the caller cannot
+        s->st = aleat_fail_memory(s->err, "PNG");
     return s->st;
 }
 
@@ -167,7 +179,7 @@ static void write_image(session *s, void *ctx)
     const aleat_image *image = job->image;
     if (!make_rows(s, image->pixels, (size_t)image->height,
                    (size_t)image->width * (size_t)image->channels))
-        png_error(s->png, "out of memory");
+        leave_without_memory(s);
     png_set_IHDR(s->png, s->info, (png_uint_32)image->width, (png_uint_32)image->height, 8,
                  color[image->channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
@@ -239,7 +251,7 @@ static void read_pixels(session *s, void *ctx)
     const int channels = png_get_channels(s->png, s->info);
     s->pixels = aleat_calloc(height, row_bytes);
     if (!s->pixels || !make_rows(s, s->pixels, height, row_bytes))
-        png_error(s->png, "out of memory");
+        leave_without_memory(s);
     png_read_image(s->png, s->rows);
     png_read_end(s->png, NULL);
     if (channels % 2 == 0)
@@ -257,6 +269,8 @@ aleat_status aleat_png_read_memory(aleat_image *out, const void *data, size_t le
     session s = {.reads = true, .data = data, .left = len, .err = err};
     const aleat_status st = guarded(&s, read_pixels, out);
     end(&s);
+    if (st)
+        aleat_image_clear(out);
     return st;
 }
 
@@ -332,7 +346,7 @@ static void find_text(session *s, const text_job *job)
         *job->out = copy_text(texts[i].text ? texts[i].text : "",
                               international ? texts[i].itxt_length : texts[i].text_length);
         if (!*job->out)
-            png_error(s->png, "out of memory");
+            leave_without_memory(s);
         return;
     }
 }
@@ -357,6 +371,10 @@ aleat_status aleat_png_text_memory(char **out, const void *data, size_t len, con
     text_job job = {key, out};
     const aleat_status st = guarded(&s, read_text, &job);
     end(&s);
+    if (st) {
+        aleat_free(*out);
+        *out = NULL;
+    }
     return st;
 }
 
