@@ -29,8 +29,9 @@ aleat_status aleat_array_new(aleat_array *out, int n_dims, const int64_t *dim, a
 {
     memset(out, 0, sizeof *out);
     if (n_dims < 0 || n_dims > ALEAT_ARRAY_DIMS)
-        return aleat_fail(err, ALEAT_ERR_SHAPE, "an array of %d dimensions: at most %d are possible",
-                          n_dims, ALEAT_ARRAY_DIMS);
+        return aleat_fail(err, ALEAT_ERR_SHAPE,
+                          "an array of %d dimensions: at most %d are possible", n_dims,
+                          ALEAT_ARRAY_DIMS);
     aleat_shape shape = {.n_dims = n_dims};
     if (n_dims)
         memcpy(shape.dim, dim, (size_t)n_dims * sizeof *dim);
