@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 
-#define UNIT        16          // alignment of what is handed out
-#define FIRST_BLOCK (4u << 10)  // blocks double from here, so that a few small things stay small
+#define UNIT        16         // alignment of what is handed out
+#define FIRST_BLOCK (4u << 10) // blocks double from here, so that a few small things stay small
 #define LAST_BLOCK  (1u << 20)
 
 struct aleat_arena_block {
@@ -27,8 +27,8 @@ static bool add_block(aleat_arena *arena, size_t size)
     if (block_size < size)
         block_size = size;
     size_t total;
-    arena->over_limit = !aleat_size_add(arena->total, block_size, &total) ||
-                        (arena->limit && total > arena->limit);
+    arena->over_limit =
+        !aleat_size_add(arena->total, block_size, &total) || (arena->limit && total > arena->limit);
     size_t with_header;
     if (arena->over_limit || !aleat_size_add(block_size, ALEAT_ALIGN, &with_header))
         return false;

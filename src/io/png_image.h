@@ -2,6 +2,7 @@
 #ifndef ALEAT_IO_PNG_IMAGE_H
 #define ALEAT_IO_PNG_IMAGE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "aleat/status.h"
@@ -13,7 +14,8 @@ typedef struct aleat_image {
     uint8_t *pixels; /**< aleat_free() */
 } aleat_image;
 
-/** One tEXt/iTXt entry; iTXt (UTF-8) is written when the text is not Latin-1 safe. */
+/** One text entry, UTF-8: written as tEXt if it is ASCII, else as uncompressed iTXt. `key`: 1 to 79
+ * printable ASCII characters. */
 typedef struct aleat_png_text {
     const char *key, *text;
 } aleat_png_text;
@@ -22,12 +24,23 @@ typedef struct aleat_png_text {
 ALEAT_MUST_USE aleat_status aleat_png_write(const char *path, const aleat_image *image,
                                             const aleat_png_text *texts, int n_texts,
                                             aleat_error *err);
-/** Reads any PNG (palette, 16-bit, interlaced ...) as 8-bit grey or RGB; alpha is dropped over
- * black. */
+/** Reads any PNG (palette, 16-bit, interlaced ...) as 8-bit grey or RGB; what is transparent is
+ * laid over black (without gamma). ALEAT_ERR_FORMAT also for a truncated image. */
 ALEAT_MUST_USE aleat_status aleat_png_read(aleat_image *out, const char *path, aleat_error *err);
-/** The text of chunk `key` (tEXt, zTXt or iTXt) in new memory, or *out = NULL if there is none. */
+/** The same from memory; errors do not name it. */
+ALEAT_MUST_USE aleat_status aleat_png_read_memory(aleat_image *out, const void *data, size_t len,
+                                                  aleat_error *err);
+/**
+ * The text of the first chunk `key` (tEXt, zTXt or iTXt, before or after the pixels) as UTF-8 in
+ * new memory, or *out = NULL if there is none. tEXt and zTXt that are not UTF-8, as some tools
+ * write it, are taken as Latin-1, as the standard has it.
+ */
 ALEAT_MUST_USE aleat_status aleat_png_read_text(char **out, const char *path, const char *key,
                                                 aleat_error *err);
+/** The same from memory; errors do not name it. */
+ALEAT_MUST_USE aleat_status aleat_png_text_memory(char **out, const void *data, size_t len,
+                                                  const char *key, aleat_error *err);
+/** Releases the pixels; accepts NULL. */
 void aleat_image_clear(aleat_image *image);
 
 #endif

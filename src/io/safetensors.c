@@ -19,8 +19,8 @@ static const struct {
     const char *name;
     aleat_dtype dtype;
 } dtypes[] = {
-    {"F32", ALEAT_F32}, {"F16", ALEAT_F16}, {"BF16", ALEAT_BF16}, {"F64", ALEAT_F64},
-    {"I64", ALEAT_I64}, {"I32", ALEAT_I32}, {"I16", ALEAT_I16},   {"I8", ALEAT_I8},
+    {"F32", ALEAT_F32}, {"F16", ALEAT_F16},   {"BF16", ALEAT_BF16}, {"F64", ALEAT_F64},
+    {"I64", ALEAT_I64}, {"I32", ALEAT_I32},   {"I16", ALEAT_I16},   {"I8", ALEAT_I8},
     {"U8", ALEAT_U8},   {"BOOL", ALEAT_BOOL},
 };
 
@@ -87,9 +87,9 @@ static aleat_status parse_span(const char *tensor, const json_t *entry, size_t d
     const int64_t first = (int64_t)json_integer_value(begin);
     const int64_t last = (int64_t)json_integer_value(end);
     if (first < 0 || last < first || (uint64_t)last > data_len) {
-        const aleat_status st = aleat_fail(
-            err, ALEAT_ERR_FORMAT, "tensor '%s': bytes %" PRId64 "..%" PRId64 " of %zu", tensor,
-            first, last, data_len);
+        const aleat_status st =
+            aleat_fail(err, ALEAT_ERR_FORMAT, "tensor '%s': bytes %" PRId64 "..%" PRId64 " of %zu",
+                       tensor, first, last, data_len);
         if (first >= 0 && last >= first)
             aleat_hint(err, "the file is incomplete: fetch it again");
         return st;
@@ -169,7 +169,8 @@ aleat_status aleat_read_safetensors(aleat_weights *weights, const unsigned char 
         st = aleat_fail_memory(err, "index of tensors");
         goto done;
     }
-    json_object_foreach (header.root, name, entry) {
+    json_object_foreach(header.root, name, entry)
+    {
         if (!strcmp(name, "__metadata__"))
             continue;
         st = add_entry(weights, name, entry, section, section_len, &spans[n++], err);

@@ -18,6 +18,8 @@ static const struct {
     aleat_read_fn *read;
 } formats[] = {
     {"safetensors", aleat_is_safetensors, aleat_read_safetensors},
+    {"torch zip", aleat_is_torch_zip, aleat_read_torch_zip},
+    {"torch legacy", aleat_is_torch_legacy, aleat_read_torch_legacy},
 };
 
 // Is this inside the file that is being read?
@@ -36,8 +38,9 @@ aleat_status aleat_weights_add(aleat_weights *weights, const char *name, size_t 
 {
     if (weights->count == weights->capacity) {
         const int64_t capacity = weights->capacity ? 2 * weights->capacity : 64;
-        aleat_weight *items = aleat_realloc(weights->items, (size_t)weights->capacity * sizeof *items,
-                                            (size_t)capacity * sizeof *items);
+        aleat_weight *items =
+            aleat_realloc(weights->items, (size_t)weights->capacity * sizeof *items,
+                          (size_t)capacity * sizeof *items);
         if (!items)
             return aleat_fail_memory(err, "list of tensors");
         weights->items = items;
@@ -163,7 +166,8 @@ static aleat_status read_shards(aleat_weights *weights, const aleat_json *index,
         st = aleat_fail_memory(err, weights->path);
         goto done;
     }
-    json_object_foreach (map, tensor, shard) {
+    json_object_foreach(map, tensor, shard)
+    {
         const char *name = json_string_value(shard);
         if (!name || !*name || strchr(name, '/')) { // an index must not lead out of its folder
             st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: tensor '%s' is in no file of this folder",
@@ -206,11 +210,12 @@ static aleat_status read_index(aleat_weights *weights, aleat_error *err)
         st = index_names(weights, err);
     if (st)
         goto done;
-    json_object_foreach (map.root, tensor, shard) {
+    json_object_foreach(map.root, tensor, shard)
+    {
         if (aleat_weights_find(weights, tensor))
             continue;
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: tensor '%s' is not in %s", weights->path, tensor,
-                        json_string_value(shard));
+        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: tensor '%s' is not in %s", weights->path,
+                        tensor, json_string_value(shard));
         break;
     }
 done:
@@ -279,8 +284,8 @@ static aleat_status open_variant(aleat_weights **out, const char *folder, const 
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names && !st && !*out; i++) {
-        char *path = aleat_asprintf("%s/%s%s%s%s", folder, stem, names[i].before, variant,
-                                    names[i].after);
+        char *path =
+            aleat_asprintf("%s/%s%s%s%s", folder, stem, names[i].before, variant, names[i].after);
         if (!path)
             return aleat_fail_memory(err, folder);
         if (aleat_is_file(path))
@@ -307,8 +312,8 @@ aleat_status aleat_weights_open_folder(aleat_weights **out, const char *folder, 
     if (st || *out)
         return st;
     const char *dot = variant && *variant ? "." : "";
-    st = aleat_fail(err, ALEAT_ERR_IO, "%s: no weights: neither %s%s%s.safetensors nor .bin", folder,
-                    stem, dot, variant ? variant : "");
+    st = aleat_fail(err, ALEAT_ERR_IO, "%s: no weights: neither %s%s%s.safetensors nor .bin",
+                    folder, stem, dot, variant ? variant : "");
     aleat_hint(err, "fetch the weights into this folder%s",
                *dot ? ", or leave out the variant" : "; the configuration alone is not enough");
     return st;

@@ -18,8 +18,8 @@ struct aleat_weights {
 };
 
 /**
- * Adds a tensor whose bytes the caller has checked. `name` (len bytes, must not hold a 0) is copied;
- * stride NULL: C order. The shape is valid for aleat_shape_bytes().
+ * Adds a tensor whose bytes the caller has checked. `name` (len bytes, must not hold a 0) is
+ * copied; stride NULL: C order. The shape is valid for aleat_shape_bytes().
  */
 ALEAT_MUST_USE aleat_status aleat_weights_add(aleat_weights *weights, const char *name, size_t len,
                                               aleat_dtype dtype, const aleat_shape *shape,
@@ -36,5 +36,9 @@ typedef aleat_status aleat_read_fn(aleat_weights *weights, const unsigned char *
 
 aleat_recognise_fn aleat_is_safetensors;
 aleat_read_fn aleat_read_safetensors;
+aleat_recognise_fn aleat_is_torch_zip;
+aleat_read_fn aleat_read_torch_zip;
+aleat_recognise_fn aleat_is_torch_legacy;
+aleat_read_fn aleat_read_torch_legacy;
 
 #endif

@@ -26,6 +26,14 @@ INLINE vf gelu_tanh_2u(vf x)
     return splat(2 * 0.7978845608f) * x * (splat(1.0f) + splat(0.044715f) * x * x);
 }
 
+/** n with tanh(ln(1 + e^x)) = n / (n + 2); x is capped where the quotient is 1 in f32. */
+INLINE vf mish_n(vf x, vf *slope)
+{
+    const vf e = vexp(vmin(x, splat(20.0f)));
+    *slope = splat(2.0f) * e * (e + splat(1.0f));
+    return e * (e + splat(2.0f));
+}
+
 INLINE vf apply(const aleat_fn act, vf x)
 {
     switch (act) {
@@ -34,6 +42,11 @@ INLINE vf apply(const aleat_fn act, vf x)
     case ALEAT_FN_GELU_TANH: return x * vsigmoid(gelu_tanh_2u(x)); // 1 + tanh(u) = 2 sigmoid(2u)
     case ALEAT_FN_QUICK_GELU: return x * vsigmoid(splat(1.702f) * x);
     case ALEAT_FN_RELU: return vmax(x, splat(0.0f));
+    case ALEAT_FN_MISH: {
+        vf slope;
+        const vf n = mish_n(x, &slope);
+        return x * n / (n + splat(2.0f));
+    }
     case ALEAT_FN_IDENTITY:
     case ALEAT_FN_COUNT: break;
     }
@@ -62,6 +75,11 @@ INLINE vf apply_grad(const aleat_fn act, vf x)
         return s * (one + splat(1.702f) * x * (one - s));
     }
     case ALEAT_FN_RELU: return choose(x > splat(0.0f), one, splat(0.0f));
+    case ALEAT_FN_MISH: {
+        vf slope;
+        const vf n = mish_n(x, &slope), m = n + splat(2.0f);
+        return n / m + splat(2.0f) * x * slope / (m * m);
+    }
     case ALEAT_FN_IDENTITY:
     case ALEAT_FN_COUNT: break;
     }
@@ -72,7 +90,8 @@ INLINE vf apply_grad(const aleat_fn act, vf x)
 #define FOR_EACH_FN(DO)                                                                            \
     DO(ALEAT_FN_IDENTITY)                                                                          \
     DO(ALEAT_FN_SILU)                                                                              \
-    DO(ALEAT_FN_GELU) DO(ALEAT_FN_GELU_TANH) DO(ALEAT_FN_QUICK_GELU) DO(ALEAT_FN_RELU)
+    DO(ALEAT_FN_GELU)                                                                              \
+    DO(ALEAT_FN_GELU_TANH) DO(ALEAT_FN_QUICK_GELU) DO(ALEAT_FN_RELU) DO(ALEAT_FN_MISH)
 
 INLINE void map_body(const aleat_fn act, const float *x, float *y, int64_t n)
 {

@@ -28,6 +28,7 @@ typedef enum aleat_fn {
     ALEAT_FN_GELU_TANH,
     ALEAT_FN_QUICK_GELU,
     ALEAT_FN_RELU,
+    ALEAT_FN_MISH,
     ALEAT_FN_COUNT
 } aleat_fn;
 

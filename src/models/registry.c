@@ -189,10 +189,19 @@ static aleat_status choose_family(const aleat_model_family **out, const location
     return st;
 }
 
-static bool is_harmless(const aleat_model_family *family, const char *name)
+/** Integer tensors are counters and position tables that torch keeps as buffers, never weights. */
+static bool is_buffer(const aleat_weight *weight)
 {
+    return weight->dtype != ALEAT_F32 && weight->dtype != ALEAT_F16 &&
+           weight->dtype != ALEAT_BF16 && weight->dtype != ALEAT_F64;
+}
+
+static bool is_harmless(const aleat_model_family *family, const aleat_weight *weight)
+{
+    if (is_buffer(weight))
+        return true;
     for (const char *const *pattern = family->harmless; pattern && *pattern; pattern++)
-        if (!fnmatch(*pattern, name, 0))
+        if (!fnmatch(*pattern, weight->name, 0))
             return true;
     return false;
 }
@@ -205,7 +214,7 @@ static aleat_status check_superfluous(const aleat_model_family *family, aleat_we
     int64_t count = 0;
     for (int64_t i = 0; i < aleat_weights_count(weights); i++) {
         const aleat_weight *weight = aleat_weights_at(weights, i);
-        if (weight->used || is_harmless(family, weight->name))
+        if (weight->used || is_harmless(family, weight))
             continue;
         first = first ? first : weight;
         count++;

@@ -1,0 +1,333 @@
+#include "denoiser/network.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/parallel.h"
+
+enum {
+    DEFAULT_IMAGES = 16,
+    MOST_IMAGES = 64, // in one plan
+    DEFAULT_REVERSE_MB = 1024,
+};
+
+/** Plans for one batch size, made when first needed. */
+typedef struct sized_plans {
+    aleat_plan *forward, *reverse;
+} sized_plans;
+
+typedef struct network {
+    aleat_network_spec spec;
+    aleat_engine *engine;
+    aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
+    sized_plans plans[MOST_IMAGES + 1]; // by batch size
+    int64_t reverse_images; // most whose activations fit into the memory budget; 0: not known
+    // The last forward_keep(): its inputs, for batches larger than reverse_images.
+    int64_t kept_n, kept_cap;
+    bool kept_whole; // one plan holds the activations of the whole batch
+    float *kept_x, *kept_t;
+    int32_t *kept_labels;
+} network;
+
+static aleat_status check_batch(const network *net, const aleat_batch *in, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    if (in->height != info->height || in->width != info->width)
+        return aleat_fail(err, ALEAT_ERR_SHAPE,
+                          "images are %lldx%lld, the network was built for %lldx%lld",
+                          (long long)in->height, (long long)in->width, (long long)info->height,
+                          (long long)info->width);
+    if (net->spec.label != ALEAT_NO_VALUE && !in->condition.labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "this network needs a class label for every image (0..%lld)",
+                          (long long)info->n_classes - 1);
+    for (int64_t i = 0; net->spec.label != ALEAT_NO_VALUE && i < in->n; i++)
+        if (in->condition.labels[i] < 0 || in->condition.labels[i] >= info->n_classes)
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "label %d is outside 0..%lld",
+                              in->condition.labels[i], (long long)info->n_classes - 1);
+    return ALEAT_OK;
+}
+
+/* ---- channels first <-> channels last ---------------------------------------------------------
+ */
+
+typedef struct turn_job {
+    const float *src;
+    float *dst;
+    int64_t channels, pixels;
+    bool to_last;
+} turn_job;
+
+static void turn_images(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const turn_job *j = ctx;
+    const int64_t size = j->channels * j->pixels;
+    for (int64_t i = begin; i < end; i++)
+        for (int64_t c = 0; c < j->channels; c++)
+            for (int64_t p = 0; p < j->pixels; p++) {
+                const int64_t first = i * size + c * j->pixels + p;
+                const int64_t last = i * size + p * j->channels + c;
+                if (j->to_last)
+                    j->dst[last] = j->src[first];
+                else
+                    j->dst[first] = j->src[last];
+            }
+}
+
+static void turn(const network *net, const float *src, float *dst, int64_t images, int64_t channels,
+                 bool to_last)
+{
+    turn_job job = {src, dst, channels, net->spec.info.height * net->spec.info.width, to_last};
+    aleat_parallel_for(aleat_engine_threads(net->engine), images, turn_images, &job);
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------
+ */
+
+static int64_t image_size(const network *net, int64_t channels)
+{
+    return channels * net->spec.info.height * net->spec.info.width;
+}
+
+/** Feeds images [first, first+count) of a batch. */
+static void feed(const network *net, const aleat_plan *plan, const aleat_batch *in, int64_t first,
+                 int64_t count)
+{
+    const int64_t size = image_size(net, net->spec.info.channels);
+    turn(net, in->x + first * size, aleat_plan_data(plan, net->spec.x), count,
+         net->spec.info.channels, true);
+    memcpy(aleat_plan_data(plan, net->spec.t), in->t + first, (size_t)count * sizeof(float));
+    if (net->spec.label == ALEAT_NO_VALUE)
+        return;
+    float *labels = aleat_plan_data(plan, net->spec.label);
+    for (int64_t i = 0; i < count; i++)
+        labels[i] = (float)in->condition.labels[first + i];
+}
+
+/** Equal parts of at most max_images. */
+static int64_t part_of(const network *net, int64_t n)
+{
+    const int64_t most = net->spec.max_images, parts = (n + most - 1) / most;
+    return parts ? (n + parts - 1) / parts : 0;
+}
+
+static aleat_status network_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
+{
+    network *net = self;
+    aleat_status st = check_batch(net, in, err);
+    const int64_t part = part_of(net, in->n), size = image_size(net, net->spec.info.out_channels);
+    for (int64_t first = 0; !st && first < in->n; first += part) {
+        const int64_t count = in->n - first < part ? in->n - first : part;
+        sized_plans *plans = &net->plans[count];
+        if (!plans->forward)
+            st = aleat_plan_new(&plans->forward, net->engine, count, &net->spec.out, 1,
+                                ALEAT_NO_VALUE, err);
+        if (st)
+            break;
+        feed(net, plans->forward, in, first, count);
+        aleat_plan_run(plans->forward, 0);
+        turn(net, aleat_plan_data(plans->forward, net->spec.out), out + first * size, count,
+             net->spec.info.out_channels, false);
+    }
+    return st;
+}
+
+/* ---- reverse mode -----------------------------------------------------------------------------
+ */
+
+/** Lets the graph grow by its reverse. */
+static aleat_status make_reverse(network *net, aleat_error *err)
+{
+    if (net->grad != ALEAT_NO_VALUE)
+        return ALEAT_OK;
+    aleat_graph *graph = net->spec.graph;
+    net->cotangent = aleat_graph_input(graph, "cotangent", aleat_graph_dims(graph, net->spec.out));
+    net->grad = aleat_graph_vjp(graph, net->spec.out, net->cotangent, net->spec.x);
+    return aleat_graph_check(graph, err);
+}
+
+static aleat_status reverse_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    aleat_status st = make_reverse(net, err);
+    sized_plans *plans = &net->plans[images];
+    if (!st && !plans->reverse) {
+        const aleat_value wanted[] = {net->spec.out, net->grad};
+        st = aleat_plan_new(&plans->reverse, net->engine, images, wanted, 2, net->cotangent, err);
+    }
+    *plan = plans->reverse;
+    return st;
+}
+
+/** How many images' activations fit into the budget, from the size of a plan for one. */
+static aleat_status find_reverse_images(network *net, aleat_error *err)
+{
+    if (net->reverse_images)
+        return ALEAT_OK;
+    aleat_plan *one;
+    const aleat_status st = reverse_plan(net, 1, &one, err);
+    if (st)
+        return st;
+    const int64_t mb = net->spec.reverse_mb > 0 ? net->spec.reverse_mb : DEFAULT_REVERSE_MB;
+    const int64_t fit = (mb << 20) / (int64_t)aleat_plan_bytes(one);
+    net->reverse_images = fit < 1 ? 1 : fit > MOST_IMAGES ? MOST_IMAGES : fit;
+    return ALEAT_OK;
+}
+
+/** Copies a batch's inputs. */
+static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error *err)
+{
+    const int64_t size = image_size(net, net->spec.info.channels);
+    if (in->n > net->kept_cap) {
+        aleat_free(net->kept_x);
+        aleat_free(net->kept_t);
+        aleat_free(net->kept_labels);
+        net->kept_cap = 0;
+        net->kept_x = aleat_alloc((size_t)(in->n * size) * sizeof *net->kept_x);
+        net->kept_t = aleat_alloc((size_t)in->n * sizeof *net->kept_t);
+        net->kept_labels = aleat_calloc((size_t)in->n, sizeof *net->kept_labels);
+        if (!net->kept_x || !net->kept_t || !net->kept_labels)
+            return aleat_fail_memory(err, "inputs kept for the gradient");
+        net->kept_cap = in->n;
+    }
+    memcpy(net->kept_x, in->x, (size_t)(in->n * size) * sizeof *net->kept_x);
+    memcpy(net->kept_t, in->t, (size_t)in->n * sizeof *net->kept_t);
+    if (in->condition.labels)
+        memcpy(net->kept_labels, in->condition.labels, (size_t)in->n * sizeof *net->kept_labels);
+    return ALEAT_OK;
+}
+
+static aleat_status network_forward_keep(void *self, const aleat_batch *in, float *out,
+                                         aleat_error *err)
+{
+    network *net = self;
+    net->kept_n = 0;
+    aleat_status st = check_batch(net, in, err);
+    if (!st)
+        st = find_reverse_images(net, err);
+    if (st)
+        return st;
+    net->kept_whole = in->n <= net->reverse_images;
+    if (net->kept_whole) {
+        aleat_plan *plan;
+        st = reverse_plan(net, in->n, &plan, err);
+        if (st)
+            return st;
+        feed(net, plan, in, 0, in->n);
+        aleat_plan_run(plan, 0);
+        turn(net, aleat_plan_data(plan, net->spec.out), out, in->n, net->spec.info.out_channels,
+             false);
+    } else {
+        st = keep_inputs(net, in, err);
+        if (!st)
+            st = network_predict(self, in, out, err);
+    }
+    if (!st)
+        net->kept_n = in->n;
+    return st;
+}
+
+/** The second half for images [first, first+count), whose activations the plan holds. */
+static void pull_back(const network *net, aleat_plan *plan, const float *cotangent, float *grad_x,
+                      int64_t first, int64_t count)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    turn(net, cotangent + first * image_size(net, info->out_channels),
+         aleat_plan_data(plan, net->cotangent), count, info->out_channels, true);
+    aleat_plan_run(plan, 1);
+    turn(net, aleat_plan_data(plan, net->grad), grad_x + first * image_size(net, info->channels),
+         count, info->channels, false);
+}
+
+static aleat_status network_backward(void *self, const float *cotangent, float *grad_x,
+                                     aleat_error *err)
+{
+    network *net = self;
+    if (net->kept_n == 0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "backward() without a forward_keep() before it");
+    const int64_t most = net->reverse_images, parts = (net->kept_n + most - 1) / most;
+    const int64_t part = (net->kept_n + parts - 1) / parts;
+    const aleat_batch kept = {.n = net->kept_n,
+                              .height = net->spec.info.height,
+                              .width = net->spec.info.width,
+                              .x = net->kept_x,
+                              .t = net->kept_t,
+                              .condition = {net->kept_labels}};
+    for (int64_t first = 0; first < net->kept_n; first += part) {
+        const int64_t count = net->kept_n - first < part ? net->kept_n - first : part;
+        aleat_plan *plan;
+        const aleat_status st = reverse_plan(net, count, &plan, err);
+        if (st)
+            return st;
+        if (!net->kept_whole) { // the activations did not fit: compute them again
+            feed(net, plan, &kept, first, count);
+            aleat_plan_run(plan, 0);
+        }
+        pull_back(net, plan, cotangent, grad_x, first, count);
+    }
+    return ALEAT_OK;
+}
+
+static void network_destroy(void *self)
+{
+    network *net = self;
+    if (!net)
+        return;
+    for (int64_t i = 0; i <= MOST_IMAGES; i++) {
+        aleat_plan_free(net->plans[i].forward);
+        aleat_plan_free(net->plans[i].reverse);
+    }
+    aleat_engine_free(net->engine);
+    aleat_free(net->kept_x);
+    aleat_free(net->kept_t);
+    aleat_free(net->kept_labels);
+    aleat_free(net);
+}
+
+static const aleat_denoiser_ops network_ops = {
+    .predict = network_predict,
+    .forward_keep = network_forward_keep,
+    .backward = network_backward,
+    .destroy = network_destroy,
+};
+
+aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spec *spec,
+                                    aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    network *net = aleat_calloc(1, sizeof *net);
+    if (!net)
+        return aleat_fail_memory(err, "a network");
+    net->spec = *spec;
+    net->cotangent = net->grad = ALEAT_NO_VALUE;
+    if (net->spec.max_images <= 0)
+        net->spec.max_images = DEFAULT_IMAGES;
+    if (net->spec.max_images > MOST_IMAGES)
+        net->spec.max_images = MOST_IMAGES;
+    const aleat_status st = aleat_engine_new(&net->engine, spec->graph, &spec->engine, err);
+    if (st) {
+        network_destroy(net);
+        return st;
+    }
+    *out = (aleat_denoiser){.ops = &network_ops, .self = net, .info = spec->info};
+    return ALEAT_OK;
+}
+
+aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
+{
+    const network *net = denoiser->self;
+    aleat_network_stats stats = {.weight_bytes = aleat_engine_weight_bytes(net->engine),
+                                 .threads = aleat_engine_threads(net->engine)};
+    for (int64_t i = 0; i <= MOST_IMAGES; i++) {
+        const sized_plans *p = &net->plans[i];
+        if (p->forward) {
+            stats.flop = aleat_plan_flop(p->forward);
+            stats.plan_bytes += aleat_plan_bytes(p->forward);
+        }
+        if (p->reverse)
+            stats.plan_bytes += aleat_plan_bytes(p->reverse);
+    }
+    return stats;
+}

@@ -1,0 +1,172 @@
+#include "graph/engine.h"
+
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/parallel.h"
+
+aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
+                              const aleat_engine_options *options, aleat_error *err)
+{
+    *out = NULL;
+    const aleat_isa best = aleat_cpu_isa();
+    const aleat_isa isa = options->isa_given ? options->isa : best;
+    if (isa > best)
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "this processor has no %s",
+                          aleat_isa_name(isa));
+    const aleat_kernels *k = aleat_kernels_for(isa);
+    if (options->precision == ALEAT_PRECISION_BF16 && !k->igemm_bf16) {
+        (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                         "precision bf16: this processor (%s) has no bf16 instructions",
+                         aleat_isa_name(isa));
+        aleat_hint(err, "use --precision f32");
+        return ALEAT_ERR_UNSUPPORTED;
+    }
+    aleat_engine *engine = aleat_calloc(1, sizeof *engine);
+    if (!engine)
+        return aleat_fail_memory(err, "an engine");
+    engine->graph = graph;
+    engine->k = k;
+    engine->threads = options->threads > 0 ? options->threads : aleat_cpu_count();
+    engine->precision = options->precision;
+    *out = engine;
+    return ALEAT_OK;
+}
+
+void aleat_engine_free(aleat_engine *engine)
+{
+    if (!engine)
+        return;
+    while (engine->weights) {
+        aleat_engine_weight *w = engine->weights;
+        engine->weights = w->next;
+        aleat_packed_free(&w->packed);
+        aleat_free(w->values);
+        aleat_free(w);
+    }
+    aleat_free(engine);
+}
+
+int aleat_engine_threads(const aleat_engine *engine)
+{
+    return engine->threads;
+}
+
+size_t aleat_engine_weight_bytes(const aleat_engine *engine)
+{
+    return engine->weight_bytes;
+}
+
+/**
+ * The algorithm of a convolution, by its shape and the precision alone: never by the batch, the
+ * threads or a timing, since it decides the last bits. Winograd takes 4 times the weight memory, so
+ * it must have pixels enough to pay for that (256: measured, docs/speed.md); at that size it also
+ * beats bf16.
+ */
+static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat_node *conv,
+                                         int64_t c_in)
+{
+    const aleat_conv_spec *s = &conv->attrs.conv;
+    enum { WINOGRAD_PIXELS = 256 };
+    if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
+        conv->dims.h * conv->dims.w >= WINOGRAD_PIXELS)
+        return ALEAT_CONV_WINOGRAD;
+    return engine->precision == ALEAT_PRECISION_BF16 ? ALEAT_CONV_DIRECT_BF16 : ALEAT_CONV_DIRECT;
+}
+
+static aleat_engine_weight *find(const aleat_engine *engine, aleat_param param, bool plain,
+                                 bool adjoint, aleat_conv_algorithm algorithm)
+{
+    for (aleat_engine_weight *w = engine->weights; w; w = w->next)
+        if (w->param == param && w->plain == plain &&
+            (plain || (w->adjoint == adjoint && w->packed.algorithm == algorithm)))
+            return w;
+    return NULL;
+}
+
+static void link_weight(aleat_engine *engine, aleat_engine_weight *w, size_t bytes)
+{
+    w->next = engine->weights;
+    engine->weights = w;
+    engine->weight_bytes += bytes;
+}
+
+aleat_status aleat_engine_plain(aleat_engine *engine, aleat_param param, const float **out,
+                                aleat_error *err)
+{
+    *out = NULL;
+    if (param == ALEAT_NO_PARAM)
+        return ALEAT_OK;
+    aleat_engine_weight *w = find(engine, param, true, false, ALEAT_CONV_DIRECT);
+    if (!w) {
+        const size_t bytes = (size_t)aleat_param_count(engine->graph, param) * sizeof(float);
+        w = aleat_calloc(1, sizeof *w);
+        float *values = aleat_alloc(bytes);
+        if (!w || !values) {
+            aleat_free(w);
+            aleat_free(values);
+            return aleat_fail_memory(err, "a parameter");
+        }
+        *w = (aleat_engine_weight){.param = param, .plain = true, .values = values};
+        link_weight(engine, w, bytes);
+        aleat_param_load(engine->graph, param, values);
+        aleat_param_forget(engine->graph, param);
+    }
+    *out = w->values;
+    return ALEAT_OK;
+}
+
+/** The parameter's data where it lies, if that is f32 in C order, else a converted copy in *owned.
+ */
+static const float *weight_data(const aleat_engine *engine, aleat_param param, float **owned)
+{
+    *owned = NULL;
+    const aleat_weight *weight = engine->graph->params[param].weight;
+    if (weight && weight->contiguous && weight->dtype == ALEAT_F32 &&
+        (uintptr_t)weight->data % sizeof(float) == 0)
+        return weight->data;
+    *owned = aleat_alloc((size_t)aleat_param_count(engine->graph, param) * sizeof(float));
+    if (*owned)
+        aleat_param_load(engine->graph, param, *owned);
+    return *owned;
+}
+
+aleat_status aleat_engine_packed(aleat_engine *engine, const aleat_node *conv,
+                                 const aleat_packed **out, aleat_error *err)
+{
+    *out = NULL;
+    const aleat_conv_spec *spec = &conv->attrs.conv;
+    const aleat_param param = conv->param[0];
+    const bool adjoint = conv->attrs.adjoint;
+    const int64_t rows = engine->graph->params[param].shape.dim[0];
+    const int64_t columns =
+        aleat_param_count(engine->graph, param) / (rows * spec->kernel_h * spec->kernel_w);
+    const aleat_conv_algorithm algorithm = algorithm_of(engine, conv, adjoint ? rows : columns);
+    aleat_engine_weight *w = find(engine, param, false, adjoint, algorithm);
+    if (w) {
+        *out = &w->packed;
+        return ALEAT_OK;
+    }
+    float *owned;
+    const float *data = weight_data(engine, param, &owned);
+    w = aleat_calloc(1, sizeof *w);
+    if (!data || !w)
+        goto no_memory;
+    aleat_filter filter = aleat_filter_of(data, rows, columns, spec->kernel_h, spec->kernel_w);
+    if (adjoint)
+        filter = aleat_filter_adjoint(&filter);
+    w->param = param;
+    w->adjoint = adjoint;
+    if (!aleat_packed_make(&w->packed, engine->k, algorithm, &filter, engine->threads))
+        goto no_memory;
+    link_weight(engine, w, w->packed.bytes);
+    aleat_free(owned);
+    aleat_param_forget(engine->graph, param);
+    *out = &w->packed;
+    return ALEAT_OK;
+no_memory:
+    aleat_free(owned);
+    aleat_free(w);
+    return aleat_fail_memory(err, "packed weights");
+}

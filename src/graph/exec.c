@@ -1,0 +1,403 @@
+/* How every operation runs: reads the step's views, calls kernels. Reverse-mode operations are in
+ * exec_grad.c. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/parallel.h"
+#include "graph/exec_ops.h"
+#include "kernels/attention.h"
+#include "kernels/norm.h"
+
+static int64_t pixels(const aleat_view *v)
+{
+    return v->dims.h * v->dims.w;
+}
+
+static float *pixel(const aleat_view *v, int64_t image, int64_t p)
+{
+    return v->data + image * v->image_ld + p * v->ld;
+}
+
+/* ---- row by row -------------------------------------------------------------------------------
+ */
+
+typedef struct row_job {
+    const aleat_step *step;
+    const aleat_exec *exec;
+    void (*row)(const aleat_step *step, const aleat_exec *exec, int64_t image, int64_t p);
+} row_job;
+
+static void rows_of_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const row_job *job = ctx;
+    const int64_t n = pixels(&job->step->out);
+    for (int64_t r = begin; r < end; r++)
+        job->row(job->step, job->exec, r / n, r % n);
+}
+
+void aleat_exec_rows(const aleat_step *step, const aleat_exec *exec, aleat_exec_row_fn *row)
+{
+    row_job job = {step, exec, row};
+    aleat_parallel_for(exec->threads, step->images * pixels(&step->out), rows_of_range, &job);
+}
+
+/** One row of y = act(scale (src + add)) through the epilogue kernel. */
+static void finish_row(const aleat_exec *exec, const aleat_view *out, int64_t image, int64_t p,
+                       const float *src, const float *add, double scale, aleat_activation act)
+{
+    const aleat_block block = {.dst = pixel(out, image, p), .rows = 1, .n = out->dims.c};
+    const aleat_epilogue e = {.residual = add, .scale = (float)scale, .act = (aleat_fn)act};
+    exec->k->finish(&block, src, 0, &e);
+}
+
+static void add_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    const int64_t other = pixels(&s->in[1]) == 1 ? 0 : p;
+    finish_row(exec, &s->out, image, p, pixel(&s->in[0], image, p), pixel(&s->in[1], image, other),
+               1, ALEAT_ACT_NONE);
+}
+
+static void run_add(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, add_row);
+}
+
+static void affine_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const float a = (float)s->node.attrs.a, b = (float)s->node.attrs.b;
+    const float *x = pixel(&s->in[0], image, p);
+    float *y = pixel(&s->out, image, p);
+    for (int64_t c = 0; c < s->out.dims.c; c++)
+        y[c] = a * x[c] + b;
+}
+
+static void run_affine(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, affine_row);
+}
+
+static void divide_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const float divisor = *pixel(&s->in[1], image, 0);
+    const float *x = pixel(&s->in[0], image, p);
+    float *y = pixel(&s->out, image, p);
+    for (int64_t c = 0; c < s->out.dims.c; c++)
+        y[c] = x[c] / divisor;
+}
+
+static void run_divide(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, divide_row);
+}
+
+static void activation_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    exec->k->map(pixel(&s->in[0], image, p), pixel(&s->out, image, p), s->out.dims.c,
+                 (aleat_fn)s->act);
+}
+
+static void run_activation(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, activation_row);
+}
+
+static void scale_shift_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    const float *x = pixel(&s->in[0], image, p), *ss = pixel(&s->in[1], image, 0);
+    float *y = pixel(&s->out, image, p);
+    const int64_t n = s->out.dims.c;
+    for (int64_t c = 0; c < n; c++)
+        y[c] = x[c] * (1.0f + ss[c]) + ss[n + c];
+    exec->k->map(y, y, n, (aleat_fn)s->act);
+}
+
+static void run_scale_shift(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, scale_shift_row);
+}
+
+static void concat_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    float *y = pixel(&s->out, image, p);
+    const int64_t a = s->in[0].dims.c, b = s->in[1].dims.c;
+    memcpy(y, pixel(&s->in[0], image, p), (size_t)a * sizeof *y);
+    memcpy(y + a, pixel(&s->in[1], image, p), (size_t)b * sizeof *y);
+}
+
+static void run_concat(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, concat_row);
+}
+
+static void copy_row(const aleat_step *s, int64_t image, int64_t p, const float *src)
+{
+    memcpy(pixel(&s->out, image, p), src, (size_t)s->out.dims.c * sizeof *src);
+}
+
+static void concat_tokens_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const int64_t first = pixels(&s->in[0]);
+    copy_row(s, image, p,
+             p < first ? pixel(&s->in[0], image, p) : pixel(&s->in[1], image, p - first));
+}
+
+static void run_concat_tokens(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, concat_tokens_row);
+}
+
+static void slice_tokens_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    copy_row(s, image, p, pixel(&s->in[0], image, s->node.attrs.begin + p));
+}
+
+static void run_slice_tokens(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, slice_tokens_row);
+}
+
+/* ---- resampling -------------------------------------------------------------------------------
+ */
+
+static void upsample_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const aleat_dims from = s->in[0].dims, to = s->out.dims;
+    const int64_t y = p / to.w * from.h / to.h, x = p % to.w * from.w / to.w;
+    copy_row(s, image, p, pixel(&s->in[0], image, y * from.w + x));
+}
+
+static void run_upsample(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, upsample_row);
+}
+
+static void avgpool_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const int64_t w = s->in[0].dims.w;
+    const int64_t corner = p / s->out.dims.w * 2 * w + p % s->out.dims.w * 2;
+    const float *a = pixel(&s->in[0], image, corner), *b = pixel(&s->in[0], image, corner + 1);
+    const float *c = pixel(&s->in[0], image, corner + w);
+    const float *d = pixel(&s->in[0], image, corner + w + 1);
+    float *y = pixel(&s->out, image, p);
+    for (int64_t i = 0; i < s->out.dims.c; i++)
+        y[i] = 0.25f * ((a[i] + b[i]) + (c[i] + d[i]));
+}
+
+static void run_avgpool(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, avgpool_row);
+}
+
+static void unpatchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const int64_t f = s->node.attrs.factor, c = s->out.dims.c;
+    const int64_t y = p / s->out.dims.w, x = p % s->out.dims.w;
+    const float *patch = pixel(&s->in[0], image, y / f * s->in[0].dims.w + x / f);
+    copy_row(s, image, p, patch + (y % f * f + x % f) * c);
+}
+
+static void run_unpatchify(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, unpatchify_row);
+}
+
+/* ---- conditioning -----------------------------------------------------------------------------
+ */
+
+static void run_embedding(const aleat_step *s, const aleat_exec *exec)
+{
+    (void)exec;
+    for (int64_t image = 0; image < s->images; image++) {
+        const int64_t label = (int64_t)*pixel(&s->in[0], image, 0);
+        copy_row(s, image, 0, s->param[0] + label * s->out.dims.c);
+    }
+}
+
+static void run_sinusoid(const aleat_step *s, const aleat_exec *exec)
+{
+    (void)exec;
+    const aleat_sinusoid_spec *spec = &s->node.attrs.sinusoid;
+    const int64_t half = spec->dim / 2;
+    for (int64_t image = 0; image < s->images; image++) {
+        const double t = (double)*pixel(&s->in[0], image, 0) * spec->scale;
+        float *y = pixel(&s->out, image, 0);
+        for (int64_t i = 0; i < half; i++) {
+            const double f =
+                exp(-log(spec->max_period) * (double)i / ((double)half - spec->freq_shift));
+            y[i] = (float)(spec->cos_first ? cos(t * f) : sin(t * f));
+            y[half + i] = (float)(spec->cos_first ? sin(t * f) : cos(t * f));
+        }
+        for (int64_t i = 2 * half; i < spec->dim; i++)
+            y[i] = 0;
+    }
+}
+
+static void run_fourier(const aleat_step *s, const aleat_exec *exec)
+{
+    (void)exec;
+    const int64_t half = s->out.dims.c / 2;
+    for (int64_t image = 0; image < s->images; image++) {
+        const double t = log((double)*pixel(&s->in[0], image, 0));
+        float *y = pixel(&s->out, image, 0);
+        for (int64_t i = 0; i < half; i++) {
+            const double angle = 2 * 3.14159265358979323846 * t * (double)s->param[0][i];
+            y[i] = (float)sin(angle);
+            y[half + i] = (float)cos(angle);
+        }
+    }
+}
+
+/* ---- the heavy ones ---------------------------------------------------------------------------
+ */
+
+aleat_conv_geometry aleat_step_geometry(const aleat_step *s)
+{
+    const aleat_conv_spec *spec = &s->node.attrs.conv;
+    aleat_conv_geometry g = {.images = s->images,
+                             .in_h = s->in[0].dims.h,
+                             .in_w = s->in[0].dims.w,
+                             .out_h = s->out.dims.h,
+                             .out_w = s->out.dims.w,
+                             .stride = spec->stride,
+                             .pad_top = spec->pad_top,
+                             .pad_left = spec->pad_left,
+                             .upsample = s->upsample,
+                             .dilate = 1,
+                             .x_ld = s->in[0].ld,
+                             .y_ld = s->out.ld};
+    if (s->node.attrs.adjoint) { // pad' = kernel - 1 - pad, stride becomes dilation
+        g.dilate = spec->stride;
+        g.stride = 1;
+        g.pad_top = spec->kernel_h - 1 - spec->pad_top;
+        g.pad_left = spec->kernel_w - 1 - spec->pad_left;
+    }
+    return g;
+}
+
+static size_t conv_scratch(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_conv_geometry g = aleat_step_geometry(s);
+    return aleat_conv_scratch(exec->k, s->packed, &g, exec->threads);
+}
+
+static void run_conv(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_conv_geometry g = aleat_step_geometry(s);
+    const aleat_epilogue e = {.bias = s->param[1],
+                              .vec = s->vec.data,
+                              .vec_ld = s->vec.image_ld,
+                              .residual = s->residual.data,
+                              .residual_ld = s->residual.ld,
+                              .scale = (float)s->scale,
+                              .act = (aleat_fn)s->act};
+    aleat_conv_run(exec->k, s->packed, &g, s->in[0].data, s->out.data, &e, exec->scratch,
+                   exec->threads);
+}
+
+aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
+{
+    return (aleat_groupnorm){.images = s->images,
+                             .rows = pixels(&s->in[0]),
+                             .c = s->in[0].dims.c,
+                             .groups = s->node.attrs.groups,
+                             .x_ld = s->in[0].ld,
+                             .y_ld = s->out.ld,
+                             .eps = s->node.attrs.eps,
+                             .gamma = s->param[0],
+                             .beta = s->param[1],
+                             .scale_shift = s->scale_shift.data,
+                             .ss_ld = s->scale_shift.image_ld,
+                             .act = (aleat_fn)s->act};
+}
+
+static size_t groupnorm_scratch(const aleat_step *s, const aleat_exec *exec)
+{
+    (void)exec;
+    const aleat_groupnorm g = aleat_step_groupnorm(s);
+    return aleat_groupnorm_scratch(&g);
+}
+
+static void run_groupnorm(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_groupnorm g = aleat_step_groupnorm(s);
+    aleat_groupnorm_run(exec->k, &g, s->in[0].data, s->out.data, exec->scratch, exec->threads);
+}
+
+static void run_layernorm(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_layernorm_run(exec->k, s->images * pixels(&s->out), s->out.dims.c, s->in[0].data,
+                        s->in[0].ld, s->out.data, s->out.ld, s->param[0], s->param[1],
+                        (float)s->node.attrs.eps, exec->threads);
+}
+
+aleat_attention aleat_step_attention(const aleat_step *s)
+{
+    return (aleat_attention){.images = s->images,
+                             .heads = s->node.attrs.heads,
+                             .head_dim = s->in[0].dims.c / s->node.attrs.heads,
+                             .q_tokens = pixels(&s->in[0]),
+                             .k_tokens = pixels(&s->in[1]),
+                             .q_ld = s->in[0].ld,
+                             .k_ld = s->in[1].ld,
+                             .v_ld = s->in[2].ld,
+                             .y_ld = s->out.ld,
+                             .scale = (float)s->node.attrs.a};
+}
+
+static size_t attention_scratch(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_attention a = aleat_step_attention(s);
+    return aleat_attention_scratch(exec->k, &a, exec->threads);
+}
+
+static void run_attention(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_attention a = aleat_step_attention(s);
+    aleat_attention_run(exec->k, &a, s->in[0].data, s->in[1].data, s->in[2].data, s->out.data,
+                        exec->scratch, exec->threads);
+}
+
+const aleat_op_exec *aleat_op_exec_of(aleat_op op)
+{
+    static const aleat_op_exec table[ALEAT_OP_COUNT] = {
+        [ALEAT_OP_CONV] = {run_conv, conv_scratch},
+        [ALEAT_OP_ACTIVATION] = {run_activation, NULL},
+        [ALEAT_OP_GROUPNORM] = {run_groupnorm, groupnorm_scratch},
+        [ALEAT_OP_LAYERNORM] = {run_layernorm, NULL},
+        [ALEAT_OP_ADD] = {run_add, NULL},
+        [ALEAT_OP_AFFINE] = {run_affine, NULL},
+        [ALEAT_OP_DIVIDE] = {run_divide, NULL},
+        [ALEAT_OP_SCALE_SHIFT] = {run_scale_shift, NULL},
+        [ALEAT_OP_CONCAT] = {run_concat, NULL},
+        [ALEAT_OP_CONCAT_TOKENS] = {run_concat_tokens, NULL},
+        [ALEAT_OP_SLICE_TOKENS] = {run_slice_tokens, NULL},
+        [ALEAT_OP_AVGPOOL2] = {run_avgpool, NULL},
+        [ALEAT_OP_UPSAMPLE] = {run_upsample, NULL},
+        [ALEAT_OP_UNPATCHIFY] = {run_unpatchify, NULL},
+        [ALEAT_OP_ATTENTION] = {run_attention, attention_scratch},
+        [ALEAT_OP_EMBEDDING] = {run_embedding, NULL},
+        [ALEAT_OP_SINUSOID] = {run_sinusoid, NULL},
+        [ALEAT_OP_FOURIER] = {run_fourier, NULL},
+        [ALEAT_OP_ACTIVATION_GRAD] = {aleat_run_activation_grad, NULL},
+        [ALEAT_OP_GROUPNORM_GRAD] = {aleat_run_groupnorm_grad, groupnorm_scratch},
+        [ALEAT_OP_LAYERNORM_GRAD] = {aleat_run_layernorm_grad, NULL},
+        [ALEAT_OP_SCALE_SHIFT_GRAD] = {aleat_run_scale_shift_grad, NULL},
+        [ALEAT_OP_ATTENTION_GRAD] = {aleat_run_attention_grad, aleat_attention_grad_step_scratch},
+        [ALEAT_OP_PAD_CHANNELS] = {aleat_run_pad_channels, NULL},
+        [ALEAT_OP_PAD_TOKENS] = {aleat_run_pad_tokens, NULL},
+        [ALEAT_OP_SUMPOOL] = {aleat_run_sumpool, NULL},
+        [ALEAT_OP_SPREAD2] = {aleat_run_spread2, NULL},
+        [ALEAT_OP_PATCHIFY] = {aleat_run_patchify, NULL},
+    };
+    return &table[op];
+}

@@ -1,0 +1,205 @@
+/* How the operations of reverse mode run. Each has the forward's inputs first, then the cotangent.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "graph/exec_ops.h"
+
+static int64_t pixels(const aleat_view *v)
+{
+    return v->dims.h * v->dims.w;
+}
+
+static float *pixel(const aleat_view *v, int64_t image, int64_t p)
+{
+    return v->data + image * v->image_ld + p * v->ld;
+}
+
+/** in: x, dy. */
+static void activation_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
+                                int64_t p)
+{
+    exec->k->map_grad(pixel(&s->in[0], image, p), pixel(&s->in[1], image, p),
+                      pixel(&s->out, image, p), s->out.dims.c, (aleat_fn)s->act);
+}
+
+void aleat_run_activation_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, activation_grad_row);
+}
+
+/** in: x, dy, and scale_shift where the forward was fused with it. */
+void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_groupnorm g = aleat_step_groupnorm(s);
+    aleat_groupnorm_grad(exec->k, &g, s->in[0].data, s->in[1].data, s->in[1].ld, s->out.data,
+                         exec->scratch, exec->threads);
+}
+
+/** in: x, dy. With h the normalised row and g = gamma dy: dx = (g - mean(g) - h mean(g h)) / sd. */
+static void layernorm_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
+                               int64_t p)
+{
+    (void)exec;
+    const float *x = pixel(&s->in[0], image, p), *dy = pixel(&s->in[1], image, p);
+    const float *gamma = s->param[0];
+    float *dx = pixel(&s->out, image, p);
+    const int64_t n = s->out.dims.c;
+    double mean = 0, var = 0, sum_g = 0, sum_gh = 0;
+    for (int64_t c = 0; c < n; c++)
+        mean += (double)x[c];
+    mean /= (double)n;
+    for (int64_t c = 0; c < n; c++)
+        var += ((double)x[c] - mean) * ((double)x[c] - mean);
+    const double inv = 1 / sqrt(var / (double)n + s->node.attrs.eps);
+    for (int64_t c = 0; c < n; c++) {
+        const double g = (double)dy[c] * (gamma ? (double)gamma[c] : 1);
+        sum_g += g;
+        sum_gh += g * ((double)x[c] - mean) * inv;
+    }
+    for (int64_t c = 0; c < n; c++) {
+        const double g = (double)dy[c] * (gamma ? (double)gamma[c] : 1);
+        const double h = ((double)x[c] - mean) * inv;
+        dx[c] = (float)((g - sum_g / (double)n - h * sum_gh / (double)n) * inv);
+    }
+}
+
+void aleat_run_layernorm_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, layernorm_grad_row);
+}
+
+/** in: x, scale_shift, dy. */
+static void scale_shift_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
+                                 int64_t p)
+{
+    const float *x = pixel(&s->in[0], image, p), *ss = pixel(&s->in[1], image, 0);
+    float *dx = pixel(&s->out, image, p);
+    const int64_t n = s->out.dims.c;
+    for (int64_t c = 0; c < n; c++)
+        dx[c] = x[c] * (1.0f + ss[c]) + ss[n + c];
+    exec->k->map_grad(dx, pixel(&s->in[2], image, p), dx, n, (aleat_fn)s->act);
+    for (int64_t c = 0; c < n; c++)
+        dx[c] *= 1.0f + ss[c];
+}
+
+void aleat_run_scale_shift_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, scale_shift_grad_row);
+}
+
+size_t aleat_attention_grad_step_scratch(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_attention a = aleat_step_attention(s);
+    return aleat_attention_grad_scratch(exec->k, &a, exec->threads);
+}
+
+/** in: q, k, v, dy; out: [dq | dk | dv] on the channel axis (q and k have the same tokens). */
+void aleat_run_attention_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_attention a = aleat_step_attention(s);
+    const int64_t c = s->in[0].dims.c;
+    const aleat_attention_grad g = {.q = s->in[0].data,
+                                    .k = s->in[1].data,
+                                    .v = s->in[2].data,
+                                    .dy = s->in[3].data,
+                                    .dq = s->out.data,
+                                    .dk = s->out.data + c,
+                                    .dv = s->out.data + 2 * c,
+                                    .dy_ld = s->in[3].ld,
+                                    .dq_ld = s->out.ld,
+                                    .dk_ld = s->out.ld,
+                                    .dv_ld = s->out.ld};
+    aleat_attention_grad_run(exec->k, &a, &g, exec->scratch, exec->threads);
+}
+
+static void pad_channels_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    float *y = pixel(&s->out, image, p);
+    memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
+    memcpy(y + s->node.attrs.begin, pixel(&s->in[0], image, p),
+           (size_t)s->in[0].dims.c * sizeof *y);
+}
+
+void aleat_run_pad_channels(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, pad_channels_row);
+}
+
+static void pad_tokens_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    float *y = pixel(&s->out, image, p);
+    const int64_t from = p - s->node.attrs.begin;
+    if (from < 0 || from >= pixels(&s->in[0]))
+        memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
+    else
+        memcpy(y, pixel(&s->in[0], image, from), (size_t)s->out.dims.c * sizeof *y);
+}
+
+void aleat_run_pad_tokens(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, pad_tokens_row);
+}
+
+/** Adjoint of nearest-neighbour enlargement: sums over the pixels that copied this one. */
+static void sumpool_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const aleat_dims from = s->in[0].dims, to = s->out.dims;
+    float *y = pixel(&s->out, image, p);
+    memset(y, 0, (size_t)to.c * sizeof *y);
+    const int64_t oy = p / to.w, ox = p % to.w;
+    for (int64_t iy = (oy * from.h + to.h - 1) / to.h; iy < from.h && iy * to.h / from.h == oy;
+         iy++)
+        for (int64_t ix = (ox * from.w + to.w - 1) / to.w; ix < from.w && ix * to.w / from.w == ox;
+             ix++) {
+            const float *x = pixel(&s->in[0], image, iy * from.w + ix);
+            for (int64_t c = 0; c < to.c; c++)
+                y[c] += x[c];
+        }
+}
+
+void aleat_run_sumpool(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, sumpool_row);
+}
+
+/** Adjoint of the 2x2 mean: a quarter to each of the four; a dropped last row or column gets zero.
+ */
+static void spread2_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const int64_t oy = p / s->out.dims.w / 2, ox = p % s->out.dims.w / 2;
+    const aleat_dims from = s->in[0].dims;
+    float *y = pixel(&s->out, image, p);
+    if (oy >= from.h || ox >= from.w) {
+        memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
+        return;
+    }
+    const float *x = pixel(&s->in[0], image, oy * from.w + ox);
+    for (int64_t c = 0; c < s->out.dims.c; c++)
+        y[c] = 0.25f * x[c];
+}
+
+void aleat_run_spread2(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, spread2_row);
+}
+
+static void patchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const int64_t f = s->node.attrs.factor, c = s->in[0].dims.c;
+    const int64_t y0 = p / s->out.dims.w * f, x0 = p % s->out.dims.w * f;
+    float *y = pixel(&s->out, image, p);
+    for (int64_t i = 0; i < f * f; i++)
+        memcpy(y + i * c, pixel(&s->in[0], image, (y0 + i / f) * s->in[0].dims.w + x0 + i % f),
+               (size_t)c * sizeof *y);
+}
+
+void aleat_run_patchify(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, patchify_row);
+}

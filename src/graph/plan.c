@@ -1,0 +1,561 @@
+/*
+ * Planning: which nodes are needed, which of them melt into one step, in what order they run, where
+ * their values lie in the arena.
+ */
+#include "graph/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "graph/engine.h"
+
+struct aleat_plan {
+    aleat_engine *engine;
+    int64_t images;
+    aleat_step *steps;
+    int64_t n_steps;
+    aleat_view *views; // one a node of the graph at planning time; data is NULL if it has none
+    int64_t n_views;
+    char *arena;   // values
+    void *scratch; // for one step at a time
+    size_t arena_bytes, scratch_bytes;
+    double flop;
+};
+
+/** What planning knows of a node. */
+typedef struct node_info {
+    bool needed;
+    bool melted; // its value exists only inside another step
+    int32_t uses;
+    aleat_value user; // the last one
+    int half;
+    aleat_value root;   // value whose memory this one shows a part of (itself if none)
+    int64_t offset;     // channels into the root
+    int64_t born, dies; // steps; of a root
+    size_t place;       // bytes into the arena
+    // of the node that ends a melted chain: what was melted into it
+    aleat_value main; // the CONV or GROUPNORM, or ALEAT_NO_VALUE
+    aleat_value x, vec, residual, scale_shift;
+    double scale;
+    aleat_activation act;
+    int64_t upsample;
+} node_info;
+
+typedef struct planner {
+    aleat_plan *plan;
+    const aleat_graph *graph;
+    node_info *info;
+    aleat_value *order; // nodes that become steps
+    int64_t n_order;
+    aleat_value late;
+} planner;
+
+static const aleat_node *node_at(const planner *p, aleat_value v)
+{
+    return aleat_graph_node(p->graph, v);
+}
+
+static int64_t pixels(aleat_dims d)
+{
+    return d.h * d.w;
+}
+
+/* ---- what is needed ---------------------------------------------------------------------------
+ */
+
+static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
+{
+    for (int i = 0; i < n_wanted; i++) {
+        p->info[wanted[i]].needed = true;
+        p->info[wanted[i]].uses++; // the caller's
+        p->info[wanted[i]].user = ALEAT_NO_VALUE;
+    }
+    for (aleat_value v = (aleat_value)p->graph->n_nodes - 1; v >= 0; v--) {
+        if (!p->info[v].needed)
+            continue;
+        const aleat_node *node = node_at(p, v);
+        for (int i = 0; i < node->n_in; i++) {
+            p->info[node->in[i]].needed = true;
+            p->info[node->in[i]].uses++;
+            if (p->info[node->in[i]].uses == 1)
+                p->info[node->in[i]].user = v;
+        }
+    }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        const aleat_node *node = node_at(p, v);
+        p->info[v].half = v == p->late;
+        for (int i = 0; i < node->n_in; i++)
+            if (p->info[node->in[i]].half)
+                p->info[v].half = 1;
+    }
+}
+
+/** The only user of a value, or ALEAT_NO_VALUE if there are several or it is wanted itself. */
+static aleat_value only_user(const planner *p, aleat_value v)
+{
+    const node_info *info = &p->info[v];
+    if (info->uses != 1 || info->user == ALEAT_NO_VALUE)
+        return ALEAT_NO_VALUE;
+    return p->info[info->user].half == info->half ? info->user : ALEAT_NO_VALUE;
+}
+
+/* ---- melting ----------------------------------------------------------------------------------
+ */
+
+/** Tries to melt the addition `add` of value `at` into the chain of `end`. */
+static bool melt_add(const planner *p, node_info *end, aleat_value at, const aleat_node *add)
+{
+    const aleat_value other = add->in[0] == at ? add->in[1] : add->in[0];
+    if (end->residual != ALEAT_NO_VALUE || end->scale != 1 || end->act != ALEAT_ACT_NONE ||
+        other == at || node_at(p, other)->shared)
+        return false;
+    const int64_t mine = pixels(node_at(p, at)->dims), others = pixels(node_at(p, other)->dims);
+    if (others == mine)
+        end->residual = other;
+    else if (others == 1 && add->in[0] == at && end->vec == ALEAT_NO_VALUE)
+        end->vec = other;
+    else
+        return false;
+    return true;
+}
+
+/** Tries to melt node `next`, the only user of `at`, into the chain. */
+static bool melt_next(const planner *p, node_info *end, aleat_value at, const aleat_node *next)
+{
+    switch (next->op) {
+    case ALEAT_OP_ADD: return melt_add(p, end, at, next);
+    case ALEAT_OP_AFFINE:
+        if (next->attrs.b != 0 || end->act != ALEAT_ACT_NONE)
+            return false;
+        end->scale *= next->attrs.a;
+        return true;
+    case ALEAT_OP_ACTIVATION:
+        if (end->act != ALEAT_ACT_NONE)
+            return false;
+        end->act = next->attrs.act;
+        return true;
+    default: return false;
+    }
+}
+
+/** A convolution takes additions, a factor and an activation that follow it into its epilogue, and
+ * a 2x enlargement before it into its reading of the input. */
+static void melt_conv(planner *p, aleat_value v)
+{
+    const aleat_node *conv = node_at(p, v);
+    node_info chain = {.main = v,
+                       .x = conv->in[0],
+                       .vec = ALEAT_NO_VALUE,
+                       .residual = ALEAT_NO_VALUE,
+                       .scale_shift = ALEAT_NO_VALUE,
+                       .scale = 1,
+                       .upsample = 1};
+    const aleat_node *before = node_at(p, conv->in[0]);
+    if (before->op == ALEAT_OP_UPSAMPLE && only_user(p, conv->in[0]) == v && !conv->attrs.adjoint &&
+        before->dims.h == 2 * node_at(p, before->in[0])->dims.h &&
+        before->dims.w == 2 * node_at(p, before->in[0])->dims.w) {
+        p->info[conv->in[0]].melted = true;
+        chain.x = before->in[0];
+        chain.upsample = 2;
+    }
+    aleat_value at = v;
+    for (;;) {
+        const aleat_value next = only_user(p, at);
+        // Two convolutions may meet in one addition: the first to come has taken it.
+        if (next == ALEAT_NO_VALUE || p->info[next].main != ALEAT_NO_VALUE ||
+            !melt_next(p, &chain, at, node_at(p, next)))
+            break;
+        p->info[at].melted = true;
+        at = next;
+    }
+    node_info *end = &p->info[at];
+    end->main = v;
+    end->x = chain.x;
+    end->vec = chain.vec;
+    end->residual = chain.residual;
+    end->scale = chain.scale;
+    end->act = chain.act;
+    end->upsample = chain.upsample;
+}
+
+/** Group norm followed by a modulation is one pass. */
+static void melt_groupnorm(planner *p, aleat_value v)
+{
+    const aleat_node *norm = node_at(p, v);
+    const aleat_value next = only_user(p, v);
+    aleat_value end = v;
+    aleat_value scale_shift = ALEAT_NO_VALUE;
+    aleat_activation act = norm->attrs.act;
+    if (act == ALEAT_ACT_NONE && next != ALEAT_NO_VALUE &&
+        node_at(p, next)->op == ALEAT_OP_SCALE_SHIFT && node_at(p, next)->in[0] == v) {
+        p->info[v].melted = true;
+        end = next;
+        scale_shift = node_at(p, next)->in[1];
+        act = node_at(p, next)->attrs.act;
+    }
+    p->info[end].main = v;
+    p->info[end].x = norm->in[0];
+    p->info[end].scale_shift = scale_shift;
+    p->info[end].act = act;
+}
+
+static void melt(planner *p)
+{
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        node_info *info = &p->info[v];
+        info->main = info->x = info->vec = info->residual = info->scale_shift = ALEAT_NO_VALUE;
+        info->scale = 1;
+        info->upsample = 1;
+        info->act = node_at(p, v)->attrs.act;
+        info->root = v;
+    }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        if (!p->info[v].needed || p->info[v].melted)
+            continue;
+        if (node_at(p, v)->op == ALEAT_OP_CONV)
+            melt_conv(p, v);
+        else if (node_at(p, v)->op == ALEAT_OP_GROUPNORM)
+            melt_groupnorm(p, v);
+    }
+}
+
+/* ---- views and order --------------------------------------------------------------------------
+ */
+
+/** Operations whose value is a part of, or the same as, their input's memory. */
+static bool is_view(const aleat_node *node)
+{
+    return node->op == ALEAT_OP_SLICE || node->op == ALEAT_OP_DROPOUT;
+}
+
+static bool is_source(const aleat_node *node)
+{
+    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT;
+}
+
+static void make_order(planner *p)
+{
+    for (int half = 0; half < 2; half++)
+        for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+            const node_info *info = &p->info[v];
+            if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
+                !is_view(node_at(p, v)))
+                p->order[p->n_order++] = v;
+        }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        const aleat_node *node = node_at(p, v);
+        if (!is_view(node))
+            continue;
+        const node_info *below = &p->info[node->in[0]];
+        p->info[v].root = below->root;
+        p->info[v].offset = below->offset + (node->op == ALEAT_OP_SLICE ? node->attrs.begin : 0);
+    }
+}
+
+/** The values that the step of node v reads, at most 6. */
+static int inputs_of(const planner *p, aleat_value v, aleat_value in[6])
+{
+    const node_info *info = &p->info[v];
+    const aleat_node *node = node_at(p, v);
+    int n = 0;
+    if (info->main == ALEAT_NO_VALUE) {
+        for (int i = 0; i < node->n_in; i++)
+            in[n++] = node->in[i];
+        return n;
+    }
+    const aleat_value candidates[] = {info->x, info->vec, info->residual, info->scale_shift};
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++)
+        if (candidates[i] != ALEAT_NO_VALUE)
+            in[n++] = candidates[i];
+    return n;
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+static size_t align_up(size_t n)
+{
+    return (n + ALEAT_ALIGN - 1) / ALEAT_ALIGN * ALEAT_ALIGN;
+}
+
+static size_t bytes_of(const planner *p, aleat_value v)
+{
+    const aleat_dims d = node_at(p, v)->dims;
+    return align_up((size_t)(p->plan->images * pixels(d) * d.c) * sizeof(float));
+}
+
+static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
+{
+    const int64_t end = p->n_order;
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        p->info[v].born = node_at(p, v)->op == ALEAT_OP_INPUT ? -1 : end;
+        p->info[v].dies = -1;
+        if (node_at(p, v)->op == ALEAT_OP_INPUT) // fed again at every run: never overwritten
+            p->info[v].dies = end;
+    }
+    for (int64_t i = 0; i < p->n_order; i++) {
+        aleat_value in[6];
+        const int n = inputs_of(p, p->order[i], in);
+        p->info[p->order[i]].born = i;
+        if (p->info[p->order[i]].dies < i)
+            p->info[p->order[i]].dies = i;
+        for (int j = 0; j < n; j++)
+            p->info[p->info[in[j]].root].dies = i;
+    }
+    for (int i = 0; i < n_wanted; i++)
+        p->info[p->info[wanted[i]].root].dies = end;
+}
+
+typedef struct block {
+    size_t size;
+    aleat_value value;
+    int64_t born, dies;
+} block;
+
+static int larger_first(const void *a, const void *b)
+{
+    const block *x = a, *y = b;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return x->value < y->value ? -1 : 1;
+}
+
+/** The lowest place for a block that no block placed before and alive at the same time overlaps. */
+static size_t place_for(const planner *p, const block *blocks, int64_t n, const block *b)
+{
+    size_t place = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int64_t i = 0; i < n; i++) {
+            const size_t begin = p->info[blocks[i].value].place, end = begin + blocks[i].size;
+            if (blocks[i].dies < b->born || b->dies < blocks[i].born || end <= place ||
+                begin >= place + b->size)
+                continue;
+            place = end;
+            moved = true;
+        }
+    }
+    return place;
+}
+
+/** Values with memory of their own: results of steps and inputs. */
+static bool owns_memory(const planner *p, aleat_value v)
+{
+    return p->info[v].needed && !p->info[v].melted && p->info[v].root == v &&
+           node_at(p, v)->op != ALEAT_OP_CONSTANT;
+}
+
+static aleat_status place_values(planner *p, aleat_error *err)
+{
+    block *blocks = aleat_alloc((size_t)p->graph->n_nodes * sizeof *blocks);
+    if (!blocks)
+        return aleat_fail_memory(err, "planning memory");
+    int64_t n = 0;
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        if (owns_memory(p, v))
+            blocks[n++] = (block){bytes_of(p, v), v, p->info[v].born, p->info[v].dies};
+    qsort(blocks, (size_t)n, sizeof *blocks, larger_first);
+    for (int64_t i = 0; i < n; i++) {
+        const size_t place = place_for(p, blocks, i, &blocks[i]);
+        p->info[blocks[i].value].place = place;
+        if (place + blocks[i].size > p->plan->arena_bytes)
+            p->plan->arena_bytes = place + blocks[i].size;
+    }
+    aleat_free(blocks);
+    return ALEAT_OK;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------
+ */
+
+static void make_view(planner *p, aleat_value v)
+{
+    const node_info *info = &p->info[v];
+    const aleat_dims whole = node_at(p, info->root)->dims;
+    aleat_view *view = &p->plan->views[v];
+    view->dims = node_at(p, v)->dims;
+    view->ld = whole.c;
+    if (node_at(p, v)->op == ALEAT_OP_CONSTANT)
+        return; // its data is a parameter: set by load_constant()
+    view->image_ld = pixels(whole) * whole.c;
+    view->data = (float *)(void *)(p->plan->arena + p->info[info->root].place) + info->offset;
+}
+
+static aleat_status load_constant(planner *p, aleat_value v, aleat_error *err)
+{
+    const float *values;
+    const aleat_status st =
+        aleat_engine_plain(p->plan->engine, node_at(p, v)->param[0], &values, err);
+    // Steps only read their inputs; the view's pointer is not const because outputs share the type.
+    p->plan->views[v].data = (float *)(uintptr_t)values;
+    return st;
+}
+
+static aleat_view view_or_none(const planner *p, aleat_value v)
+{
+    return v == ALEAT_NO_VALUE ? (aleat_view){0} : p->plan->views[v];
+}
+
+/** Multiply-adds as written, for reporting. */
+static double flop_of(const aleat_step *s)
+{
+    const double out = (double)(pixels(s->out.dims) * s->out.dims.c);
+    if (s->node.op == ALEAT_OP_CONV)
+        return 2 * out *
+               (double)(s->in[0].dims.c * s->node.attrs.conv.kernel_h *
+                        s->node.attrs.conv.kernel_w);
+    if (s->node.op == ALEAT_OP_ATTENTION)
+        return 4 * out * (double)pixels(s->in[1].dims);
+    if (s->node.op == ALEAT_OP_ATTENTION_GRAD) // five products of the forward's size
+        return 10 * (double)(pixels(s->in[0].dims) * pixels(s->in[1].dims) * s->in[0].dims.c);
+    return 0;
+}
+
+static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat_error *err)
+{
+    const node_info *info = &p->info[v];
+    const aleat_value main = info->main == ALEAT_NO_VALUE ? v : info->main;
+    const aleat_node *node = node_at(p, main);
+    *step = (aleat_step){.node = *node,
+                         .images = p->plan->images,
+                         .out = p->plan->views[v],
+                         .upsample = info->upsample,
+                         .vec = view_or_none(p, info->vec),
+                         .residual = view_or_none(p, info->residual),
+                         .scale_shift = view_or_none(p, info->scale_shift),
+                         .scale = info->scale,
+                         .act = info->act,
+                         .half = info->half};
+    for (int i = 0; i < node->n_in; i++)
+        step->in[i] = p->plan->views[i == 0 && info->x != ALEAT_NO_VALUE ? info->x : node->in[i]];
+    aleat_status st = ALEAT_OK;
+    for (int i = node->op == ALEAT_OP_CONV; i < ALEAT_NODE_PARAMS && !st; i++)
+        st = aleat_engine_plain(p->plan->engine, node->param[i], &step->param[i], err);
+    if (!st && node->op == ALEAT_OP_CONV)
+        st = aleat_engine_packed(p->plan->engine, node, &step->packed, err);
+    p->plan->flop += flop_of(step);
+    return st;
+}
+
+static aleat_status make_steps(planner *p, aleat_error *err)
+{
+    aleat_plan *plan = p->plan;
+    plan->arena = aleat_alloc(plan->arena_bytes);
+    if (!plan->arena)
+        return aleat_fail(err, ALEAT_ERR_MEMORY,
+                          "out of memory: %lld images need %zu MB of working memory",
+                          (long long)plan->images, plan->arena_bytes >> 20);
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        if (!p->info[v].needed || p->info[v].melted)
+            continue;
+        make_view(p, v);
+        if (node_at(p, v)->op == ALEAT_OP_CONSTANT) {
+            const aleat_status st = load_constant(p, v, err);
+            if (st)
+                return st;
+        }
+    }
+    for (int64_t i = 0; i < p->n_order; i++) {
+        const aleat_status st = make_step(p, p->order[i], &plan->steps[i], err);
+        if (st)
+            return st;
+        plan->n_steps++;
+    }
+    return ALEAT_OK;
+}
+
+/** One scratch area, as large as the most demanding step wants it. */
+static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
+{
+    const aleat_exec exec = {.k = plan->engine->k, .threads = plan->engine->threads};
+    for (int64_t i = 0; i < plan->n_steps; i++) {
+        const aleat_op_exec *op = aleat_op_exec_of(plan->steps[i].node.op);
+        const size_t bytes = op->scratch ? op->scratch(&plan->steps[i], &exec) : 0;
+        if (!op->run)
+            return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "no way to run '%s'",
+                              aleat_op_name(plan->steps[i].node.op));
+        if (bytes > plan->scratch_bytes)
+            plan->scratch_bytes = bytes;
+    }
+    plan->scratch = aleat_alloc(plan->scratch_bytes);
+    return plan->scratch ? ALEAT_OK : aleat_fail_memory(err, "scratch of a plan");
+}
+
+aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
+                            const aleat_value *wanted, int n_wanted, aleat_value late,
+                            aleat_error *err)
+{
+    *out = NULL;
+    const int64_t n = engine->graph->n_nodes;
+    aleat_plan *plan = aleat_calloc(1, sizeof *plan);
+    planner p = {.plan = plan, .graph = engine->graph, .late = late};
+    p.info = aleat_calloc((size_t)n, sizeof *p.info);
+    p.order = aleat_calloc((size_t)n, sizeof *p.order);
+    aleat_status st = aleat_graph_check(engine->graph, err);
+    if (plan) {
+        plan->engine = engine;
+        plan->images = images;
+        plan->n_views = n;
+        plan->views = aleat_calloc((size_t)n, sizeof *plan->views);
+        plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);
+    }
+    if (!plan || !p.info || !p.order || !plan->views || !plan->steps)
+        st = aleat_fail_memory(err, "a plan");
+    if (st)
+        goto done;
+    mark_needed(&p, wanted, n_wanted);
+    melt(&p);
+    make_order(&p);
+    find_lifetimes(&p, wanted, n_wanted);
+    st = place_values(&p, err);
+    if (!st)
+        st = make_steps(&p, err);
+    if (!st)
+        st = make_scratch(plan, err);
+    if (st)
+        goto done;
+    *out = plan;
+    plan = NULL;
+done:
+    aleat_plan_free(plan);
+    aleat_free(p.info);
+    aleat_free(p.order);
+    return st;
+}
+
+void aleat_plan_free(aleat_plan *plan)
+{
+    if (!plan)
+        return;
+    aleat_free(plan->arena);
+    aleat_free(plan->scratch);
+    aleat_free(plan->views);
+    aleat_free(plan->steps);
+    aleat_free(plan);
+}
+
+float *aleat_plan_data(const aleat_plan *plan, aleat_value value)
+{
+    return value >= 0 && value < plan->n_views ? plan->views[value].data : NULL;
+}
+
+size_t aleat_plan_bytes(const aleat_plan *plan)
+{
+    return plan->arena_bytes + plan->scratch_bytes;
+}
+
+double aleat_plan_flop(const aleat_plan *plan)
+{
+    return plan->flop;
+}
+
+void aleat_plan_run(aleat_plan *plan, int half)
+{
+    const aleat_exec exec = {
+        .k = plan->engine->k, .threads = plan->engine->threads, .scratch = plan->scratch};
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].half == half)
+            aleat_op_exec_of(plan->steps[i].node.op)->run(&plan->steps[i], &exec);
+}

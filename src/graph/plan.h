@@ -1,0 +1,57 @@
+/*
+ * From a graph to something that runs: the engine holds what all plans of a graph share (packed
+ * weights, kernels, threads), a plan is one program for one batch size: steps in order, one arena,
+ * no allocation when run.
+ */
+#ifndef ALEAT_GRAPH_PLAN_H
+#define ALEAT_GRAPH_PLAN_H
+
+#include "base/cpu.h"
+#include "graph/graph.h"
+
+typedef enum aleat_precision {
+    ALEAT_PRECISION_F32,
+    ALEAT_PRECISION_BF16, /**< matrix products may take bf16 factors; sums, norms and softmax stay
+                             f32 */
+} aleat_precision;
+
+typedef struct aleat_engine_options {
+    int threads;               /**< 0: all processors of this process */
+    aleat_precision precision; /**< BF16 on a processor without it: an error */
+    bool isa_given;            /**< use `isa` instead of the best one (tests) */
+    aleat_isa isa;
+} aleat_engine_options;
+
+typedef struct aleat_engine aleat_engine;
+typedef struct aleat_plan aleat_plan;
+
+/** The graph is borrowed and must outlive the engine; it may still grow between plans. */
+ALEAT_MUST_USE aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
+                                             const aleat_engine_options *options, aleat_error *err);
+void aleat_engine_free(aleat_engine *engine);
+int aleat_engine_threads(const aleat_engine *engine);
+/** Bytes of packed weights so far. */
+size_t aleat_engine_weight_bytes(const aleat_engine *engine);
+
+/**
+ * A program that computes `wanted` values for `images` images. `late` is an input that is fed
+ * between two halves of a run (the cotangent of reverse mode), or ALEAT_NO_VALUE.
+ */
+ALEAT_MUST_USE aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
+                                           const aleat_value *wanted, int n_wanted,
+                                           aleat_value late, aleat_error *err);
+void aleat_plan_free(aleat_plan *plan);
+
+/** Where to put an input before a run, or find a wanted value after it: [images,h,w,c], dense. */
+float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
+
+/** Runs the steps that do not depend on the late input (half 0) or those that do (half 1). */
+void aleat_plan_run(aleat_plan *plan, int half);
+
+/** Bytes of the arena and of scratch. */
+size_t aleat_plan_bytes(const aleat_plan *plan);
+/** Nominal floating-point operations of a run (2 a multiply-add of convolutions, linear layers and
+ *  attention as written, whatever algorithm computes them), per image. */
+double aleat_plan_flop(const aleat_plan *plan);
+
+#endif

@@ -1,0 +1,262 @@
+/*
+ * Reverse mode: the graph grows by the operations of the vector-Jacobian product. Each rule stands
+ * in one line of the table; a rule is given the cotangent of its node and adds to those of the
+ * node's inputs. Only values that depend on x carry cotangents, so time and label embeddings cost
+ * nothing.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "graph/node.h"
+
+typedef struct reverse {
+    aleat_graph *graph;
+    int64_t n;              // values of the forward graph
+    bool *active;           // depends on x
+    aleat_value *cotangent; // of each value, ALEAT_NO_VALUE until something is added
+} reverse;
+
+/** A copy: building more nodes moves the graph's array. */
+static aleat_node node_of(const reverse *r, aleat_value v)
+{
+    return r->graph->nodes[v];
+}
+
+static void add_cotangent(reverse *r, aleat_value v, aleat_value dv)
+{
+    if (!r->active[v])
+        return;
+    if (r->cotangent[v] != ALEAT_NO_VALUE)
+        dv = aleat_op_add(r->graph, r->cotangent[v], dv);
+    r->cotangent[v] = dv;
+}
+
+/** A node of reverse mode: the attributes and parameters of the forward one, the dims of `like`. */
+static aleat_value derived(reverse *r, aleat_op op, const aleat_node *forward, int n_in,
+                           const aleat_value *in, aleat_dims dims)
+{
+    aleat_node node = *forward;
+    node.op = op;
+    node.n_in = n_in;
+    memcpy(node.in, in, (size_t)n_in * sizeof *in);
+    node.dims = dims;
+    return aleat_graph_add(r->graph, &node);
+}
+
+/** One input, no parameters: dx = op(dy). */
+static void simple(reverse *r, aleat_op op, const aleat_node *node, aleat_value dy)
+{
+    add_cotangent(r, node->in[0],
+                  derived(r, op, node, 1, &dy, aleat_graph_dims(r->graph, node->in[0])));
+}
+
+/** dx = op(x, dy). */
+static void with_input(reverse *r, aleat_op op, const aleat_node *node, aleat_value dy)
+{
+    const aleat_value in[] = {node->in[0], dy};
+    add_cotangent(r, node->in[0],
+                  derived(r, op, node, 2, in, aleat_graph_dims(r->graph, node->in[0])));
+}
+
+static void vjp_conv(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    aleat_node adjoint = *node;
+    adjoint.param[1] = ALEAT_NO_PARAM;
+    adjoint.attrs.adjoint = !node->attrs.adjoint;
+    simple(r, ALEAT_OP_CONV, &adjoint, dy);
+}
+
+static void vjp_activation(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    with_input(r, ALEAT_OP_ACTIVATION_GRAD, node, dy);
+}
+
+static void vjp_groupnorm(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    with_input(r, ALEAT_OP_GROUPNORM_GRAD, node, dy);
+}
+
+static void vjp_layernorm(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    with_input(r, ALEAT_OP_LAYERNORM_GRAD, node, dy);
+}
+
+static void vjp_add(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_dims out = node->dims;
+    for (int i = 0; i < 2; i++) {
+        const aleat_dims in = aleat_graph_dims(r->graph, node->in[i]);
+        if (r->active[node->in[i]] && in.h * in.w != out.h * out.w)
+            (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
+                                   "no gradient through an addition that repeats a vector");
+        add_cotangent(r, node->in[i], dy);
+    }
+}
+
+static void vjp_affine(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    add_cotangent(r, node->in[0], aleat_op_affine(r->graph, dy, node->attrs.a, 0));
+}
+
+static void vjp_divide(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    add_cotangent(r, node->in[0], aleat_op_divide(r->graph, dy, node->in[1]));
+}
+
+static void vjp_scale_shift(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_value in[] = {node->in[0], node->in[1], dy};
+    add_cotangent(r, node->in[0], derived(r, ALEAT_OP_SCALE_SHIFT_GRAD, node, 3, in, node->dims));
+}
+
+static void vjp_concat(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const int64_t a = aleat_graph_dims(r->graph, node->in[0]).c;
+    const int64_t b = aleat_graph_dims(r->graph, node->in[1]).c;
+    if (r->active[node->in[0]])
+        add_cotangent(r, node->in[0], aleat_op_slice(r->graph, dy, 0, a));
+    if (r->active[node->in[1]])
+        add_cotangent(r, node->in[1], aleat_op_slice(r->graph, dy, a, b));
+}
+
+static void vjp_concat_tokens(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_dims a = aleat_graph_dims(r->graph, node->in[0]);
+    const aleat_dims b = aleat_graph_dims(r->graph, node->in[1]);
+    if (r->active[node->in[0]])
+        add_cotangent(r, node->in[0], aleat_op_slice_tokens(r->graph, dy, 0, a.h, a.w));
+    if (r->active[node->in[1]])
+        add_cotangent(r, node->in[1], aleat_op_slice_tokens(r->graph, dy, a.h * a.w, b.h, b.w));
+}
+
+static void vjp_slice(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    simple(r, ALEAT_OP_PAD_CHANNELS, node, dy);
+}
+
+static void vjp_slice_tokens(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    simple(r, ALEAT_OP_PAD_TOKENS, node, dy);
+}
+
+static void vjp_avgpool(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    simple(r, ALEAT_OP_SPREAD2, node, dy);
+}
+
+static void vjp_upsample(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    simple(r, ALEAT_OP_SUMPOOL, node, dy);
+}
+
+static void vjp_unpatchify(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    simple(r, ALEAT_OP_PATCHIFY, node, dy);
+}
+
+static void vjp_identity(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    add_cotangent(r, node->in[0], dy);
+}
+
+/** Whether q, k, v are the three thirds of one projection, so that [dq | dk | dv] is its cotangent.
+ */
+static bool thirds_of_one(const reverse *r, const aleat_node *node)
+{
+    const aleat_node q = node_of(r, node->in[0]);
+    for (int i = 0; i < 3; i++) {
+        const aleat_node part = node_of(r, node->in[i]);
+        if (part.op != ALEAT_OP_SLICE || part.in[0] != q.in[0] ||
+            part.attrs.begin != i * q.dims.c || part.dims.c != q.dims.c)
+            return false;
+    }
+    return aleat_graph_dims(r->graph, q.in[0]).c == 3 * q.dims.c;
+}
+
+static void vjp_attention(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_dims q = aleat_graph_dims(r->graph, node->in[0]);
+    const aleat_dims k = aleat_graph_dims(r->graph, node->in[1]);
+    if (q.h * q.w != k.h * k.w) {
+        (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
+                               "no gradient through attention between different numbers of tokens");
+        return;
+    }
+    const aleat_value in[] = {node->in[0], node->in[1], node->in[2], dy};
+    const aleat_value all =
+        derived(r, ALEAT_OP_ATTENTION_GRAD, node, 4, in, (aleat_dims){q.h, q.w, 3 * q.c});
+    if (thirds_of_one(r, node)) {
+        add_cotangent(r, node_of(r, node->in[0]).in[0], all);
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        if (r->active[node->in[i]])
+            add_cotangent(r, node->in[i], aleat_op_slice(r->graph, all, i * q.c, q.c));
+}
+
+typedef void vjp_rule(reverse *r, const aleat_node *node, aleat_value dy);
+
+static vjp_rule *const rules[ALEAT_OP_COUNT] = {
+    [ALEAT_OP_CONV] = vjp_conv,
+    [ALEAT_OP_ACTIVATION] = vjp_activation,
+    [ALEAT_OP_GROUPNORM] = vjp_groupnorm,
+    [ALEAT_OP_LAYERNORM] = vjp_layernorm,
+    [ALEAT_OP_ADD] = vjp_add,
+    [ALEAT_OP_AFFINE] = vjp_affine,
+    [ALEAT_OP_DIVIDE] = vjp_divide,
+    [ALEAT_OP_SCALE_SHIFT] = vjp_scale_shift,
+    [ALEAT_OP_CONCAT] = vjp_concat,
+    [ALEAT_OP_CONCAT_TOKENS] = vjp_concat_tokens,
+    [ALEAT_OP_SLICE] = vjp_slice,
+    [ALEAT_OP_SLICE_TOKENS] = vjp_slice_tokens,
+    [ALEAT_OP_AVGPOOL2] = vjp_avgpool,
+    [ALEAT_OP_UPSAMPLE] = vjp_upsample,
+    [ALEAT_OP_UNPATCHIFY] = vjp_unpatchify,
+    [ALEAT_OP_ATTENTION] = vjp_attention,
+    [ALEAT_OP_DROPOUT] = vjp_identity,
+};
+
+static void mark_active(reverse *r, aleat_value x)
+{
+    r->active[x] = true;
+    for (aleat_value v = x + 1; v < r->n; v++) {
+        const aleat_node *node = aleat_graph_node(r->graph, v);
+        for (int i = 0; i < node->n_in; i++)
+            r->active[v] = r->active[v] || r->active[node->in[i]];
+    }
+}
+
+aleat_value aleat_graph_vjp(aleat_graph *graph, aleat_value y, aleat_value cotangent, aleat_value x)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_VALUE;
+    reverse r = {.graph = graph, .n = graph->n_nodes};
+    r.active = aleat_calloc((size_t)r.n, sizeof *r.active);
+    r.cotangent = aleat_alloc((size_t)r.n * sizeof *r.cotangent);
+    aleat_value result = ALEAT_NO_VALUE;
+    if (!r.active || !r.cotangent) {
+        (void)aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: reverse mode");
+        goto done;
+    }
+    for (int64_t i = 0; i < r.n; i++)
+        r.cotangent[i] = ALEAT_NO_VALUE;
+    mark_active(&r, x);
+    add_cotangent(&r, y, cotangent);
+    for (aleat_value v = y; v > x && !graph->error.status; v--) {
+        if (!r.active[v] || r.cotangent[v] == ALEAT_NO_VALUE)
+            continue;
+        const aleat_node node = node_of(&r, v);
+        if (rules[node.op])
+            rules[node.op](&r, &node, r.cotangent[v]);
+        else
+            (void)aleat_graph_fail(graph, ALEAT_ERR_UNSUPPORTED, "no gradient through '%s'",
+                                   aleat_op_name(node.op));
+    }
+    result = graph->error.status ? ALEAT_NO_VALUE : r.cotangent[x];
+    if (result == ALEAT_NO_VALUE)
+        result = aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "the output does not depend on x");
+done:
+    aleat_free(r.active);
+    aleat_free(r.cotangent);
+    return result;
+}
