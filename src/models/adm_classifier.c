@@ -100,10 +100,12 @@ static aleat_value attention_pool(aleat_adm_builder *b, aleat_value x)
     x = aleat_op_add(graph, x, aleat_graph_constant(graph, position));
     x = aleat_op_linear(graph, x, aleat_nn_weight(graph, "out.2.qkv_proj", &proj),
                         aleat_nn_bias(graph, "out.2.qkv_proj", 3 * c));
-    const aleat_value q = aleat_op_slice(graph, aleat_op_slice_tokens(graph, x, 0, 1, 1), 0, c);
+    const aleat_value q = aleat_op_slice(graph, x, 0, c);
     const aleat_value k = aleat_op_slice(graph, x, c, c);
     const aleat_value v = aleat_op_slice(graph, x, 2 * c, c);
+    // Only the first query is needed, but reverse mode wants as many queries as keys.
     x = aleat_op_attention(graph, q, k, v, heads, 0);
+    x = aleat_op_slice_tokens(graph, x, 0, 1, 1);
     return aleat_op_linear(graph, x, aleat_nn_weight(graph, "out.2.c_proj", &last),
                            aleat_nn_bias(graph, "out.2.c_proj", config->out_channels));
 }
