@@ -104,10 +104,15 @@ void aleat_graph_output(aleat_graph *graph, const char *name, aleat_value x)
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 
+/** Takes over what `info` owns, also when it fails. */
 static aleat_param add_param(aleat_graph *graph, const aleat_param_info *info)
 {
-    if (!grow((void **)&graph->params, graph->n_params, &graph->cap_params, sizeof *graph->params))
+    if (!grow((void **)&graph->params, graph->n_params, &graph->cap_params,
+              sizeof *graph->params)) {
+        aleat_free(info->parts);
+        aleat_free(info->order);
         return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: graph parameters");
+    }
     graph->params[graph->n_params] = *info;
     return (aleat_param)graph->n_params++;
 }
@@ -163,6 +168,8 @@ aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const 
 {
     if (!graph || graph->error.status)
         return ALEAT_NO_PARAM;
+    if (param < 0 || param >= graph->n_params)
+        return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "rows of a missing parameter");
     aleat_param_info info = {.shape = graph->params[param].shape, .n_parts = 1};
     for (int64_t i = 0; i < count; i++)
         if (order[i] < 0 || order[i] >= info.shape.dim[0])
@@ -181,11 +188,43 @@ aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const 
     return add_param(graph, &info);
 }
 
+aleat_param aleat_graph_param_transpose(aleat_graph *graph, aleat_param param)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_PARAM;
+    if (param < 0 || param >= graph->n_params || graph->params[param].shape.n_dims != 2)
+        return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT,
+                                "only a parameter with two axes can be transposed");
+    const int64_t *dim = graph->params[param].shape.dim;
+    aleat_param_info info = {
+        .shape = aleat_shape_of(2, dim[1], dim[0]), .n_parts = 1, .transposed = true};
+    info.parts = aleat_alloc(sizeof param);
+    if (!info.parts)
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a transposed parameter");
+    info.parts[0] = param;
+    return add_param(graph, &info);
+}
+
 int64_t aleat_param_count(const aleat_graph *graph, aleat_param param)
 {
     int64_t count = 0;
     (void)aleat_shape_count(&graph->params[param].shape, &count);
     return count;
+}
+
+/** Rows of `all`, one after the other, in the parameter's order. */
+static void gather_rows(const aleat_param_info *info, const float *all, int64_t row, float *dst)
+{
+    for (int64_t i = 0; i < info->shape.dim[0]; i++)
+        memcpy(dst + i * row, all + info->order[i] * row, (size_t)row * sizeof *dst);
+}
+
+static void transpose(const aleat_param_info *info, const float *all, float *dst)
+{
+    const int64_t rows = info->shape.dim[0], columns = info->shape.dim[1];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            dst[i * columns + j] = all[j * rows + i];
 }
 
 void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
@@ -195,14 +234,14 @@ void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
         aleat_weight_to_f32(info->weight, dst);
         return;
     }
-    if (!info->order) {
+    if (!info->order && !info->transposed) {
         for (int i = 0; i < info->n_parts; i++) {
             aleat_param_load(graph, info->parts[i], dst);
             dst += aleat_param_count(graph, info->parts[i]);
         }
         return;
     }
-    // A reordering is of one plain tensor or a stack: load it whole, then gather.
+    // A reordering is of one plain tensor or a stack: load it whole, then move.
     const aleat_param source = info->parts[0];
     const int64_t row =
         aleat_param_count(graph, param) / (info->shape.dim[0] ? info->shape.dim[0] : 1);
@@ -210,8 +249,10 @@ void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
     if (!all)
         return;
     aleat_param_load(graph, source, all);
-    for (int64_t i = 0; i < info->shape.dim[0]; i++)
-        memcpy(dst + i * row, all + info->order[i] * row, (size_t)row * sizeof *dst);
+    if (info->order)
+        gather_rows(info, all, row, dst);
+    else
+        transpose(info, all, dst);
     aleat_free(all);
 }
 

@@ -62,6 +62,8 @@ aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts
  */
 aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const int32_t *order,
                                    int64_t count);
+/** A parameter [a, b] as [b, a]: tables that are stored channels first. */
+aleat_param aleat_graph_param_transpose(aleat_graph *graph, aleat_param param);
 
 /* ---- inputs and outputs ---------------------------------------------------------------------- */
 

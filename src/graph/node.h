@@ -68,14 +68,15 @@ typedef struct aleat_node {
     aleat_attrs attrs;
 } aleat_node;
 
-/** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered.
- */
+/** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered,
+ * or its axes exchanged. */
 typedef struct aleat_param_info {
     aleat_weight *weight; /**< NULL for a stack or a reordering */
     aleat_shape shape;
     aleat_param *parts; /**< of a stack; owned */
     int n_parts;
-    int32_t *order; /**< of a reordering of parts[0]; owned */
+    int32_t *order;  /**< of a reordering of parts[0]; owned */
+    bool transposed; /**< parts[0] with its two axes exchanged */
 } aleat_param_info;
 
 typedef struct aleat_graph_output_info {

@@ -1,9 +1,33 @@
-/* The families, for the registry; each is the last thing in its file. */
+/* The families, for the registry, and what they share. */
 #ifndef ALEAT_MODELS_FAMILIES_H
 #define ALEAT_MODELS_FAMILIES_H
 
 #include "models/model.h"
 
 extern const aleat_model_family aleat_family_unet2d;
+extern const aleat_model_family aleat_family_adm;
+extern const aleat_model_family aleat_family_adm_classifier;
+extern const aleat_model_family aleat_family_uvit;
+
+/**
+ * The image size to build for: the user's, else what `dims` holds. ALEAT_ERR_ARGUMENT unless both
+ * are multiples of `unit`, or if there is none (0; `missing` says why). `file` is for messages.
+ */
+ALEAT_MUST_USE aleat_status aleat_model_choose_size(aleat_dims *dims,
+                                                    const aleat_model_options *options,
+                                                    int64_t unit, const char *file,
+                                                    const char *missing, aleat_error *err);
+
+/* ---- recognition by tensors ------------------------------------------------------------------ */
+
+/** Largest size that is believed of a file: channels, classes, tokens. */
+#define ALEAT_INSPECT_MAX (1 << 24)
+
+/** Is there a tensor of this (printf-formatted) name? */
+bool aleat_inspect_has(aleat_weights *weights, const char *fmt, ...) ALEAT_PRINTF(2, 3);
+/** Its size along `axis`; 0 if there is no such tensor or axis, or the size is not in 1 ..
+ * ALEAT_INSPECT_MAX. */
+int64_t aleat_inspect_dim(aleat_weights *weights, int axis, const char *fmt, ...)
+    ALEAT_PRINTF(3, 4);
 
 #endif

@@ -22,7 +22,23 @@ typedef struct aleat_model_options {
     const char *family;    /**< force a family by its registry name, or NULL: recognise */
     const char *variant;   /**< "fp16", "bf16": which weight files; NULL: first found */
     int64_t height, width; /**< image size for networks of any size; 0: the configured one */
+    /*
+     * What a checkpoint without a configuration does not say. 0, NULL, false: as in the published
+     * model of these sizes; an error if there is none and the choice changes the result.
+     */
+    int64_t heads, head_dim;     /**< of every attention: their number, or the channels of one */
+    const char *attention_order; /**< ADM: rows of qkv, "legacy" (head by head) or "new" */
+    const char *noise_schedule;  /**< ADM: "linear" or "cosine"; U-ViT: "scaled_linear" or "vp" */
+    int64_t train_steps;         /**< ADM: of the noise schedule */
+    bool rescale_timesteps;      /**< ADM: the network is fed steps scaled to 0..1000 */
+    double dropout;              /**< ADM: probability in training; acts in runs with dropout */
 } aleat_model_options;
+
+/** What network.out is. */
+typedef enum aleat_model_role {
+    ALEAT_MODEL_DENOISER,  /**< a prediction for every pixel */
+    ALEAT_MODEL_CLASSIFIER /**< [1,1,out_channels] logits of the classes of a noisy image */
+} aleat_model_role;
 
 /** A model as found on disk: everything but the plan. */
 typedef struct aleat_model_files {
@@ -30,7 +46,13 @@ typedef struct aleat_model_files {
     aleat_weights *weights; /**< owned */
     char *config_path;      /**< the network's config.json, or NULL; owned */
     char *scheduler_path;   /**< scheduler_config.json, or NULL if none; owned */
+    char *scheduler_text;   /**< without a path: the same as JSON text for families whose files
+                                 have no scheduler; NULL if unknown; owned */
     char *config_text;      /**< effective configuration as JSON text, for `info`; owned */
+    aleat_model_role role;
+    /** The network's t for training step s (from 0, may have a fraction) of that scheduler is
+     * time_scale (s + time_offset). */
+    double time_scale, time_offset;
     aleat_denoiser_info info;
     aleat_graph *graph; /**< built for info.height x info.width; owned; borrows weights */
     aleat_network network;
@@ -54,7 +76,8 @@ typedef struct aleat_model_family {
     /** Does this folder/file look like one of ours? Cheap; must not fail. `class_name` is the
      * config's _class_name or NULL; `weights` may be NULL when only a config has been seen. */
     bool (*recognises)(const char *class_name, aleat_weights *weights);
-    /** Builds the graph and fills out->info, network, config_text; out->weights and config_path
+    /** Builds the graph and fills out->info, network, config_text, and where they are not the
+     * default (none, denoiser, t = s) scheduler_text, role and time; out->weights and the paths
      * are set before. On failure what it made is released by aleat_model_files_close(). */
     aleat_status (*build)(aleat_model_files *out, const aleat_model_options *options,
                           aleat_error *err);

@@ -10,8 +10,7 @@
 #include "io/json.h"
 
 const aleat_model_family *const aleat_model_families[] = {
-    &aleat_family_unet2d,
-    NULL,
+    &aleat_family_unet2d, &aleat_family_adm, &aleat_family_adm_classifier, &aleat_family_uvit, NULL,
 };
 
 /* ---- where things lie ------------------------------------------------------------------------ */
@@ -252,6 +251,7 @@ aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
     if (st)
         goto done;
     model.family = family->name;
+    model.time_scale = 1;
     model.config_path = at.config_path;
     model.scheduler_path = at.scheduler_path;
     at.config_path = at.scheduler_path = NULL;
@@ -276,6 +276,7 @@ void aleat_model_files_close(aleat_model_files *model)
     aleat_weights_free(model->weights);
     aleat_free(model->config_path);
     aleat_free(model->scheduler_path);
+    aleat_free(model->scheduler_text);
     aleat_free(model->config_text);
     memset(model, 0, sizeof *model);
 }

@@ -434,36 +434,6 @@ static aleat_status check_config(const unet2d_config *c, const char *file, aleat
     return st ? st : check_types(up_types, &c->up_block_types, "up_block_types", file, err);
 }
 
-// The size to build for: the user's, else the configured one.
-static aleat_status choose_size(const unet2d_config *config, const aleat_model_options *options,
-                                const char *file, aleat_dims *dims, aleat_error *err)
-{
-    const aleat_config_ints *size = &config->sample_size;
-    dims->c = config->in_channels;
-    dims->h = options->height ? options->height : size->at[0];
-    dims->w = options->width ? options->width : size->at[size->count > 1 ? 1 : 0];
-    if (!dims->h || !dims->w) {
-        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                         "%s: no 'sample_size': the network takes images of any size", file);
-        aleat_hint(err, "say which with a height and a width");
-        return ALEAT_ERR_ARGUMENT;
-    }
-    // Every level but the last halves the image, and doubling must come out where halving began.
-    const int64_t unit = (int64_t)1 << (config->block_out_channels.count - 1);
-    if (dims->h < 1 || dims->w < 1 || dims->h % unit || dims->w % unit) {
-        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                         "%s: images of %lld x %lld do not fit the network, height and width must "
-                         "be multiples of %lld",
-                         file, (long long)dims->h, (long long)dims->w, (long long)unit);
-        if (dims->h > 0 && dims->w > 0)
-            aleat_hint(err, "the next larger size is %lld x %lld",
-                       (long long)((dims->h + unit - 1) / unit * unit),
-                       (long long)((dims->w + unit - 1) / unit * unit));
-        return ALEAT_ERR_ARGUMENT;
-    }
-    return ALEAT_OK;
-}
-
 static aleat_status build(aleat_model_files *out, const aleat_model_options *options,
                           aleat_error *err)
 {
@@ -480,8 +450,13 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
         st = aleat_config_read(&config, &json, config_keys, err);
     if (!st)
         st = check_config(&config, json.name, err);
-    if (!st)
-        st = choose_size(&config, options, json.name, &dims, err);
+    if (st)
+        goto done;
+    const aleat_config_ints *size = &config.sample_size;
+    // Every level but the last halves the image, and doubling must come out where halving began.
+    const int64_t unit = (int64_t)1 << (config.block_out_channels.count - 1);
+    dims = (aleat_dims){size->at[0], size->at[size->count > 1 ? 1 : 0], config.in_channels};
+    st = aleat_model_choose_size(&dims, options, unit, json.name, "no 'sample_size'", err);
     if (st)
         goto done;
 
