@@ -24,6 +24,12 @@ static void level(const mock_data *d, double t, double *alpha, double *sigma)
         *sigma = sqrt(1 - d->abar[0]);
         return;
     }
+    for (int k = 0; d->clock == MOCK_LEVELS && k < d->n_levels; k++)
+        if ((float)d->level_t[k] == (float)t) {
+            *alpha = d->level_alpha[k];
+            *sigma = d->level_sigma[k];
+            return;
+        }
     const int last = d->n_abar > 1 ? d->n_abar - 2 : 0;
     const int i = (int)fmin(fmax(floor(t), 0), last);
     const double part = t - i;
@@ -31,14 +37,10 @@ static void level(const mock_data *d, double t, double *alpha, double *sigma)
         const double abar = d->abar[i + (int)part];
         *alpha = sqrt(abar);
         *sigma = sqrt(1 - abar);
-    } else if (d->clock == MOCK_LOG_SIGMA) {
+    } else {
         const double ratio = exp(log_ratio(d, i) * (1 - part) + log_ratio(d, i + 1) * part);
         *alpha = 1 / sqrt(1 + ratio * ratio);
         *sigma = ratio * *alpha;
-    } else {
-        const double log_abar = log(d->abar[i]) * (1 - part) + log(d->abar[i + 1]) * part;
-        *alpha = exp(0.5 * log_abar);
-        *sigma = sqrt(-expm1(log_abar));
     }
 }
 
@@ -70,7 +72,7 @@ static double variance_of(const mock *m, int k, double a, double b)
     return a * a * m->data.spread[k] * m->data.spread[k] + b * b;
 }
 
-static void responsibilities(const mock *m, double a, double b, const float *x, double *r)
+static void responsibilities(const mock *m, double a, double b, const double *x, double *r)
 {
     const int n = m->data.components;
     double top = -INFINITY, sum = 0;
@@ -78,7 +80,7 @@ static void responsibilities(const mock *m, double a, double b, const float *x, 
         const double v = variance_of(m, k, a, b);
         double square = 0;
         for (int64_t j = 0; j < m->size; j++)
-            square += pow((double)x[j] - a * m->data.mean[k * m->size + j], 2);
+            square += pow(x[j] - a * m->data.mean[k * m->size + j], 2);
         r[k] = log(m->data.weight[k]) - 0.5 * (double)m->size * log(v) - square / (2 * v);
         top = fmax(top, r[k]);
     }
@@ -89,17 +91,17 @@ static void responsibilities(const mock *m, double a, double b, const float *x, 
 }
 
 // -score of q_t at x, times sigma: the noise; and E[x0 | x] from it.
-static void posterior(const mock *m, double a, double b, const float *x, double *eps, double *x0)
+static void posterior(const mock *m, double a, double b, const double *x, double *eps, double *x0)
 {
     const double *mean = m->data.mean;
-    double r[16], *v = malloc((size_t)m->size * sizeof *v);
+    double r[16], *v = calloc((size_t)m->size, sizeof *v);
     if (m->data.covariance) {
         for (int64_t j = 0; j < m->size; j++)
-            v[j] = (double)x[j] - a * mean[j];
+            v[j] = x[j] - a * mean[j];
         solve_covariance(m, a, b, v, eps);
         for (int64_t j = 0; j < m->size; j++) {
             eps[j] *= b;
-            x0[j] = ((double)x[j] - b * eps[j]) / a;
+            x0[j] = (x[j] - b * eps[j]) / a;
         }
     } else {
         responsibilities(m, a, b, x, r);
@@ -108,7 +110,7 @@ static void posterior(const mock *m, double a, double b, const float *x, double 
         for (int k = 0; k < m->data.components; k++)
             for (int64_t j = 0; j < m->size; j++) {
                 const double mu = mean[k * m->size + j];
-                const double g = ((double)x[j] - a * mu) / variance_of(m, k, a, b);
+                const double g = (x[j] - a * mu) / variance_of(m, k, a, b);
                 eps[j] += r[k] * b * g;
                 x0[j] += r[k] * (mu + a * m->data.spread[k] * m->data.spread[k] * g);
             }
@@ -116,27 +118,52 @@ static void posterior(const mock *m, double a, double b, const float *x, double 
     free(v);
 }
 
+static double output_of(aleat_prediction kind, double a, double b, double eps, double x0)
+{
+    switch (kind) {
+    case ALEAT_PREDICTS_EPSILON: return eps;
+    case ALEAT_PREDICTS_SAMPLE: return x0;
+    case ALEAT_PREDICTS_V: return a * eps - b * x0;
+    }
+    return NAN;
+}
+
+void mock_predict(const mock_data *data, double t, const double *x, double *out)
+{
+    const mock m = {.data = *data, .size = data->channels * data->height * data->width};
+    double *eps = malloc((size_t)(2 * m.size) * sizeof *eps), *x0 = eps + m.size, a, b;
+    level(data, t, &a, &b);
+    posterior(&m, a, b, x, eps, x0);
+    for (int64_t j = 0; j < m.size; j++)
+        out[j] = output_of(data->output, a, b, eps[j], x0[j]);
+    free(eps);
+}
+
+// Widens the input of one image into new memory.
+static double *widened(const float *x, int64_t n)
+{
+    double *wide = malloc((size_t)n * sizeof *wide);
+    for (int64_t j = 0; j < n; j++)
+        wide[j] = (double)x[j];
+    return wide;
+}
+
 static aleat_status predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
 {
     (void)err;
     mock *m = self;
-    double *eps = malloc((size_t)(2 * m->size) * sizeof *eps), *x0 = eps + m->size;
+    double *raw = malloc((size_t)m->size * sizeof *raw);
     const int64_t out_size = m->data.learned ? 2 * m->size : m->size;
     m->rows += in->n;
     m->largest = in->n > m->largest ? in->n : m->largest;
     for (int64_t i = 0; i < in->n; i++) {
-        double a, b;
-        level(&m->data, (double)in->t[i], &a, &b);
-        posterior(m, a, b, in->x + i * m->size, eps, x0);
-        for (int64_t j = 0; j < m->size; j++)
-            out[i * out_size + j] =
-                (float)(m->data.output == ALEAT_PREDICTS_EPSILON  ? eps[j]
-                        : m->data.output == ALEAT_PREDICTS_SAMPLE ? x0[j]
-                                                                  : a * eps[j] - b * x0[j]);
-        for (int64_t j = m->size; j < out_size; j++)
-            out[i * out_size + j] = 0.25f;
+        double *x = widened(in->x + i * m->size, m->size);
+        mock_predict(&m->data, (double)in->t[i], x, raw);
+        for (int64_t j = 0; j < out_size; j++)
+            out[i * out_size + j] = j < m->size ? (float)raw[j] : 0.25f;
+        free(x);
     }
-    free(eps);
+    free(raw);
     return ALEAT_OK;
 }
 
@@ -154,7 +181,7 @@ static aleat_status forward_keep(void *self, const aleat_batch *in, float *out, 
 
 // J^T w = b [(sum_k r_k / v_k) w + sum_k (g_k . w) grad r_k], g_k = (x - a mu_k) / v_k,
 // grad r_k = r_k (sum_j r_j g_j - g_k).
-static void mixture_vjp(const mock *m, double a, double b, const float *x, const float *w,
+static void mixture_vjp(const mock *m, double a, double b, const double *x, const float *w,
                         float *grad)
 {
     double r[16], dot[16], scale = 0;
@@ -164,12 +191,12 @@ static void mixture_vjp(const mock *m, double a, double b, const float *x, const
         scale += r[k] / v;
         dot[k] = 0;
         for (int64_t j = 0; j < m->size; j++)
-            dot[k] += ((double)x[j] - a * m->data.mean[k * m->size + j]) / v * (double)w[j];
+            dot[k] += (x[j] - a * m->data.mean[k * m->size + j]) / v * (double)w[j];
     }
     for (int64_t j = 0; j < m->size; j++) {
         double g[16], mean_g = 0, sum = scale * (double)w[j];
         for (int k = 0; k < m->data.components; k++) {
-            g[k] = ((double)x[j] - a * m->data.mean[k * m->size + j]) / variance_of(m, k, a, b);
+            g[k] = (x[j] - a * m->data.mean[k * m->size + j]) / variance_of(m, k, a, b);
             mean_g += r[k] * g[k];
         }
         for (int k = 0; k < m->data.components; k++)
@@ -189,7 +216,9 @@ static aleat_status backward(void *self, const float *cotangent, float *grad_x, 
         double a, b;
         level(&m->data, (double)m->kept_t[i], &a, &b);
         if (!m->data.covariance) {
-            mixture_vjp(m, a, b, m->kept + i * m->size, w, grad_x + i * m->size);
+            double *x = widened(m->kept + i * m->size, m->size);
+            mixture_vjp(m, a, b, x, w, grad_x + i * m->size);
+            free(x);
             continue;
         }
         for (int64_t j = 0; j < m->size; j++)

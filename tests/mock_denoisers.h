@@ -12,7 +12,7 @@
 typedef enum mock_clock {
     MOCK_FIXED,     /**< always abar[0] */
     MOCK_LOG_SIGMA, /**< table over whole steps, log(sigma / alpha) linear between them */
-    MOCK_LOG_ALPHA  /**< log(alpha) linear between them, and beyond the ends */
+    MOCK_LEVELS     /**< a list of times and levels: free of what f32 does to fractions of t */
 } mock_clock;
 
 /**
@@ -27,12 +27,16 @@ typedef struct mock_data {
     mock_clock clock;
     const double *abar; /**< [n_abar] */
     int n_abar;
+    const double *level_t, *level_alpha, *level_sigma; /**< [n_levels] */
+    int n_levels;
     aleat_prediction output;
     bool learned; /**< a second half of output channels: 0.25 in every element */
 } mock_data;
 
 /** A denoiser with gradients (eps output only); ends with aleat_denoiser_destroy(). */
 aleat_denoiser mock_denoiser(const mock_data *data);
+/** The formula itself in double, for one image: out[size]. */
+void mock_predict(const mock_data *data, double t, const double *x, double *out);
 /** Evaluations of images by it so far, and rows of the largest batch. */
 int64_t mock_rows(const aleat_denoiser *denoiser);
 int64_t mock_largest_batch(const aleat_denoiser *denoiser);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/npy.h"
+
 static char path_buffer[4096];
 
 static const char *join(const char *root, const char *fmt, va_list args)
@@ -27,53 +29,32 @@ const char *reference_path(const char *fmt, ...)
     return path;
 }
 
-static double item(const char *type, const unsigned char *at)
+static double item(const aleat_tensor *t, int64_t i)
 {
-    union {
-        float f4;
-        double f8;
-        int32_t i4;
-        int64_t i8;
-    } v;
-    memcpy(&v, at, type[2] == '8' ? 8 : 4);
-    if (type[1] == 'f')
-        return type[2] == '8' ? v.f8 : (double)v.f4;
-    return type[2] == '8' ? (double)v.i8 : (double)v.i4;
+    switch (t->dtype) {
+    case ALEAT_F32: return (double)((const float *)t->data)[i];
+    case ALEAT_F64: return ((const double *)t->data)[i];
+    case ALEAT_I32: return ((const int32_t *)t->data)[i];
+    case ALEAT_I64: return (double)((const int64_t *)t->data)[i];
+    case ALEAT_BOOL:
+    case ALEAT_U8: return ((const uint8_t *)t->data)[i];
+    default: fail_msg("a reference of type %s", aleat_dtype_name(t->dtype));
+    }
+    return 0;
 }
 
-// Just enough of the format for files of our own making: version 1.0, C order, no objects.
 static reference load(const char *path)
 {
-    reference r = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        fail_msg("cannot open %s", path);
-    unsigned char start[10];
-    assert_int_equal(fread(start, 1, 10, file), 10);
-    const size_t header_size = start[8] | (size_t)start[9] << 8;
-    char *header = calloc(1, header_size + 1);
-    assert_int_equal(fread(header, 1, header_size, file), header_size);
-    const char *descr = strstr(header, "'descr': '"), *shape = strchr(header, '(');
-    assert_true(descr && shape && strstr(header, "False"));
-    char type[4] = {0};
-    memcpy(type, descr + 10, 3);
-    const bool boolean = type[1] == 'b' || type[1] == 'u';
-    const size_t size = boolean ? 1 : (size_t)(type[2] - '0');
-    r.count = 1;
-    char *at = (char *)(uintptr_t)shape + 1;
-    while (*at != ')') {
-        r.dim[r.n_dims] = strtol(at, &at, 10);
-        r.count *= r.dim[r.n_dims++];
-        at += strspn(at, ", ");
-    }
-    unsigned char *bytes = malloc((size_t)r.count * size + 1);
-    assert_int_equal(fread(bytes, size, (size_t)r.count, file), r.count);
+    aleat_tensor t = {0};
+    aleat_error err = {0};
+    if (aleat_npy_read(&t, path, &err))
+        fail_msg("%s", err.message);
+    reference r = {.count = aleat_tensor_count(&t), .n_dims = t.shape.n_dims};
+    memcpy(r.dim, t.shape.dim, sizeof r.dim);
     r.data = malloc((size_t)(r.count + 1) * sizeof *r.data);
     for (int64_t i = 0; i < r.count; i++)
-        r.data[i] = boolean ? bytes[i] : item(type, bytes + (size_t)i * size);
-    free(bytes);
-    free(header);
-    (void)fclose(file);
+        r.data[i] = item(&t, i);
+    aleat_tensor_clear(&t);
     return r;
 }
 

@@ -178,9 +178,9 @@ static void a_respaced_plan_has_the_posterior_coefficients(void **state)
 {
     (void)state;
     aleat_sampler_config config = config_of("{\"_class_name\": \"DDPMScheduler\"}", NULL);
-    aleat_plan *plan = NULL;
+    aleat_sampling_plan *plan = NULL;
     config.respacing = aleat_strdup("50");
-    assert_int_equal(aleat_plan_new(&plan, &config, 1, NULL), ALEAT_OK);
+    assert_int_equal(aleat_sampling_plan_new(&plan, &config, 1, NULL), ALEAT_OK);
     reference want = reference_load("adm_schedules/linear_1000_50_f64.npy");
     assert_int_equal(plan->n_steps, 50);
     for (int k = 0; k < 50; k++) {
@@ -191,7 +191,7 @@ static void a_respaced_plan_has_the_posterior_coefficients(void **state)
             assert_true(fabs(plan->steps[k].c_noise - sqrt(column[3 * 50])) < 1e-9);
     }
     assert_true(plan->steps[49].c_noise == 0);
-    aleat_plan_free(plan);
+    aleat_sampling_plan_free(plan);
     aleat_sampler_config_clear(&config);
     reference_free(&want);
 }
@@ -268,11 +268,11 @@ static void trained_betas_replace_the_formula(void **state)
     aleat_sampler_config c = config_of("{\"_class_name\": \"DDIMScheduler\", "
                                        "\"trained_betas\": [0.1, 0.2], \"num_train_timesteps\": 2}",
                                        NULL);
-    aleat_plan *plan = NULL;
-    assert_int_equal(aleat_plan_new(&plan, &c, 2, NULL), ALEAT_OK);
+    aleat_sampling_plan *plan = NULL;
+    assert_int_equal(aleat_sampling_plan_new(&plan, &c, 2, NULL), ALEAT_OK);
     assert_true(plan->alphas_cumprod[1] == 0.9 * 0.8);
     assert_true(plan->steps[0].t == 1);
-    aleat_plan_free(plan);
+    aleat_sampling_plan_free(plan);
     aleat_sampler_config_clear(&c);
 }
 
@@ -297,9 +297,9 @@ static void plans_that_cannot_be_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         aleat_sampler_config c = config_of(cases[i].text, NULL);
-        aleat_plan *plan = NULL;
+        aleat_sampling_plan *plan = NULL;
         aleat_error err = {0};
-        assert_int_equal(aleat_plan_new(&plan, &c, cases[i].steps, &err), cases[i].status);
+        assert_int_equal(aleat_sampling_plan_new(&plan, &c, cases[i].steps, &err), cases[i].status);
         assert_null(plan);
         aleat_sampler_config_clear(&c);
     }
@@ -311,15 +311,15 @@ static void every_sampler_plans_and_dumps(void **state)
     for (const aleat_sampler_kind *k = aleat_samplers(); k->name; k++) {
         for (int steps = 2; steps <= 50; steps += 16) {
             aleat_sampler_config c;
-            aleat_plan *plan = NULL;
+            aleat_sampling_plan *plan = NULL;
             assert_int_equal(aleat_sampler_config_default(&c, k->name, NULL), ALEAT_OK);
-            assert_int_equal(aleat_plan_new(&plan, &c, steps, NULL), ALEAT_OK);
-            json_t *dump = aleat_plan_json(plan);
+            assert_int_equal(aleat_sampling_plan_new(&plan, &c, steps, NULL), ALEAT_OK);
+            json_t *dump = aleat_sampling_plan_json(plan);
             assert_int_equal(json_array_size(json_object_get(dump, "timesteps")), plan->n_steps);
             assert_int_equal(json_array_size(json_object_get(dump, "sigmas")), plan->n_steps + 1);
             assert_int_equal(json_array_size(json_object_get(dump, "alphas_cumprod")), 1000);
             json_decref(dump);
-            aleat_plan_free(plan);
+            aleat_sampling_plan_free(plan);
         }
     }
 }

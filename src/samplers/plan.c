@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "samplers/schedule.h"
 
-aleat_status aleat_plan_reserve(aleat_plan *plan, int n, aleat_error *err)
+aleat_status aleat_sampling_plan_reserve(aleat_sampling_plan *plan, int n, aleat_error *err)
 {
     plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);
     if (!plan->steps)
@@ -16,7 +16,7 @@ aleat_status aleat_plan_reserve(aleat_plan *plan, int n, aleat_error *err)
     return ALEAT_OK;
 }
 
-static aleat_status make_tables(aleat_plan *plan, const aleat_sampler_config *config,
+static aleat_status make_tables(aleat_sampling_plan *plan, const aleat_sampler_config *config,
                                 aleat_error *err)
 {
     plan->train_steps = config->train_steps;
@@ -43,7 +43,7 @@ static int depth(const double coefficients[ALEAT_PLAN_HISTORY])
     return used;
 }
 
-static bool all_finite(const aleat_plan_step *s)
+static bool all_finite(const aleat_sampling_step *s)
 {
     double sum = s->t + s->alpha + s->sigma + s->c_x + s->c_base + s->c_noise;
     for (int j = 0; j < ALEAT_PLAN_HISTORY; j++)
@@ -53,10 +53,10 @@ static bool all_finite(const aleat_plan_step *s)
 
 // What no planner may get wrong: finite coefficients, and a state from which the prediction can be
 // turned into what the sampler needs.
-static aleat_status check_plan(const aleat_plan *plan, aleat_error *err)
+static aleat_status check_plan(const aleat_sampling_plan *plan, aleat_error *err)
 {
     for (int k = 0; k < plan->n_steps; k++) {
-        const aleat_plan_step *s = &plan->steps[k];
+        const aleat_sampling_step *s = &plan->steps[k];
         if (!all_finite(s)) {
             (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
                              "sampler %s: step %d of %d has no finite coefficients",
@@ -73,11 +73,11 @@ static aleat_status check_plan(const aleat_plan *plan, aleat_error *err)
     return ALEAT_OK;
 }
 
-aleat_status aleat_plan_new(aleat_plan **out, const aleat_sampler_config *config, int steps,
-                            aleat_error *err)
+aleat_status aleat_sampling_plan_new(aleat_sampling_plan **out, const aleat_sampler_config *config,
+                                     int steps, aleat_error *err)
 {
     *out = NULL;
-    aleat_plan *plan = NULL;
+    aleat_sampling_plan *plan = NULL;
     aleat_status st = ALEAT_OK;
     if (steps < 1 || steps > 1000000)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%d sampling steps: at least 1 is needed",
@@ -105,11 +105,11 @@ aleat_status aleat_plan_new(aleat_plan **out, const aleat_sampler_config *config
     *out = plan;
     plan = NULL;
 done:
-    aleat_plan_free(plan);
+    aleat_sampling_plan_free(plan);
     return st;
 }
 
-void aleat_plan_free(aleat_plan *plan)
+void aleat_sampling_plan_free(aleat_sampling_plan *plan)
 {
     if (!plan)
         return;
@@ -126,7 +126,7 @@ static json_t *reals(const double *values, int n)
     return list;
 }
 
-static json_t *step_json(const aleat_plan_step *s)
+static json_t *step_json(const aleat_sampling_step *s)
 {
     json_t *o = json_object();
     (void)json_object_set_new(o, "step", json_integer(s->outer));
@@ -146,12 +146,12 @@ static json_t *step_json(const aleat_plan_step *s)
     return o;
 }
 
-json_t *aleat_plan_json(const aleat_plan *plan)
+json_t *aleat_sampling_plan_json(const aleat_sampling_plan *plan)
 {
     json_t *o = json_object(), *timesteps = json_array(), *abar = json_array();
     json_t *sigmas = json_array(), *steps = json_array();
     for (int k = 0; k < plan->n_steps; k++) {
-        const aleat_plan_step *s = &plan->steps[k];
+        const aleat_sampling_step *s = &plan->steps[k];
         (void)json_array_append_new(timesteps, json_real(s->t));
         (void)json_array_append_new(abar, json_real(s->alpha * s->alpha));
         // a state without any signal has no finite ratio: null

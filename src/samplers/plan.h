@@ -20,7 +20,7 @@
 #define ALEAT_PLAN_HISTORY 4
 
 /** One evaluation of the network and what is done with it. */
-typedef struct aleat_plan_step {
+typedef struct aleat_sampling_step {
     double t;            /**< training step of the state, from 0; may have a fraction */
     double alpha, sigma; /**< of the state that the network sees */
     int outer, stage;    /**< outer step this evaluation belongs to, and which one of it */
@@ -32,10 +32,10 @@ typedef struct aleat_plan_step {
     bool sets_base; /**< this state becomes `base` before x' is formed */
     bool learned;   /**< c_noise is replaced, per element, by the learned deviation */
     double log_var_low, log_var_high; /**< between which a learned variance interpolates */
-} aleat_plan_step;
+} aleat_sampling_step;
 
-/** A sampling run. Read-only after aleat_plan_new(); may be shared by threads. */
-typedef struct aleat_plan {
+/** A sampling run. Read-only after aleat_sampling_plan_new(); may be shared by threads. */
+typedef struct aleat_sampling_plan {
     const aleat_sampler_kind *kind;
     aleat_prediction prediction;
     aleat_clip clip;
@@ -43,29 +43,30 @@ typedef struct aleat_plan {
     bool eps_from_clipped; /**< eps is formed anew from the clipped x0 */
     int n_steps;           /**< evaluations: the NFE of plain sampling */
     int n_outer;           /**< outer steps: what a user calls steps */
-    aleat_plan_step *steps;
+    aleat_sampling_step *steps;
     double init_scale;               /**< x_T = init_scale * standard normal */
     double final_alpha, final_sigma; /**< of the state after the last step */
     int history_x0, history_eps;     /**< how many predictions of each kind the steps use */
     int train_steps;
     double *alphas_cumprod; /**< [train_steps] */
-} aleat_plan;
+} aleat_sampling_plan;
 
 /**
  * Plans `steps` steps (what a step is, is the sampler's own: see its description). `config` is not
  * kept. ALEAT_ERR_ARGUMENT: steps out of range; ALEAT_ERR_UNSUPPORTED: settings that contradict.
  */
-ALEAT_MUST_USE aleat_status aleat_plan_new(aleat_plan **out, const aleat_sampler_config *config,
-                                           int steps, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_sampling_plan_new(aleat_sampling_plan **out,
+                                                    const aleat_sampler_config *config, int steps,
+                                                    aleat_error *err);
 /** Accepts NULL. */
-void aleat_plan_free(aleat_plan *plan);
+void aleat_sampling_plan_free(aleat_sampling_plan *plan);
 
 /**
  * The plan as a JSON object: sampler, prediction, timesteps, alphas_cumprod (at the visited steps
  * and as the full table), sigmas (sigma / alpha, the last included) and all coefficients. NULL if
  * there is no memory; the caller owns the reference.
  */
-json_t *aleat_plan_json(const aleat_plan *plan);
+json_t *aleat_sampling_plan_json(const aleat_sampling_plan *plan);
 
 /** A row of the table of samplers. */
 struct aleat_sampler_kind {
@@ -75,8 +76,9 @@ struct aleat_sampler_kind {
     int class_id;            /**< whose keys and defaults it has: config.c */
     int order;               /**< implied by the name; 0: the config's */
     int algorithm;           /**< aleat_algorithm implied by the name, or -1 */
-    /** Fills steps, init_scale and final_*; allocates the steps by aleat_plan_reserve(). */
-    aleat_status (*plan)(aleat_plan *plan, const aleat_sampler_config *config, int steps,
+    /** Fills steps, init_scale and final_*; allocates the steps by aleat_sampling_plan_reserve().
+     */
+    aleat_status (*plan)(aleat_sampling_plan *plan, const aleat_sampler_config *config, int steps,
                          aleat_error *err);
 };
 
@@ -84,24 +86,31 @@ struct aleat_sampler_kind {
 const aleat_sampler_kind *aleat_samplers(void);
 
 /** For planners: n zeroed steps. */
-ALEAT_MUST_USE aleat_status aleat_plan_reserve(aleat_plan *plan, int n, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_sampling_plan_reserve(aleat_sampling_plan *plan, int n,
+                                                        aleat_error *err);
 
 /* The planners, one for each family. */
-aleat_status aleat_plan_ddim(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                             aleat_error *err);
-aleat_status aleat_plan_ddpm(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                             aleat_error *err);
-aleat_status aleat_plan_dpm_multistep(aleat_plan *plan, const aleat_sampler_config *config,
+aleat_status aleat_sampling_plan_ddim(aleat_sampling_plan *plan, const aleat_sampler_config *config,
                                       int steps, aleat_error *err);
-aleat_status aleat_plan_dpm_singlestep(aleat_plan *plan, const aleat_sampler_config *config,
-                                       int steps, aleat_error *err);
-aleat_status aleat_plan_dpm_original(aleat_plan *plan, const aleat_sampler_config *config,
-                                     int steps, aleat_error *err);
-aleat_status aleat_plan_kdpm2(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                              aleat_error *err);
-aleat_status aleat_plan_euler(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                              aleat_error *err);
-aleat_status aleat_plan_euler_ancestral(aleat_plan *plan, const aleat_sampler_config *config,
-                                        int steps, aleat_error *err);
+aleat_status aleat_sampling_plan_ddpm(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                      int steps, aleat_error *err);
+aleat_status aleat_sampling_plan_dpm_multistep(aleat_sampling_plan *plan,
+                                               const aleat_sampler_config *config, int steps,
+                                               aleat_error *err);
+aleat_status aleat_sampling_plan_dpm_singlestep(aleat_sampling_plan *plan,
+                                                const aleat_sampler_config *config, int steps,
+                                                aleat_error *err);
+aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
+                                              const aleat_sampler_config *config, int steps,
+                                              aleat_error *err);
+aleat_status aleat_sampling_plan_kdpm2(aleat_sampling_plan *plan,
+                                       const aleat_sampler_config *config, int steps,
+                                       aleat_error *err);
+aleat_status aleat_sampling_plan_euler(aleat_sampling_plan *plan,
+                                       const aleat_sampler_config *config, int steps,
+                                       aleat_error *err);
+aleat_status aleat_sampling_plan_euler_ancestral(aleat_sampling_plan *plan,
+                                                 const aleat_sampler_config *config, int steps,
+                                                 aleat_error *err);
 
 #endif

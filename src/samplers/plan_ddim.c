@@ -74,14 +74,14 @@ done:
     return st;
 }
 
-static void begin_step(aleat_plan_step *s, int k, int t, double abar)
+static void begin_step(aleat_sampling_step *s, int k, int t, double abar)
 {
-    *s = (aleat_plan_step){
+    *s = (aleat_sampling_step){
         .t = t, .alpha = sqrt(abar), .sigma = sqrt(1 - abar), .outer = k, .c_x = 0};
 }
 
-aleat_status aleat_plan_ddim(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                             aleat_error *err)
+aleat_status aleat_sampling_plan_ddim(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                      int steps, aleat_error *err)
 {
     visit *visits = NULL;
     if (!(config->eta >= 0 && config->eta <= 1))
@@ -89,7 +89,7 @@ aleat_status aleat_plan_ddim(aleat_plan *plan, const aleat_sampler_config *confi
                           config->eta);
     aleat_status st = make_visits(config, &steps, &visits, err);
     if (!st)
-        st = aleat_plan_reserve(plan, steps, err);
+        st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
     plan->eps_from_clipped = config->eps_from_clipped;
@@ -98,7 +98,7 @@ aleat_status aleat_plan_ddim(aleat_plan *plan, const aleat_sampler_config *confi
         config->set_alpha_to_one || config->respacing ? 1 : plan->alphas_cumprod[0];
     double next = final;
     for (int k = 0; k < steps; k++) {
-        aleat_plan_step *s = &plan->steps[k];
+        aleat_sampling_step *s = &plan->steps[k];
         const double abar = plan->alphas_cumprod[visits[k].t];
         next = visits[k].next >= 0 ? plan->alphas_cumprod[visits[k].next] : final;
         begin_step(s, k, visits[k].t, abar);
@@ -116,7 +116,7 @@ done:
 // Variances below this are raised to it before their logarithm is taken (diffusers).
 #define LEAST_VARIANCE 1e-20
 
-static void ddpm_noise(aleat_plan_step *s, aleat_variance kind, double small, double large)
+static void ddpm_noise(aleat_sampling_step *s, aleat_variance kind, double small, double large)
 {
     small = fmax(small, LEAST_VARIANCE);
     s->learned = kind == ALEAT_VARIANCE_LEARNED || kind == ALEAT_VARIANCE_LEARNED_RANGE;
@@ -125,19 +125,19 @@ static void ddpm_noise(aleat_plan_step *s, aleat_variance kind, double small, do
     s->log_var_high = log(large);
 }
 
-aleat_status aleat_plan_ddpm(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                             aleat_error *err)
+aleat_status aleat_sampling_plan_ddpm(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                      int steps, aleat_error *err)
 {
     visit *visits = NULL;
     aleat_status st = make_visits(config, &steps, &visits, err);
     if (!st)
-        st = aleat_plan_reserve(plan, steps, err);
+        st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
     plan->variance = config->variance;
     double next = 1;
     for (int k = 0; k < steps; k++) {
-        aleat_plan_step *s = &plan->steps[k];
+        aleat_sampling_step *s = &plan->steps[k];
         const double abar = plan->alphas_cumprod[visits[k].t];
         next = visits[k].next >= 0 ? plan->alphas_cumprod[visits[k].next] : 1;
         const double alpha = abar / next, beta = 1 - alpha;

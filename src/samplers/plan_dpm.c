@@ -39,7 +39,7 @@ aleat_dpm_terms aleat_dpm_integrate(aleat_algorithm algorithm, const aleat_level
         r.x = t->alpha / s->alpha;
         r.d0 = -2 * t->sigma * expm1(h);
         r.d1 = -2 * t->sigma * (expm1(h) / h - 1);
-        r.d2 = NAN; // no third order: aleat_plan_dpm_* refuse it
+        r.d2 = NAN; // no third order: aleat_sampling_plan_dpm_* refuse it
         r.noise = t->sigma * sqrt(expm1(2 * h));
         break;
     case ALEAT_SDE_DPMPP:
@@ -54,7 +54,7 @@ aleat_dpm_terms aleat_dpm_integrate(aleat_algorithm algorithm, const aleat_level
     return r;
 }
 
-double *aleat_dpm_predictions(aleat_algorithm algorithm, aleat_plan_step *step)
+double *aleat_dpm_predictions(aleat_algorithm algorithm, aleat_sampling_step *step)
 {
     return algorithm == ALEAT_DPMPP || algorithm == ALEAT_SDE_DPMPP ? step->c_x0 : step->c_eps;
 }
@@ -73,8 +73,8 @@ static aleat_status check_settings(const aleat_sampler_config *c, aleat_error *e
 }
 
 // The levels of a run: [n + 1], the last one that of the result.
-static aleat_status make_levels(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                                aleat_level **out, aleat_error *err)
+static aleat_status make_levels(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                int steps, aleat_level **out, aleat_error *err)
 {
     aleat_sigma_list list = {0};
     *out = NULL;
@@ -82,7 +82,7 @@ static aleat_status make_levels(aleat_plan *plan, const aleat_sampler_config *co
     if (!st)
         st = aleat_sigmas_dpm(&list, plan->alphas_cumprod, config, steps, err);
     if (!st)
-        st = aleat_plan_reserve(plan, list.n, err);
+        st = aleat_sampling_plan_reserve(plan, list.n, err);
     if (st)
         goto done;
     aleat_level *levels = aleat_calloc((size_t)list.n + 1, sizeof *levels);
@@ -93,7 +93,7 @@ static aleat_status make_levels(aleat_plan *plan, const aleat_sampler_config *co
     for (int k = 0; k <= list.n; k++)
         levels[k] = aleat_level_of(list.sigma[k]);
     for (int k = 0; k < list.n; k++)
-        plan->steps[k] = (aleat_plan_step){
+        plan->steps[k] = (aleat_sampling_step){
             .t = list.t[k], .alpha = levels[k].alpha, .sigma = levels[k].sigma, .outer = k};
     plan->final_alpha = levels[list.n].alpha;
     plan->final_sigma = levels[list.n].sigma;
@@ -106,7 +106,7 @@ done:
 }
 
 // Divided differences in lambda, in units of h, of the predictions m_0 (at this state), m_1, m_2.
-void aleat_dpm_multistep(aleat_plan_step *step, const aleat_sampler_config *config,
+void aleat_dpm_multistep(aleat_sampling_step *step, const aleat_sampler_config *config,
                          const aleat_level levels[4], int order)
 {
     const aleat_dpm_terms w = aleat_dpm_integrate(config->algorithm, &levels[1], &levels[0]);
@@ -143,8 +143,9 @@ static int multistep_order(const aleat_sampler_config *c, int k, int n)
     return order;
 }
 
-aleat_status aleat_plan_dpm_multistep(aleat_plan *plan, const aleat_sampler_config *config,
-                                      int steps, aleat_error *err)
+aleat_status aleat_sampling_plan_dpm_multistep(aleat_sampling_plan *plan,
+                                               const aleat_sampler_config *config, int steps,
+                                               aleat_error *err)
 {
     aleat_level *levels = NULL;
     const aleat_status st = make_levels(plan, config, steps, &levels, err);
@@ -161,7 +162,7 @@ aleat_status aleat_plan_dpm_multistep(aleat_plan *plan, const aleat_sampler_conf
 
 // An update of order 2 or 3 starts anew from the state `order - 1` evaluations ago (the base); m_0
 // is the newest prediction, the oldest is the one at the base.
-static void singlestep_update(aleat_plan_step *step, const aleat_sampler_config *config,
+static void singlestep_update(aleat_sampling_step *step, const aleat_sampler_config *config,
                               const aleat_level *at, int order)
 {
     const aleat_level *base = at - (order - 1);
@@ -201,8 +202,9 @@ static int singlestep_order(const aleat_sampler_config *c, int k, int n)
     return cut && k == n - 1 ? 1 : k % c->order + 1;
 }
 
-aleat_status aleat_plan_dpm_singlestep(aleat_plan *plan, const aleat_sampler_config *config,
-                                       int steps, aleat_error *err)
+aleat_status aleat_sampling_plan_dpm_singlestep(aleat_sampling_plan *plan,
+                                                const aleat_sampler_config *config, int steps,
+                                                aleat_error *err)
 {
     aleat_level *levels = NULL;
     const aleat_status st = make_levels(plan, config, steps, &levels, err);

@@ -26,13 +26,13 @@ aleat_dpm_terms aleat_dpm_integrate(aleat_algorithm algorithm, const aleat_level
                                     const aleat_level *t);
 
 /** The coefficients of the predictions that `algorithm` integrates: of x0 or of eps. */
-double *aleat_dpm_predictions(aleat_algorithm algorithm, aleat_plan_step *step);
+double *aleat_dpm_predictions(aleat_algorithm algorithm, aleat_sampling_step *step);
 
 /**
  * The multistep update of order 1 to 3 into `step`: levels[0] is the next one, levels[1] that of
  * this state, levels[2], levels[3] those before it (read up to levels[order]).
  */
-void aleat_dpm_multistep(aleat_plan_step *step, const aleat_sampler_config *config,
+void aleat_dpm_multistep(aleat_sampling_step *step, const aleat_sampler_config *config,
                          const aleat_level levels[4], int order);
 
 #endif

@@ -14,15 +14,15 @@ static double alpha_of(double s)
     return 1 / sqrt(1 + s * s);
 }
 
-static aleat_plan_step begin_step(int outer, int stage, double t, double s)
+static aleat_sampling_step begin_step(int outer, int stage, double t, double s)
 {
-    return (aleat_plan_step){
+    return (aleat_sampling_step){
         .t = t, .alpha = alpha_of(s), .sigma = s * alpha_of(s), .outer = outer, .stage = stage};
 }
 
 // diffusers starts from s_max z, or from sqrt(s_max^2 + 1) z with leading spacing; the second has
 // the variance of x_T, so that in x the factor is 1.
-static void begin_and_end(aleat_plan *plan, const aleat_sampler_config *config,
+static void begin_and_end(aleat_sampling_plan *plan, const aleat_sampler_config *config,
                           const aleat_sigma_list *list)
 {
     const double first = list->sigma[0], last = list->sigma[list->n];
@@ -31,13 +31,14 @@ static void begin_and_end(aleat_plan *plan, const aleat_sampler_config *config,
     plan->final_sigma = last * alpha_of(last);
 }
 
-aleat_status aleat_plan_euler(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                              aleat_error *err)
+aleat_status aleat_sampling_plan_euler(aleat_sampling_plan *plan,
+                                       const aleat_sampler_config *config, int steps,
+                                       aleat_error *err)
 {
     aleat_sigma_list list = {0};
     aleat_status st = aleat_sigmas_euler(&list, plan->alphas_cumprod, config, steps, err);
     if (!st)
-        st = aleat_plan_reserve(plan, steps, err);
+        st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
     for (int k = 0; k < steps; k++) {
@@ -52,13 +53,14 @@ done:
     return st;
 }
 
-aleat_status aleat_plan_euler_ancestral(aleat_plan *plan, const aleat_sampler_config *config,
-                                        int steps, aleat_error *err)
+aleat_status aleat_sampling_plan_euler_ancestral(aleat_sampling_plan *plan,
+                                                 const aleat_sampler_config *config, int steps,
+                                                 aleat_error *err)
 {
     aleat_sigma_list list = {0};
     aleat_status st = aleat_sigmas_euler(&list, plan->alphas_cumprod, config, steps, err);
     if (!st)
-        st = aleat_plan_reserve(plan, steps, err);
+        st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
     for (int k = 0; k < steps; k++) {
@@ -78,19 +80,20 @@ done:
 
 // Two evaluations a step, at s and at the geometric mean of s and the next level; the last step, to
 // s = 0, has one.
-aleat_status aleat_plan_kdpm2(aleat_plan *plan, const aleat_sampler_config *config, int steps,
-                              aleat_error *err)
+aleat_status aleat_sampling_plan_kdpm2(aleat_sampling_plan *plan,
+                                       const aleat_sampler_config *config, int steps,
+                                       aleat_error *err)
 {
     aleat_sigma_list list = {0};
     aleat_status st = aleat_sigmas_euler(&list, plan->alphas_cumprod, config, steps, err);
     if (!st)
-        st = aleat_plan_reserve(plan, 2 * steps - 1, err);
+        st = aleat_sampling_plan_reserve(plan, 2 * steps - 1, err);
     if (st)
         goto done;
     for (int k = 0; k < steps; k++) {
         const bool grid = config->sigma_grid == ALEAT_SIGMAS_KARRAS;
         const double s = list.sigma[k], r = list.sigma[k + 1], middle = sqrt(s * r);
-        aleat_plan_step *at = &plan->steps[2 * k];
+        aleat_sampling_step *at = &plan->steps[2 * k];
         *at = begin_step(k, 0, grid ? nearbyint(list.t[k]) : list.t[k], s);
         at->sets_base = true;
         at->c_x = alpha_of(middle) / alpha_of(s);

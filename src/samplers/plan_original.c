@@ -65,25 +65,25 @@ static double skip(const clock *c, aleat_dpm_skip kind, double from, double to, 
     return time_of_lambda(c, a + (b - a) * part);
 }
 
-static void begin_step(aleat_plan_step *s, const clock *c, double t, int outer, int stage)
+static void begin_step(aleat_sampling_step *s, const clock *c, double t, int outer, int stage)
 {
     const aleat_level level = level_at(c, t);
     // the network is told the place in the table, which is t n - 1
-    *s = (aleat_plan_step){.t = t * c->n - 1,
-                           .alpha = level.alpha,
-                           .sigma = level.sigma,
-                           .outer = outer,
-                           .stage = stage};
+    *s = (aleat_sampling_step){.t = t * c->n - 1,
+                               .alpha = level.alpha,
+                               .sigma = level.sigma,
+                               .outer = outer,
+                               .stage = stage};
 }
 
 // The evaluations of one singlestep update of order 1 to 3 from times[0] to times[order]; the times
 // between are where the further evaluations are. m_0 is the newest prediction.
-static void singlestep(aleat_plan_step *step, const clock *c, aleat_algorithm algorithm,
+static void singlestep(aleat_sampling_step *step, const clock *c, aleat_algorithm algorithm,
                        const double *times, int order, int outer)
 {
     const aleat_level s = level_at(c, times[0]);
     for (int stage = 0; stage < order; stage++) {
-        aleat_plan_step *at = &step[stage];
+        aleat_sampling_step *at = &step[stage];
         const aleat_level to = level_at(c, times[stage + 1]);
         const aleat_dpm_terms w = aleat_dpm_integrate(algorithm, &s, &to);
         begin_step(at, c, times[stage], outer, stage);
@@ -102,7 +102,7 @@ static void singlestep(aleat_plan_step *step, const clock *c, aleat_algorithm al
     }
 }
 
-static aleat_status run_singlestep(aleat_plan *plan, const aleat_sampler_config *config,
+static aleat_status run_singlestep(aleat_sampling_plan *plan, const aleat_sampler_config *config,
                                    const clock *c, int steps, aleat_error *err)
 {
     const bool fixed = config->method == ALEAT_DPM_SINGLESTEP_FIXED;
@@ -114,7 +114,8 @@ static aleat_status run_singlestep(aleat_plan *plan, const aleat_sampler_config 
     if (updates < 1)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%d evaluations are too few for order %d", steps,
                           order);
-    const aleat_status st = aleat_plan_reserve(plan, evaluations + config->denoise_to_zero, err);
+    const aleat_status st =
+        aleat_sampling_plan_reserve(plan, evaluations + config->denoise_to_zero, err);
     if (st)
         return st;
     const double begin = 1, end = 1.0 / c->n;
@@ -141,10 +142,10 @@ static aleat_status run_singlestep(aleat_plan *plan, const aleat_sampler_config 
 
 // m_1 and m_2 are the predictions at the previous times; the order rises at the start, and falls at
 // the end of short runs.
-static aleat_status run_multistep(aleat_plan *plan, const aleat_sampler_config *config,
+static aleat_status run_multistep(aleat_sampling_plan *plan, const aleat_sampler_config *config,
                                   const clock *c, int steps, aleat_error *err)
 {
-    const aleat_status st = aleat_plan_reserve(plan, steps + config->denoise_to_zero, err);
+    const aleat_status st = aleat_sampling_plan_reserve(plan, steps + config->denoise_to_zero, err);
     if (st)
         return st;
     const double begin = 1, end = 1.0 / c->n;
@@ -155,15 +156,16 @@ static aleat_status run_multistep(aleat_plan *plan, const aleat_sampler_config *
         aleat_level at[4]; // at[0] the next level, at[1] this one, ...
         for (int j = 0; j <= order; j++)
             at[j] = level_at(c, skip(c, config->skip, begin, end, k + 1 - j, steps));
-        aleat_plan_step *step = &plan->steps[k];
+        aleat_sampling_step *step = &plan->steps[k];
         begin_step(step, c, skip(c, config->skip, begin, end, k, steps), k, 0);
         aleat_dpm_multistep(step, config, at, order);
     }
     return ALEAT_OK;
 }
 
-aleat_status aleat_plan_dpm_original(aleat_plan *plan, const aleat_sampler_config *config,
-                                     int steps, aleat_error *err)
+aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
+                                              const aleat_sampler_config *config, int steps,
+                                              aleat_error *err)
 {
     clock c = {plan->alphas_cumprod, plan->train_steps};
     while (c.n > 0 &&
@@ -186,7 +188,7 @@ aleat_status aleat_plan_dpm_original(aleat_plan *plan, const aleat_sampler_confi
     plan->eps_from_clipped = config->clip.dynamic;
     if (!config->denoise_to_zero)
         return ALEAT_OK;
-    aleat_plan_step *extra = &plan->steps[plan->n_steps - 1];
+    aleat_sampling_step *extra = &plan->steps[plan->n_steps - 1];
     begin_step(extra, &c, 1.0 / c.n, extra[-1].outer + 1, 0);
     extra->c_x0[0] = 1; // the result is the prediction of x0 itself
     plan->final_alpha = 1;

@@ -11,7 +11,7 @@
 #define BLOCK 256
 
 struct aleat_sampler {
-    const aleat_plan *plan;
+    const aleat_sampling_plan *plan;
     const aleat_denoiser *denoiser;
     aleat_time_map time_map;
     int64_t max_n, height, width;
@@ -25,7 +25,7 @@ struct aleat_sampler {
     int rings[2];                                            // arrays in use of x0 and eps
 };
 
-static aleat_status check_fit(const aleat_plan *plan, const aleat_denoiser_info *info,
+static aleat_status check_fit(const aleat_sampling_plan *plan, const aleat_denoiser_info *info,
                               int64_t max_n, int64_t height, int64_t width, aleat_error *err)
 {
     if (max_n < 1 || height < 1 || width < 1)
@@ -54,7 +54,7 @@ static float *batch_array(const aleat_sampler *s, int64_t elements)
 
 static aleat_status make_workspace(aleat_sampler *s, aleat_error *err)
 {
-    const aleat_plan *plan = s->plan;
+    const aleat_sampling_plan *plan = s->plan;
     const int64_t plane = s->height * s->width;
     bool ok = true, base = false;
     for (int k = 0; k < plan->n_steps; k++)
@@ -73,7 +73,7 @@ static aleat_status make_workspace(aleat_sampler *s, aleat_error *err)
     return ok ? ALEAT_OK : aleat_fail_memory(err, "workspace of the sampler");
 }
 
-aleat_status aleat_sampler_new(aleat_sampler **out, const aleat_plan *plan,
+aleat_status aleat_sampler_new(aleat_sampler **out, const aleat_sampling_plan *plan,
                                const aleat_denoiser *denoiser, aleat_time_map time_map,
                                int64_t max_n, int64_t height, int64_t width, aleat_error *err)
 {
@@ -164,7 +164,7 @@ static void clip_batch(const aleat_sampler *s, int64_t n)
 
 // Asks the network and turns its output into eps and clipped x0.
 static aleat_status evaluate(aleat_sampler *s, const aleat_sample_request *r,
-                             const aleat_plan_step *step, const float *x, aleat_error *err)
+                             const aleat_sampling_step *step, const float *x, aleat_error *err)
 {
     const int64_t raw_count = s->denoiser->info.out_channels * s->height * s->width;
     for (int64_t i = 0; i < r->n; i++)
@@ -190,7 +190,7 @@ static aleat_status evaluate(aleat_sampler *s, const aleat_sample_request *r,
 static aleat_status show(aleat_sampler *s, const aleat_sample_request *r, int index, const float *x,
                          aleat_error *err)
 {
-    const aleat_plan_step *step = &s->plan->steps[index];
+    const aleat_sampling_step *step = &s->plan->steps[index];
     const int64_t all = r->n * s->count;
     if (r->hooks.evaluated) {
         aleat_evaluation e = {.plan = s->plan,
@@ -221,7 +221,7 @@ static aleat_status show(aleat_sampler *s, const aleat_sample_request *r, int in
 }
 
 // noise *= the deviation that the network learned for image i, element by element.
-static void scale_by_learned(const aleat_sampler *s, const aleat_plan_step *step, int64_t i)
+static void scale_by_learned(const aleat_sampler *s, const aleat_sampling_step *step, int64_t i)
 {
     const float *v = s->raw + (2 * i + 1) * s->count; // the second half of the output channels
     const double low = step->log_var_low, high = step->log_var_high;
@@ -263,7 +263,7 @@ static void add_term(term *terms, int *n, double weight, const float *values)
 static aleat_status advance_image(aleat_sampler *s, const aleat_sample_request *r, int index,
                                   int64_t i, float *x, aleat_error *err)
 {
-    const aleat_plan_step *step = &s->plan->steps[index];
+    const aleat_sampling_step *step = &s->plan->steps[index];
     const int64_t at = i * s->count;
     term terms[2 * ALEAT_PLAN_HISTORY + 3];
     int n = 0;
@@ -289,7 +289,7 @@ static aleat_status advance_image(aleat_sampler *s, const aleat_sample_request *
 static aleat_status advance(aleat_sampler *s, const aleat_sample_request *r, int index, float *x,
                             aleat_error *err)
 {
-    const aleat_plan_step *step = &s->plan->steps[index];
+    const aleat_sampling_step *step = &s->plan->steps[index];
     if (step->sets_base && s->base)
         memcpy(s->base, x, (size_t)(r->n * s->count) * sizeof *x);
     for (int64_t i = 0; i < r->n; i++) {

@@ -23,12 +23,12 @@ typedef struct aleat_time_map {
 
 /** One evaluation, as a hook sees it. Arrays are C order, f32; valid during the call only. */
 typedef struct aleat_evaluation {
-    const aleat_plan *plan;
-    const aleat_plan_step *step; /**< t, alpha, sigma, outer, stage */
-    int index;                   /**< which evaluation, from 0 */
-    float t_network;             /**< what the network was told */
-    int64_t n;                   /**< images */
-    int64_t count;               /**< elements of one image: channels * height * width */
+    const aleat_sampling_plan *plan;
+    const aleat_sampling_step *step; /**< t, alpha, sigma, outer, stage */
+    int index;                       /**< which evaluation, from 0 */
+    float t_network;                 /**< what the network was told */
+    int64_t n;                       /**< images */
+    int64_t count;                   /**< elements of one image: channels * height * width */
     int64_t height, width;
     const uint32_t *images; /**< [n] numbers of the images in the run */
     aleat_condition condition;
@@ -67,7 +67,7 @@ typedef struct aleat_sampler aleat_sampler;
  * ALEAT_ERR_SHAPE: the network has fixed sizes, and these are others; ALEAT_ERR_UNSUPPORTED: the
  * plan needs a learned variance that the network does not give.
  */
-ALEAT_MUST_USE aleat_status aleat_sampler_new(aleat_sampler **out, const aleat_plan *plan,
+ALEAT_MUST_USE aleat_status aleat_sampler_new(aleat_sampler **out, const aleat_sampling_plan *plan,
                                               const aleat_denoiser *denoiser,
                                               aleat_time_map time_map, int64_t max_n,
                                               int64_t height, int64_t width, aleat_error *err);
