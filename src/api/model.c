@@ -79,8 +79,10 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     const aleat_open_options defaults = {0};
     if (!options)
         options = &defaults;
-    const aleat_model_options wanted = {options->family, options->variant, options->height,
-                                        options->width};
+    const aleat_model_options wanted = {.family = options->family,
+                                        .variant = options->variant,
+                                        .height = options->height,
+                                        .width = options->width};
     aleat_model *model = aleat_calloc(1, sizeof *model);
     if (!model)
         return aleat_fail_memory(err, path);
