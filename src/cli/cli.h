@@ -24,35 +24,17 @@ typedef struct aleat_cli_range {
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
 typedef struct aleat_cli_args {
-    // everywhere
+    const char *operand; /**< the model, usually */
     bool json, quiet, help;
     // the model
-    const char *model; /**< first operand */
-    int64_t threads;
-    int precision; /**< index into the choices */
+    int64_t threads, height, width;
+    int precision; /**< index into its choices */
     const char *variant, *family;
-    int64_t height, width;
-    // sampling
-    int64_t steps, n, batch;
-    int sampler, rng, clip;
-    double eta;
-    uint64_t seed;
-    const char *labels, *init, *noise_dir;
-    // uncertainty
-    bool uncertainty;
-    int64_t copies;
-    aleat_cli_range score_steps;
-    int stat, map, maps;
-    const char *noise;
-    // arrays in and out
-    const char *x, *t, *label, *out, *x0, *eps, *trajectory;
-    // run folder and pictures
-    const char *run;
-    int resume, overwrite_unused;
-    int64_t scale;
-    // bench and info
-    int64_t repeats;
-    bool tensors;
+    // arrays
+    const char *x, *t, *label, *out, *cotangent, *grad;
+    // info and bench
+    bool tensors, vjp;
+    int64_t batch, repeats;
 } aleat_cli_args;
 
 typedef enum aleat_cli_type {
@@ -80,6 +62,7 @@ typedef struct aleat_cli_option {
     const char *help;
     double min, max;            /**< of numbers */
     aleat_cli_choices *choices; /**< of a choice */
+    bool required;
 } aleat_cli_option;
 
 /** Options under one heading of the help. */

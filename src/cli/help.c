@@ -8,25 +8,23 @@
 // Prints text wrapped at WIDTH; the cursor is in `column`, later lines begin at `indent`.
 static void print_wrapped(FILE *to, const char *text, int column, int indent)
 {
+    int blanks = 0; // before the next word, unless it begins a line
     while (*text) {
-        const size_t word = strcspn(text, " \n");
-        if (column > indent && column + (int)word > WIDTH) {
+        const int word = (int)strcspn(text, " \n");
+        if (column > indent && column + blanks + word > WIDTH) {
             (void)fprintf(to, "\n%*s", indent, "");
             column = indent;
+            blanks = 0;
         }
-        (void)fwrite(text, 1, word, to);
-        column += (int)word;
+        (void)fprintf(to, "%*s%.*s", blanks, "", word, text);
+        column += blanks + word;
         text += word;
+        blanks = *text == ' ';
         if (*text == '\n') {
             (void)fprintf(to, "\n%*s", indent, "");
             column = indent;
-            text++;
-        } else if (*text == ' ') {
-            text++;
-            if (column < WIDTH)
-                (void)fputc(' ', to);
-            column++;
         }
+        text += *text != '\0';
     }
     (void)fputc('\n', to);
 }
@@ -51,8 +49,9 @@ static void explanation(const aleat_cli_option *o, char *buf, size_t size)
                          help ? " (" : "", help ? help : "", help ? ")" : "");
         help = NULL;
     }
-    if (o->fallback && used < (int)size)
-        (void)snprintf(buf + used, size - (size_t)used, " [%s]", o->fallback);
+    if ((o->fallback || o->required) && used < (int)size)
+        (void)snprintf(buf + used, size - (size_t)used, " [%s]",
+                       o->required ? "required" : o->fallback);
 }
 
 static void print_option(FILE *to, const aleat_cli_option *o)

@@ -8,14 +8,6 @@
 #include "cli/cli.h"
 #include "cli/message.h"
 
-const aleat_cli_verb *aleat_cli_find_verb(const char *name)
-{
-    for (const aleat_cli_verb *v = aleat_cli_verbs; v->name; v++)
-        if (strcmp(v->name, name) == 0)
-            return v;
-    return NULL;
-}
-
 // Words in the place of a verb that print something about the tool itself.
 static const struct {
     const char *word;

@@ -216,13 +216,13 @@ static void complain_unknown(const aleat_cli_verb *verb, const char *word)
 
 static bool take_operand(const aleat_cli_verb *verb, const char *word, aleat_cli_args *args)
 {
-    if (!verb->operand || args->model) {
+    if (!verb->operand || args->operand) {
         aleat_cli_complain(verb->name, "'%s' is one argument too many", word);
         aleat_cli_advise("usage: aleat %s %s [options]", verb->name,
                          verb->operand ? verb->operand : "");
         return false;
     }
-    args->model = word;
+    args->operand = word;
     return true;
 }
 
@@ -260,6 +260,24 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
     return set_value(verb, o, value, args);
 }
 
+// A required option is a string that nobody gave.
+static bool check_complete(const aleat_cli_verb *verb, aleat_cli_args *args)
+{
+    if (verb->operand && !args->operand) {
+        aleat_cli_complain(verb->name, "which %s?", verb->operand);
+        aleat_cli_advise("usage: aleat %s %s [options]; %s is %s", verb->name, verb->operand,
+                         verb->operand, verb->operand_help);
+        return false;
+    }
+    for (const aleat_cli_group *const *g = verb->groups; *g; g++)
+        for (const aleat_cli_option *o = (*g)->options; o->name; o++)
+            if (o->required && !*(const char **)field(o, args)) {
+                aleat_cli_complain(verb->name, "needs --%s %s: %s", o->name, o->value, o->help);
+                return false;
+            }
+    return true;
+}
+
 bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cli_args *args)
 {
     memset(args, 0, sizeof *args);
@@ -275,11 +293,5 @@ bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cl
         } else if (!take_operand(verb, argv[i], args))
             return false;
     }
-    if (verb->operand && !args->model && !args->help) {
-        aleat_cli_complain(verb->name, "which %s?", verb->operand);
-        aleat_cli_advise("usage: aleat %s %s [options]; %s is %s", verb->name, verb->operand,
-                         verb->operand, verb->operand_help);
-        return false;
-    }
-    return true;
+    return args->help || check_complete(verb, args);
 }

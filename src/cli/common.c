@@ -1,0 +1,112 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+
+// The library's way to set an error is not public; the tool has few of its own.
+static aleat_status fail(aleat_error *err, aleat_status status, const char *fmt, ...)
+    ALEAT_PRINTF(3, 4);
+static aleat_status fail(aleat_error *err, aleat_status status, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    *err = (aleat_error){.status = status};
+    (void)vsnprintf(err->message, sizeof err->message, fmt, args);
+    va_end(args);
+    return status;
+}
+
+aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
+{
+    const aleat_open_options options = {
+        .family = args->family,
+        .variant = args->variant,
+        .precision = aleat_precision_name(args->precision, NULL),
+        .threads = (int)args->threads,
+        .height = args->height,
+        .width = args->width,
+        .max_images = args->batch,
+    };
+    return aleat_model_open(out, args->operand, &options, err);
+}
+
+int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err)
+{
+    if (!status)
+        return ALEAT_EXIT_DONE;
+    aleat_cli_report(verb->name, err);
+    return ALEAT_EXIT_FAILED;
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *text, int64_t n,
+                              aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    if (ends_in(text, ".npy")) {
+        aleat_status st = aleat_array_read(out, text, err);
+        if (!st && aleat_array_count(out) != n) {
+            st = fail(err, ALEAT_ERR_SHAPE, "--%s: %s holds %lld values for %lld images", name,
+                      text, (long long)aleat_array_count(out), (long long)n);
+            aleat_array_clear(out);
+        }
+        return st;
+    }
+    char *end;
+    const double value = strtod(text, &end);
+    if (*end || end == text || !isfinite(value))
+        return fail(err, ALEAT_ERR_ARGUMENT,
+                    "--%s: '%s' is neither a number nor the name of an .npy", name, text);
+    aleat_status st = aleat_array_new(out, 1, &n, err);
+    for (int64_t i = 0; !st && i < n; i++)
+        out->data[i] = (float)value;
+    return st;
+}
+
+aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const aleat_model *model,
+                              aleat_error *err)
+{
+    *out = NULL;
+    const aleat_model_facts facts = aleat_model_describe(model);
+    if (facts.n_classes == 0)
+        return text ? fail(err, ALEAT_ERR_ARGUMENT, "--label: this model takes no labels")
+                    : ALEAT_OK;
+    const long long last = (long long)facts.n_classes - 1;
+    if (!text)
+        return fail(err, ALEAT_ERR_ARGUMENT, "this model needs --label, a class from 0 to %lld",
+                    last);
+    aleat_array values;
+    aleat_status st = aleat_cli_values(&values, "label", text, n, err);
+    int32_t *labels = st ? NULL : calloc((size_t)n, sizeof *labels);
+    if (!st && !labels)
+        st = fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
+    for (int64_t i = 0; !st && i < n; i++) {
+        const float v = values.data[i];
+        if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
+            st = fail(err, ALEAT_ERR_ARGUMENT, "--label: %g is not a class from 0 to %lld",
+                      (double)v, last);
+        else
+            labels[i] = (int32_t)v;
+    }
+    aleat_array_clear(&values);
+    if (st)
+        free(labels);
+    else
+        *out = labels;
+    return st;
+}
+
+void aleat_cli_print_json(json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_REAL_PRECISION(17)) : NULL;
+    if (text)
+        (void)puts(text);
+    free(text);
+    json_decref(value);
+}

@@ -1,0 +1,97 @@
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "cli/verbs.h"
+
+static json_t *tensor_json(const aleat_tensor_facts *t)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < t->n_dims; i++)
+        (void)json_array_append_new(shape, json_integer(t->dim[i]));
+    return json_pack("{sssssO}", "name", t->name, "dtype", t->dtype, "shape", shape);
+}
+
+static void print_json(const aleat_model *model, const aleat_model_facts *f)
+{
+    json_t *tensors = json_array();
+    for (int64_t i = 0; i < f->n_tensors; i++) {
+        const aleat_tensor_facts t = aleat_model_tensor(model, i);
+        (void)json_array_append_new(tensors, tensor_json(&t));
+    }
+    json_t *config = f->config_json ? json_loads(f->config_json, 0, NULL) : NULL;
+    aleat_cli_print_json(json_pack(
+        "{sssssssss*sIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
+        "weights_path", f->weights_path, "weights_format", f->weights_format, "scheduler_path",
+        f->scheduler_path, "channels", (json_int_t)f->channels, "height", (json_int_t)f->height,
+        "width", (json_int_t)f->width, "out_channels", (json_int_t)f->out_channels, "n_classes",
+        (json_int_t)f->n_classes, "null_class", (json_int_t)f->null_class, "n_tensors",
+        (json_int_t)f->n_tensors, "n_parameters", (json_int_t)f->n_parameters, "flop", f->flop,
+        "weight_bytes", (json_int_t)f->weight_bytes, "config", config, "tensors", tensors));
+}
+
+static void print_tensors(const aleat_model *model, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const aleat_tensor_facts t = aleat_model_tensor(model, i);
+        (void)printf("  %-4s [", t.dtype);
+        for (int d = 0; d < t.n_dims; d++)
+            (void)printf("%s%" PRId64, d ? "," : "", t.dim[d]);
+        (void)printf("] %s\n", t.name);
+    }
+}
+
+static void print_text(const aleat_model *model, const aleat_model_facts *f, bool tensors)
+{
+    (void)printf("model        %s\n", f->path);
+    (void)printf("family       %s\n", f->family);
+    (void)printf("weights      %s (%s), %" PRId64 " tensors, %.2f million parameters\n",
+                 f->weights_path, f->weights_format, f->n_tensors, 1e-6 * (double)f->n_parameters);
+    (void)printf("scheduler    %s\n", f->scheduler_path ? f->scheduler_path : "none");
+    (void)printf("images       %" PRId64 " channels, %" PRId64 " x %" PRId64 "\n", f->channels,
+                 f->height, f->width);
+    if (f->out_channels != f->channels)
+        (void)printf("output       %" PRId64 " channels: the prediction and a learned variance\n",
+                     f->out_channels);
+    if (f->n_classes)
+        (void)printf("classes      0 to %" PRId64 "\n", f->n_classes - 1);
+    else
+        (void)printf("classes      none\n");
+    (void)printf("evaluation   %.3f GFLOP an image\n", 1e-9 * f->flop);
+    if (tensors)
+        print_tensors(model, f->n_tensors);
+}
+
+// One evaluation of zeros: only a planned network knows its operations and its memory.
+static aleat_status evaluate_once(aleat_model *model, aleat_error *err)
+{
+    const aleat_model_facts f = aleat_model_describe(model);
+    const int64_t dim[4] = {1, f.channels, f.height, f.width};
+    const float t = 0;
+    const int32_t label = 0;
+    aleat_array x = {0}, out = {0};
+    aleat_status st = aleat_array_new(&x, 4, dim, err);
+    if (!st)
+        st =
+            aleat_model_evaluate(model, &x, &t, f.n_classes ? &label : NULL, &out, NULL, NULL, err);
+    aleat_array_clear(&x);
+    aleat_array_clear(&out);
+    return st;
+}
+
+int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    aleat_error err = {0};
+    aleat_model *model = NULL;
+    aleat_status st = aleat_cli_open(&model, args, &err);
+    if (!st)
+        st = evaluate_once(model, &err);
+    if (!st) {
+        const aleat_model_facts facts = aleat_model_describe(model);
+        if (args->json)
+            print_json(model, &facts);
+        else
+            print_text(model, &facts, args->tensors);
+    }
+    aleat_model_close(model);
+    return aleat_cli_exit(verb, st, &err);
+}

@@ -1,0 +1,37 @@
+/* The verbs' work, and what several of them share. Each returns an exit code, having reported. */
+#ifndef ALEAT_CLI_VERBS_H
+#define ALEAT_CLI_VERBS_H
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+#include "cli/message.h"
+
+int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
+
+/** Opens the model that the operand names, as the model options say. */
+ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
+                                           aleat_error *err);
+
+/** Reports a failure, if it is one, and gives the exit code that goes with it. */
+int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err);
+
+/**
+ * [n] values from an option that holds either one number for all or the name of an .npy of n.
+ * `name` is the option's, for messages.
+ */
+ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *text,
+                                             int64_t n, aleat_error *err);
+/**
+ * The same as whole numbers within the model's classes, in new memory (free()). *out is NULL if the
+ * model takes no labels; ALEAT_ERR_ARGUMENT if it does and `text` is NULL, or the other way round.
+ */
+ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
+                                             const aleat_model *model, aleat_error *err);
+
+/** Prints a JSON value on stdout, one line, and releases it. */
+void aleat_cli_print_json(json_t *value);
+
+#endif

@@ -1,0 +1,163 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+// Runs `print` with stderr (or its FILE argument) going into a string that the caller frees.
+static char *printed(void (*print)(FILE *to))
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    print(to);
+    (void)fclose(to);
+    return text;
+}
+
+// Parses a line of words after the verb; what goes to stderr is kept in `said`.
+static char said[4096];
+static bool parse(const char *verb, const char *line, aleat_cli_args *args)
+{
+    static char words[512];
+    char *argv[32];
+    int argc = 0;
+    (void)snprintf(words, sizeof words, "%s", line);
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    FILE *file = tmpfile();
+    (void)fflush(stderr);
+    const int kept = dup(STDERR_FILENO);
+    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+    const bool ok = aleat_cli_parse(aleat_cli_find_verb(verb), argc, argv, args);
+    (void)fflush(stderr);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    (void)close(kept);
+    rewind(file);
+    said[fread(said, 1, sizeof said - 1, file)] = '\0';
+    (void)fclose(file);
+    return ok;
+}
+
+static void every_default_of_every_verb_parses(void **state)
+{
+    (void)state;
+    for (const aleat_cli_verb *v = aleat_cli_verbs; v->name; v++) {
+        aleat_cli_args args;
+        assert_true(parse(v->name, "--help", &args));
+        assert_true(args.help);
+        assert_string_equal(said, "");
+    }
+}
+
+static void options_come_in_every_spelling(void **state)
+{
+    (void)state;
+    aleat_cli_args args;
+    assert_true(parse("bench", "m --batch 7 --precision=bf16 -q --repeats=3", &args));
+    assert_string_equal(args.operand, "m");
+    assert_int_equal(args.batch, 7);
+    assert_string_equal(aleat_cli_choice_word(aleat_precision_name, args.precision), "bf16");
+    assert_true(args.quiet);
+    assert_int_equal(args.repeats, 3);
+    assert_true(parse("bench", "--batch 2 -- --odd-name", &args));
+    assert_string_equal(args.operand, "--odd-name");
+}
+
+static void a_misspelt_option_is_met_with_the_right_one(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"m --bacth 5", "did you mean '--batch'?"},
+        {"m --thread 5", "did you mean '--threads'?"},
+        {"m --prec bf16", "did you mean '--precision'?"},
+        {"m --precision bf61", "did you mean 'bf16'?"},
+        {"m --zzzzzz", "'aleat bench --help' lists the options"},
+    };
+    aleat_cli_args args;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_false(parse("bench", cases[i][0], &args));
+        assert_non_null(strstr(said, cases[i][1]));
+    }
+}
+
+static void wrong_values_are_refused_by_name_and_limit(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"m --batch 0", "--batch: 0 is not within 1 to 1024"},
+        {"m --batch 5x", "--batch: '5x' is not a whole number"},
+        {"m --batch 99999999999999999999", "is not a whole number"},
+        {"m --batch", "--batch wants a value"},
+        {"m --json=1", "--json takes no value"},
+        {"", "which MODEL?"},
+        {"m n", "'n' is one argument too many"},
+    };
+    aleat_cli_args args;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_false(parse("bench", cases[i][0], &args));
+        assert_non_null(strstr(said, cases[i][1]));
+    }
+    assert_false(parse("score", "m --x a.npy --out b.npy", &args));
+    assert_non_null(strstr(said, "needs --t"));
+}
+
+static void the_nearest_word_is_near(void **state)
+{
+    (void)state;
+    const char *const words[] = {"steps", "seed", "sampler", "score-steps"};
+    assert_string_equal(aleat_cli_nearest("step", words, 4), "steps");
+    assert_string_equal(aleat_cli_nearest("smapler", words, 4), "sampler");
+    assert_string_equal(aleat_cli_nearest("samp", words, 4), "sampler");
+    assert_null(aleat_cli_nearest("labels", words, 4));
+    assert_null(aleat_cli_nearest("x", words, 4));
+}
+
+// Help, man page and completion come from one table, so each must name every option.
+static void every_option_is_in_help_man_page_and_completion(void **state)
+{
+    (void)state;
+    char *man = printed(aleat_cli_print_man), *bash = printed(aleat_cli_print_completion);
+    for (const aleat_cli_verb *v = aleat_cli_verbs; v->name; v++) {
+        char *help = NULL;
+        size_t size = 0;
+        FILE *to = open_memstream(&help, &size);
+        aleat_cli_print_help(to, v);
+        (void)fclose(to);
+        for (const char *line = help; line;
+             line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+            assert_true(strcspn(line, "\n") <= 80);
+            if (line[0] && line[strcspn(line, "\n")] == '\n' && strcspn(line, "\n"))
+                assert_int_not_equal(line[strcspn(line, "\n") - 1], ' ');
+        }
+        for (const aleat_cli_group *const *g = v->groups; *g; g++)
+            for (const aleat_cli_option *o = (*g)->options; o->name; o++) {
+                char word[64];
+                (void)snprintf(word, sizeof word, "--%s", o->name);
+                assert_non_null(strstr(help, word));
+                assert_non_null(strstr(bash, word));
+            }
+        free(help);
+        assert_non_null(strstr(man, v->name));
+    }
+    free(man);
+    free(bash);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_default_of_every_verb_parses),
+        cmocka_unit_test(options_come_in_every_spelling),
+        cmocka_unit_test(a_misspelt_option_is_met_with_the_right_one),
+        cmocka_unit_test(wrong_values_are_refused_by_name_and_limit),
+        cmocka_unit_test(the_nearest_word_is_near),
+        cmocka_unit_test(every_option_is_in_help_man_page_and_completion),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
