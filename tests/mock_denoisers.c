@@ -205,6 +205,16 @@ static void mixture_vjp(const mock *m, double a, double b, const double *x, cons
     }
 }
 
+// The other outputs in terms of eps and x: x0 = x / a - (b / a) eps, v = eps / a - (b / a) x.
+static void chain(aleat_prediction kind, double a, double b, const float *w, float *grad, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        if (kind == ALEAT_PREDICTS_SAMPLE)
+            grad[j] = (float)((double)w[j] / a - b / a * (double)grad[j]);
+        else if (kind == ALEAT_PREDICTS_V)
+            grad[j] = (float)((double)grad[j] / a - b / a * (double)w[j]);
+}
+
 static aleat_status backward(void *self, const float *cotangent, float *grad_x, aleat_error *err)
 {
     (void)err;
@@ -219,6 +229,7 @@ static aleat_status backward(void *self, const float *cotangent, float *grad_x, 
             double *x = widened(m->kept + i * m->size, m->size);
             mixture_vjp(m, a, b, x, w, grad_x + i * m->size);
             free(x);
+            chain(m->data.output, a, b, w, grad_x + i * m->size, m->size);
             continue;
         }
         for (int64_t j = 0; j < m->size; j++)

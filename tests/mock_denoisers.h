@@ -33,7 +33,7 @@ typedef struct mock_data {
     bool learned; /**< a second half of output channels: 0.25 in every element */
 } mock_data;
 
-/** A denoiser with gradients (eps output only); ends with aleat_denoiser_destroy(). */
+/** A denoiser with gradients; ends with aleat_denoiser_destroy(). */
 aleat_denoiser mock_denoiser(const mock_data *data);
 /** The formula itself in double, for one image: out[size]. */
 void mock_predict(const mock_data *data, double t, const double *x, double *out);

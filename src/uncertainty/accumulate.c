@@ -1,0 +1,137 @@
+#include "uncertainty/accumulate.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+aleat_window aleat_window_default(int steps)
+{
+    // in integers, so that 45 / 50 is 0.90 exactly
+    aleat_window w = {(90 * steps + 99) / 100, (98 * steps + 99) / 100};
+    if (w.begin >= w.end)
+        w.begin = w.end - 1;
+    return w;
+}
+
+static bool read_bound(const char **at, int otherwise, int *value)
+{
+    *value = otherwise;
+    if (!isdigit((unsigned char)**at))
+        return **at == ':' || !**at;
+    char *end;
+    const long number = strtol(*at, &end, 10);
+    *at = end;
+    *value = number > 100000000 ? 100000000 : (int)number;
+    return true;
+}
+
+aleat_status aleat_window_parse(aleat_window *out, const char *text, int steps, aleat_error *err)
+{
+    const char *at = text;
+    aleat_window w = {0, 0};
+    bool ok = *text && read_bound(&at, 0, &w.begin);
+    if (ok && !*at)
+        w.end = w.begin + 1;
+    else if (ok)
+        ok = *at++ == ':' && read_bound(&at, steps, &w.end) && !*at;
+    if (ok && w.begin < w.end && w.end <= steps) {
+        *out = w;
+        return ALEAT_OK;
+    }
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "'%s' names no steps of a run of %d", text, steps);
+    aleat_hint(err, "45:49 means steps 45, 46, 47 and 48, counted from 0; 45: all from 45 on");
+    return ALEAT_ERR_ARGUMENT;
+}
+
+struct aleat_accumulator {
+    int64_t max_n, count;
+    aleat_window window;
+    double *sums;      // [max_n, count]
+    double *step_sums; // [max_n, steps of the window]
+};
+
+aleat_status aleat_accumulator_new(aleat_accumulator **out, int64_t max_n, int64_t count,
+                                   aleat_window window, aleat_error *err)
+{
+    *out = NULL;
+    assert(max_n > 0 && count > 0 && window.begin < window.end);
+    size_t elements;
+    aleat_accumulator *a = aleat_calloc(1, sizeof *a);
+    if (!a || !aleat_size_mul((size_t)max_n, (size_t)count, &elements))
+        goto fail;
+    *a = (aleat_accumulator){.max_n = max_n, .count = count, .window = window};
+    a->sums = aleat_calloc(elements, sizeof *a->sums);
+    a->step_sums =
+        aleat_calloc((size_t)max_n * (size_t)(window.end - window.begin), sizeof(double));
+    if (!a->sums || !a->step_sums)
+        goto fail;
+    *out = a;
+    return ALEAT_OK;
+fail:
+    aleat_accumulator_free(a);
+    return aleat_fail_memory(err, "sums of maps");
+}
+
+void aleat_accumulator_free(aleat_accumulator *a)
+{
+    if (!a)
+        return;
+    aleat_free(a->sums);
+    aleat_free(a->step_sums);
+    aleat_free(a);
+}
+
+void aleat_accumulator_reset(aleat_accumulator *a)
+{
+    const int steps = a->window.end - a->window.begin;
+    memset(a->sums, 0, (size_t)(a->max_n * a->count) * sizeof *a->sums);
+    memset(a->step_sums, 0, (size_t)(a->max_n * steps) * sizeof *a->step_sums);
+}
+
+static double *step_sum(const aleat_accumulator *a, int64_t i, int step)
+{
+    assert(aleat_window_has(a->window, step) && i < a->max_n);
+    return &a->step_sums[i * (a->window.end - a->window.begin) + step - a->window.begin];
+}
+
+void aleat_accumulator_add(aleat_accumulator *a, int step, const float *map, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double total = 0;
+        for (int64_t j = 0; j < a->count; j++) {
+            const double value = (double)map[i * a->count + j];
+            a->sums[i * a->count + j] += value;
+            total += value;
+        }
+        *step_sum(a, i, step) += total;
+    }
+}
+
+void aleat_accumulator_map(const aleat_accumulator *a, int64_t i, float *map)
+{
+    for (int64_t j = 0; j < a->count; j++)
+        map[j] = (float)a->sums[i * a->count + j];
+}
+
+double aleat_accumulator_step_sum(const aleat_accumulator *a, int64_t i, int step)
+{
+    return *step_sum(a, i, step);
+}
+
+double aleat_accumulator_score(const aleat_accumulator *a, int64_t i)
+{
+    double total = 0;
+    for (int k = a->window.begin; k < a->window.end; k++)
+        total += *step_sum(a, i, k);
+    return total;
+}
+
+double aleat_accumulator_mean(const aleat_accumulator *a, int64_t i)
+{
+    const int steps = a->window.end - a->window.begin;
+    return aleat_accumulator_score(a, i) / ((double)a->count * steps);
+}

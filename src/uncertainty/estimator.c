@@ -1,0 +1,254 @@
+#include "uncertainty/estimator.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+static double unbiased_variance(double mean, double squares, int m, double e0)
+{
+    (void)mean;
+    (void)e0;
+    return squares / (m - 1);
+}
+
+static double biased_variance(double mean, double squares, int m, double e0)
+{
+    (void)mean;
+    (void)e0;
+    return squares / m;
+}
+
+static double deviation(double mean, double squares, int m, double e0)
+{
+    return sqrt(unbiased_variance(mean, squares, m, e0));
+}
+
+static double squared_distance(double mean, double squares, int m, double e0)
+{
+    return squares / m + (mean - e0) * (mean - e0);
+}
+
+static double second_moment(double mean, double squares, int m, double e0)
+{
+    (void)e0;
+    return squared_distance(mean, squares, m, 0);
+}
+
+static double average(double mean, double squares, int m, double e0)
+{
+    (void)squares;
+    (void)m;
+    (void)e0;
+    return mean;
+}
+
+static double standard_error(double mean, double squares, int m, double e0)
+{
+    return sqrt(unbiased_variance(mean, squares, m, e0) / m);
+}
+
+static const aleat_statistic table[] = {
+    {"eps-var", "variance of the predicted noise, unbiased: the paper's U", ALEAT_QUANTITY_EPS,
+     unbiased_variance, 2, 0, true},
+    {"eps-var0", "variance of the predicted noise, divided by M", ALEAT_QUANTITY_EPS,
+     biased_variance, 2, 0, true},
+    {"eps-std", "standard deviation of the predicted noise", ALEAT_QUANTITY_EPS, deviation, 1, 0,
+     true},
+    {"eps-mse", "mean squared distance from the sampler's own prediction: the paper's code",
+     ALEAT_QUANTITY_EPS, squared_distance, 2, 0, true},
+    {"eps-square", "mean square of the predicted noise", ALEAT_QUANTITY_EPS, second_moment, 2, 0,
+     true},
+    {"x0-var", "variance of the predicted x0, unbiased", ALEAT_QUANTITY_RESIDUAL, unbiased_variance,
+     0, 2, false},
+    {"post-var", "posterior variance of x0, in squared units of x0: mean of z (z - eps)",
+     ALEAT_QUANTITY_PRODUCT, average, 0, 2, false},
+    {"post-var-se", "standard error of post-var over the copies", ALEAT_QUANTITY_PRODUCT,
+     standard_error, 0, 2, false},
+    {0},
+};
+
+const aleat_statistic *aleat_statistics(void)
+{
+    return table;
+}
+
+const aleat_statistic *aleat_statistic_find(const char *name)
+{
+    for (const aleat_statistic *s = table; s->name; s++)
+        if (!strcmp(s->name, name))
+            return s;
+    return NULL;
+}
+
+// Welford's running mean and sum of squared deviations, in double: no cancellation where maps are
+// small, and no dependence on how the copies are cut into network calls.
+typedef struct moments {
+    double *mean, *squares; // [max_n, count]
+} moments;
+
+struct aleat_estimator {
+    aleat_estimator_options options;
+    int n_statistics;
+    int64_t max_n;
+    aleat_copies copies;
+    moments moments[ALEAT_QUANTITY_COUNT]; // NULL arrays: not followed
+    int64_t nfe;
+};
+
+static aleat_status make_moments(aleat_estimator *e, aleat_error *err)
+{
+    const size_t elements = (size_t)e->max_n * (size_t)e->copies.count; // copies_init checked more
+    for (int k = 0; k < e->n_statistics; k++) {
+        moments *m = &e->moments[e->options.statistics[k]->quantity];
+        if (m->mean)
+            continue;
+        m->mean = aleat_calloc(elements, sizeof(double));
+        m->squares = aleat_calloc(elements, sizeof(double));
+        if (!m->mean || !m->squares)
+            return aleat_fail_memory(err, "maps of uncertainty");
+    }
+    return ALEAT_OK;
+}
+
+aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *denoiser,
+                                 aleat_prediction prediction,
+                                 const aleat_estimator_options *options, int64_t max_n,
+                                 int64_t height, int64_t width, aleat_error *err)
+{
+    *out = NULL;
+    aleat_estimator *e = aleat_calloc(1, sizeof *e);
+    if (!e)
+        return aleat_fail_memory(err, "estimator");
+    aleat_status st;
+    e->options = *options;
+    e->max_n = max_n;
+    while (e->n_statistics < ALEAT_MAX_STATISTICS && options->statistics[e->n_statistics])
+        e->n_statistics++;
+    int64_t rows, elements;
+    if (e->n_statistics == 0 || max_n < 1 ||
+        __builtin_mul_overflow(max_n, (int64_t)options->copies, &rows) ||
+        __builtin_mul_overflow(max_n, denoiser->info.channels * height * width, &elements)) {
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "an estimator needs a statistic and an image");
+        goto done;
+    }
+    if (options->max_rows > 0 && rows > options->max_rows)
+        rows = options->max_rows;
+    st = aleat_copies_init(&e->copies, denoiser, prediction, options->copies, rows, height, width,
+                           err);
+    if (!st)
+        st = make_moments(e, err);
+    if (st)
+        goto done;
+    *out = e;
+    e = NULL;
+done:
+    aleat_estimator_free(e);
+    return st;
+}
+
+void aleat_estimator_free(aleat_estimator *e)
+{
+    if (!e)
+        return;
+    for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++) {
+        aleat_free(e->moments[q].mean);
+        aleat_free(e->moments[q].squares);
+    }
+    aleat_copies_clear(&e->copies);
+    aleat_free(e);
+}
+
+int aleat_estimator_count(const aleat_estimator *e)
+{
+    return e->n_statistics;
+}
+
+int64_t aleat_estimator_nfe(const aleat_estimator *e)
+{
+    return e->nfe;
+}
+
+static double quantity_of(aleat_quantity q, double z, double eps)
+{
+    switch (q) {
+    case ALEAT_QUANTITY_EPS: return eps;
+    case ALEAT_QUANTITY_RESIDUAL: return z - eps;
+    case ALEAT_QUANTITY_PRODUCT: return z * (z - eps);
+    case ALEAT_QUANTITY_COUNT: break;
+    }
+    return NAN;
+}
+
+// Copy number `copy` of an image joins its running moments.
+static void follow(const moments *m, aleat_quantity q, int64_t at, int copy, const float *z,
+                   const float *eps, int64_t count)
+{
+    double *mean = m->mean + at, *squares = m->squares + at;
+    for (int64_t j = 0; j < count; j++) {
+        const double value = quantity_of(q, (double)z[j], (double)eps[j]);
+        if (copy == 0) {
+            mean[j] = value;
+            squares[j] = 0;
+            continue;
+        }
+        const double d = value - mean[j];
+        mean[j] += d / (copy + 1);
+        squares[j] += d * (value - mean[j]);
+    }
+}
+
+static void finish(const aleat_estimator *e, const aleat_noisy_state *state,
+                   const aleat_statistic *s, float *map)
+{
+    const moments *m = &e->moments[s->quantity];
+    double scale = pow(state->sigma / state->alpha, s->signal_power);
+    if (e->options.score_units)
+        scale /= pow(state->sigma, s->noise_power);
+    for (int64_t j = 0; j < state->n * e->copies.count; j++)
+        map[j] = (float)(scale * s->reduce(m->mean[j], m->squares[j], e->options.copies,
+                                           (double)state->eps[j]));
+}
+
+static aleat_status check_state(const aleat_estimator *e, const aleat_noisy_state *state,
+                                aleat_error *err)
+{
+    if (state->n < 1 || state->n > e->max_n)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "a batch of %lld images, the estimator holds %lld", (long long)state->n,
+                          (long long)e->max_n);
+    for (int k = 0; k < e->n_statistics; k++)
+        if (state->alpha == 0 && e->options.statistics[k]->signal_power)
+            return aleat_fail(err, ALEAT_ERR_NUMERIC,
+                              "%s has no value where the state has no signal (step %u)",
+                              e->options.statistics[k]->name, state->step);
+    return ALEAT_OK;
+}
+
+aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *state,
+                                 const aleat_noise_source *noise, float *const *maps,
+                                 aleat_error *err)
+{
+    aleat_copies *c = &e->copies;
+    aleat_status st = check_state(e, state, err);
+    const int64_t all = state->n * c->per_image;
+    for (int64_t begin = 0; !st && begin < all; begin += c->max_rows) {
+        const int64_t rows = all - begin < c->max_rows ? all - begin : c->max_rows;
+        st = aleat_copies_make(c, state, e->options.clip, noise, begin, rows, err);
+        if (!st)
+            st = aleat_copies_evaluate(c, state, rows, false, err);
+        for (int64_t r = 0; !st && r < rows; r++)
+            for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++)
+                if (e->moments[q].mean)
+                    follow(&e->moments[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
+                           (int)((begin + r) % c->per_image), c->z + r * c->count,
+                           c->eps + r * c->count, c->count);
+    }
+    if (st)
+        return st;
+    e->nfe += c->per_image;
+    for (int k = 0; k < e->n_statistics; k++)
+        finish(e, state, e->options.statistics[k], maps[k]);
+    return ALEAT_OK;
+}

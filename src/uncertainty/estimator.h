@@ -1,0 +1,83 @@
+/*
+ * Maps of uncertainty at one state: Algorithm 1 of arXiv 2412.00205 and its relatives. One set of
+ * network evaluations gives every map that is asked for.
+ */
+#ifndef ALEAT_UNCERTAINTY_ESTIMATOR_H
+#define ALEAT_UNCERTAINTY_ESTIMATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aleat/status.h"
+#include "uncertainty/copies.h"
+
+/** What is followed over the copies, element by element. */
+typedef enum aleat_quantity {
+    ALEAT_QUANTITY_EPS,      /**< e: the predicted noise */
+    ALEAT_QUANTITY_RESIDUAL, /**< z - e: true minus predicted noise; x0 moves by sigma/alpha of it
+                              */
+    ALEAT_QUANTITY_PRODUCT,  /**< z (z - e): its mean estimates the posterior variance of z */
+    ALEAT_QUANTITY_COUNT
+} aleat_quantity;
+
+/** A statistic: one map. */
+typedef struct aleat_statistic {
+    const char *name;        /**< as --stat spells it */
+    const char *description; /**< one line */
+    aleat_quantity quantity;
+    /** From the mean and the summed squared deviations over m copies, and e0. */
+    double (*reduce)(double mean, double squares, int m, double e0);
+    int noise_power;  /**< the unit is that of eps to this power: divided by sigma^power it is that
+                           of the score; 0: no such unit */
+    int signal_power; /**< multiplied by (sigma / alpha)^power: the unit is that of x0 */
+    bool low_is_uncertain; /**< low values mark where an exact denoiser is unsure: see docs */
+} aleat_statistic;
+
+/** The table, ended by a row whose name is NULL. */
+const aleat_statistic *aleat_statistics(void);
+/** A row by name; NULL if there is none. */
+const aleat_statistic *aleat_statistic_find(const char *name);
+
+/** Maps that one estimator may give. */
+#define ALEAT_MAX_STATISTICS 8
+
+typedef struct aleat_estimator_options {
+    int copies;                                              /**< M, at least 2 */
+    const aleat_statistic *statistics[ALEAT_MAX_STATISTICS]; /**< NULL-terminated unless full */
+    aleat_clip_mode clip;
+    bool score_units; /**< eps statistics in units of the score, -eps / sigma */
+    int64_t max_rows; /**< copies in one network call; 0: all of a batch */
+} aleat_estimator_options;
+
+typedef struct aleat_estimator aleat_estimator;
+
+/**
+ * An estimator for batches of up to max_n images. The denoiser is borrowed and must outlive it; all
+ * memory of the runs is allocated here. ALEAT_ERR_ARGUMENT: copies < 2, or no statistic.
+ */
+ALEAT_MUST_USE aleat_status aleat_estimator_new(aleat_estimator **out,
+                                                const aleat_denoiser *denoiser,
+                                                aleat_prediction prediction,
+                                                const aleat_estimator_options *options,
+                                                int64_t max_n, int64_t height, int64_t width,
+                                                aleat_error *err);
+/** Accepts NULL. */
+void aleat_estimator_free(aleat_estimator *estimator);
+
+/** How many statistics it gives. */
+int aleat_estimator_count(const aleat_estimator *estimator);
+
+/**
+ * maps[k], [n,C,H,W], = statistic k of the options at `state`. Costs M evaluations for each image.
+ * Allocates nothing. An image's map has the same bits whatever the batch and max_rows.
+ * ALEAT_ERR_NUMERIC: x0 statistics at a state without signal (alpha = 0).
+ */
+ALEAT_MUST_USE aleat_status aleat_estimator_run(aleat_estimator *estimator,
+                                                const aleat_noisy_state *state,
+                                                const aleat_noise_source *noise, float *const *maps,
+                                                aleat_error *err);
+
+/** Network evaluations per image in all runs so far. */
+int64_t aleat_estimator_nfe(const aleat_estimator *estimator);
+
+#endif
