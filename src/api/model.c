@@ -185,7 +185,11 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
         memset(grad, 0, sizeof *grad);
     const aleat_denoiser *d = &model->denoiser;
     const int64_t n = x->n_dims > 0 ? x->dim[0] : 0;
-    aleat_status st = check_images(model, x, n, d->info.channels, "x", err);
+    aleat_status st = ALEAT_OK;
+    if (!cotangent != !grad)
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "a cotangent and a gradient go together");
+    if (!st)
+        st = check_images(model, x, n, d->info.channels, "x", err);
     if (!st && cotangent)
         st = check_images(model, cotangent, n, d->info.out_channels, "the cotangent", err);
     if (!st && cotangent && !d->ops->backward)
@@ -197,7 +201,7 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
     if (st)
         goto done;
     const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {.labels = labels}};
-    if (!cotangent) {
+    if (!grad) {
         st = aleat_denoiser_predict(d, &batch, out->data, err);
     } else {
         st = d->ops->forward_keep(d->self, &batch, out->data, err);

@@ -23,7 +23,7 @@ const char *aleat_status_name(aleat_status status)
     return names[status];
 }
 
-aleat_status aleat_fail(aleat_error *err, aleat_status status, const char *fmt, ...)
+aleat_status(aleat_fail)(aleat_error *err, aleat_status status, const char *fmt, ...)
 {
     if (!err)
         return status;
@@ -61,12 +61,12 @@ void aleat_error_in(aleat_error *err, const char *fmt, ...)
     memcpy(err->message, joined, strlen(joined) + 1);
 }
 
-aleat_status aleat_fail_memory(aleat_error *err, const char *what)
+aleat_status(aleat_fail_memory)(aleat_error *err, const char *what)
 {
     return aleat_fail(err, ALEAT_ERR_MEMORY, "out of memory: %s", what);
 }
 
-aleat_status aleat_fail_errno(aleat_error *err, const char *what, const char *path)
+aleat_status(aleat_fail_errno)(aleat_error *err, const char *what, const char *path)
 {
     const int code = errno;
     return aleat_fail(err, ALEAT_ERR_IO, "%s: %s: %s", path, what, strerror(code));

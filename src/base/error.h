@@ -24,4 +24,17 @@ aleat_status aleat_fail_memory(aleat_error *err, const char *what);
 /** The message for a failed system call on `path`, from `errno`; returns ALEAT_ERR_IO. */
 aleat_status aleat_fail_errno(aleat_error *err, const char *what, const char *path);
 
+#ifdef __clang_analyzer__
+/* The static analyser does not see into error.c, and would follow "it failed with ALEAT_OK". */
+static inline aleat_status aleat_assume_failed(aleat_status status)
+{
+    if (status == ALEAT_OK)
+        __builtin_unreachable();
+    return status;
+}
+#define aleat_fail(...)        aleat_assume_failed((aleat_fail)(__VA_ARGS__))
+#define aleat_fail_memory(...) aleat_assume_failed((aleat_fail_memory)(__VA_ARGS__))
+#define aleat_fail_errno(...)  aleat_assume_failed((aleat_fail_errno)(__VA_ARGS__))
+#endif
+
 #endif

@@ -5,17 +5,16 @@
 #include "cli/verbs.h"
 
 // The library's way to set an error is not public; the tool has few of its own.
-static aleat_status fail(aleat_error *err, aleat_status status, const char *fmt, ...)
-    ALEAT_PRINTF(3, 4);
-static aleat_status fail(aleat_error *err, aleat_status status, const char *fmt, ...)
+static void explain(aleat_error *err, aleat_status status, const char *fmt, ...) ALEAT_PRINTF(3, 4);
+static void explain(aleat_error *err, aleat_status status, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     *err = (aleat_error){.status = status};
     (void)vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
-    return status;
 }
+#define fail(err, status, ...) (explain(err, status, __VA_ARGS__), (status))
 
 aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
 {
