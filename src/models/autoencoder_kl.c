@@ -102,14 +102,14 @@ static const layout compvis = {
     .attention_names = &aleat_attention_compvis,
 };
 
-typedef struct autoencoder {
+struct aleat_autoencoder {
     autoencoder_config config; // its texts are static or of `json`
     aleat_json json;
     const layout *layout;
     const char *root; // "" or "first_stage_model."
-} autoencoder;
+};
 
-static bool find_layout(autoencoder *self, aleat_weights *weights)
+static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 {
     static const layout *const layouts[] = {&diffusers, &compvis};
     static const char *const roots[] = {"", "first_stage_model."};
@@ -126,7 +126,7 @@ static bool find_layout(autoencoder *self, aleat_weights *weights)
 
 /* ---- configuration from tensors -------------------------------------------------------------- */
 
-static bool infer_config(autoencoder *self, aleat_weights *weights)
+static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
 {
     autoencoder_config *config = &self->config;
     const layout *names = self->layout;
@@ -160,13 +160,13 @@ static bool infer_config(autoencoder *self, aleat_weights *weights)
 // One half being built.
 typedef struct builder {
     aleat_graph *graph;
-    const autoencoder *self;
+    const aleat_autoencoder *self;
     const char *half; // "encoder" or "decoder"
 } builder;
 
 static aleat_value resnet(const builder *b, aleat_value x, const char *name, int64_t c_out)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_resnet_spec spec = {
         .names = self->layout->resnet,
         .groups = self->config.norm_num_groups,
@@ -181,7 +181,7 @@ static aleat_value resnet(const builder *b, aleat_value x, const char *name, int
 // One head over all channels. Its weights are matrices or 1x1 kernels, whatever the names are.
 static aleat_value attention(const builder *b, aleat_value x, aleat_weights *weights)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_name prefix =
         aleat_nn_name(b->graph, "%s%s.%s", self->root, b->half, self->layout->attention);
     aleat_attention_names names = self->layout->attention_names
@@ -225,7 +225,7 @@ static aleat_value level(const builder *b, aleat_value x, const char *name, int 
 
 static aleat_value head(const builder *b, aleat_value x, int64_t c_out)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_name norm =
         aleat_nn_name(b->graph, "%s%s.%s", self->root, b->half, self->layout->norm_out);
     const aleat_name conv = aleat_nn_name(b->graph, "%s%s.conv_out", self->root, b->half);
@@ -234,7 +234,7 @@ static aleat_value head(const builder *b, aleat_value x, int64_t c_out)
     return aleat_nn_conv(b->graph, x, conv.text, c_out, aleat_conv_same(3));
 }
 
-static aleat_value encode(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
+static aleat_value encode(aleat_graph *graph, const aleat_autoencoder *self, aleat_weights *weights,
                           aleat_value x)
 {
     const builder b = {graph, self, "encoder"};
@@ -257,7 +257,7 @@ static aleat_value encode(aleat_graph *graph, const autoencoder *self, aleat_wei
                : x;
 }
 
-static aleat_value decode(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
+static aleat_value decode(aleat_graph *graph, const aleat_autoencoder *self, aleat_weights *weights,
                           aleat_value x)
 {
     const builder b = {graph, self, "decoder"};
@@ -284,8 +284,8 @@ static aleat_value decode(aleat_graph *graph, const autoencoder *self, aleat_wei
     return head(&b, x, config->out_channels);
 }
 
-typedef aleat_value half_fn(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
-                            aleat_value x);
+typedef aleat_value half_fn(aleat_graph *graph, const aleat_autoencoder *self,
+                            aleat_weights *weights, aleat_value x);
 
 static aleat_status build_half(aleat_autoencoder_network *out, const aleat_autoencoder_files *files,
                                aleat_dims dims, int64_t unit, half_fn *half, aleat_error *err)
@@ -300,7 +300,7 @@ static aleat_status build_half(aleat_autoencoder_network *out, const aleat_autoe
         return aleat_fail_memory(err, "autoencoder");
     out->graph = graph;
     out->x = aleat_graph_input(graph, "x", dims);
-    out->out = half(graph, files->state, files->weights, out->x);
+    out->out = half(graph, files->self, files->weights, out->x);
     aleat_graph_output(graph, "out", out->out);
     const aleat_status st = aleat_graph_check(graph, err);
     if (st)
@@ -370,7 +370,8 @@ static aleat_status open_weights(aleat_autoencoder_files *files, const char *pat
 }
 
 // Loads the configuration if it is an autoencoder's; a lone file may lie beside any other.
-static aleat_status load_config(autoencoder *self, aleat_autoencoder_files *files, aleat_error *err)
+static aleat_status load_config(aleat_autoencoder *self, aleat_autoencoder_files *files,
+                                aleat_error *err)
 {
     const char *class_name = NULL;
     if (!files->config_path)
@@ -392,7 +393,8 @@ static aleat_status load_config(autoencoder *self, aleat_autoencoder_files *file
     return st;
 }
 
-static aleat_status read_config(autoencoder *self, aleat_autoencoder_files *files, aleat_error *err)
+static aleat_status read_config(aleat_autoencoder *self, aleat_autoencoder_files *files,
+                                aleat_error *err)
 {
     const char *file = aleat_weights_path(files->weights);
     self->config = defaults;
@@ -420,7 +422,7 @@ static aleat_status read_config(autoencoder *self, aleat_autoencoder_files *file
 }
 
 // A tensor of either half that nothing reads belongs to a network that this is not.
-static aleat_status check_superfluous(const autoencoder *self, aleat_weights *weights,
+static aleat_status check_superfluous(const aleat_autoencoder *self, aleat_weights *weights,
                                       aleat_error *err)
 {
     static const char *const parts[] = {"encoder.", "decoder.", "quant_conv.", "post_quant_conv."};
@@ -447,7 +449,7 @@ static aleat_status check_tensors(const aleat_autoencoder_files *files, aleat_er
     if (!st)
         st = aleat_autoencoder_decoder(&network, files, 1, 1, err);
     aleat_autoencoder_network_clear(&network);
-    return st ? st : check_superfluous(files->state, files->weights, err);
+    return st ? st : check_superfluous(files->self, files->weights, err);
 }
 
 aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const char *path,
@@ -458,8 +460,8 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
     aleat_autoencoder_files files = {0};
-    autoencoder *self = aleat_calloc(1, sizeof *self);
-    files.state = self;
+    aleat_autoencoder *self = aleat_calloc(1, sizeof *self);
+    files.self = self;
 
     aleat_status st =
         self ? open_weights(&files, path, options->variant, err) : aleat_fail_memory(err, path);
@@ -489,7 +491,7 @@ void aleat_autoencoder_files_close(aleat_autoencoder_files *files)
 {
     if (!files)
         return;
-    autoencoder *self = files->state;
+    aleat_autoencoder *self = files->self;
     if (self)
         aleat_json_clear(&self->json);
     aleat_free(self);
