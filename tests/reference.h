@@ -1,49 +1,33 @@
-/* Reference cases: folders of arrays and weights, in tests/data or below ALEAT_SHARED/ref. */
+/* Reference arrays and mock networks' numbers for tests: tests/data, or the larger optional cases
+ * under $ALEAT_SHARED/ref. Failing to read is a test failure. */
 #ifndef ALEAT_TESTS_REFERENCE_H
 #define ALEAT_TESTS_REFERENCE_H
 
-#include "io_fixture.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-#include "io/file.h"
-#include "io/npy.h"
+/** An array of a .npy file, as double whatever its type (integers up to 2^53 stay exact). */
+typedef struct reference {
+    double *data;
+    int64_t count;
+    int64_t dim[8];
+    int n_dims;
+} reference;
 
-// tests/data or, for the larger cases, a folder that may not be there.
-static inline const char *case_path(const char *folder, const char *name)
-{
-    static char text[4][512];
-    static int next;
-    const char *shared = getenv("ALEAT_SHARED"), *data = getenv("ALEAT_TEST_DATA");
-    char *path = text[next++ % 4];
-    if (!strncmp(folder, "data/", 5))
-        (void)snprintf(path, sizeof text[0], "%s/%s/%s", data ? data : "tests/data", folder + 5,
-                       name);
-    else
-        (void)snprintf(path, sizeof text[0], "%s/ref/%s/%s", shared ? shared : "/nowhere", folder,
-                       name);
-    return path;
-}
+/** tests/data/<printf path> */
+reference reference_load(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/** $ALEAT_SHARED/ref/<printf path> */
+reference reference_load_shared(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/** Is $ALEAT_SHARED/ref there? If not, says that the test is skipped. */
+bool reference_shared_there(void);
+void reference_free(reference *r);
+/** Path of tests/data/<printf path> in static storage. */
+const char *reference_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/** The array as floats, in new memory (free). */
+float *reference_f32(const reference *r);
 
-static inline bool case_exists(const char *folder, const char *name)
-{
-    const bool there = aleat_is_file(case_path(folder, name));
-    if (!there)
-        print_message("skipped: no %s/%s below ALEAT_SHARED\n", folder, name);
-    return there;
-}
-
-static inline aleat_tensor load(const char *folder, const char *name)
-{
-    aleat_error err = {0};
-    aleat_tensor array = {0};
-    if (aleat_npy_read_f32(&array, case_path(folder, name), &err))
-        fail_msg("%s", err.message);
-    return array;
-}
-
-// Channels of [n, c, h, w] or [n, c].
-static inline int64_t pixels_of(const aleat_tensor *a)
-{
-    return a->shape.n_dims == 4 ? a->shape.dim[2] * a->shape.dim[3] : 1;
-}
+/** max |a - b| / max |b| over count elements. */
+double max_error(const float *a, const double *b, int64_t count);
+double max_error_f64(const double *a, const double *b, int64_t count);
 
 #endif

@@ -9,7 +9,9 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/npy.h"
+#include "io/idx.h"
 #include "io/png_image.h"
+#include "io/sha256.h"
 
 static void write_text(const char *path, const char *text)
 {
@@ -444,6 +446,96 @@ static void png_texts_of_other_tools_are_found_wherever_they_stand(void **state)
     }
 }
 
+static void png_palette_and_transparency_become_rgb_over_black(void **state)
+{
+    (void)state;
+    // Pixel (x, y) has index i = (x + y) % 16, colour (16 i, 255 - 16 i, i), alpha 17 i below 8.
+    aleat_image image;
+    aleat_error err = {0};
+    assert_ok(aleat_png_read(&image, data_path("faults/palette_interlaced.png"), &err), &err);
+    assert_true(image.width == 16 && image.height == 16 && image.channels == 3);
+    for (int y = 0; y < 16; y++)
+        for (int x = 0; x < 16; x++) {
+            const int i = (x + y) % 16, alpha = i < 8 ? 17 * i : 255;
+            const uint8_t *pixel = image.pixels + 3 * (16 * y + x);
+            assert_int_equal(pixel[0], (16 * i * alpha + 127) / 255);
+            assert_int_equal(pixel[1], ((255 - 16 * i) * alpha + 127) / 255);
+            assert_int_equal(pixel[2], (i * alpha + 127) / 255);
+        }
+    aleat_image_clear(&image);
+}
+
+static void idx_is_read_plain_and_compressed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"faults/small.idx", "faults/small.idx.gz"};
+    for (int k = 0; k < 2; k++) {
+        aleat_tensor array;
+        aleat_error err = {0};
+        assert_ok(aleat_idx_read(&array, data_path(names[k]), &err), &err);
+        assert_true(array.dtype == ALEAT_I16 && array.shape.n_dims == 2);
+        assert_true(array.shape.dim[0] == 3 && array.shape.dim[1] == 4);
+        for (int i = 0; i < 12; i++)
+            assert_int_equal(((int16_t *)array.data)[i], i - 3);
+        aleat_tensor_clear(&array);
+    }
+    static const char *const fashion =
+        "/usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz";
+    if (!aleat_is_file(fashion))
+        return;
+    aleat_tensor labels;
+    aleat_error err = {0};
+    assert_ok(aleat_idx_read(&labels, fashion, &err), &err);
+    assert_int_equal(aleat_tensor_count(&labels), 10000);
+    assert_int_equal(*(uint8_t *)labels.data, 9); // the first test image is an ankle boot
+    aleat_tensor_clear(&labels);
+}
+
+static void sha256_gives_the_digests_of_the_standard(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *digest;
+    } cases[] = {
+        {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char digest[ALEAT_SHA256_TEXT];
+        aleat_sha256(digest, cases[i].text, strlen(cases[i].text));
+        assert_string_equal(digest, cases[i].digest);
+    }
+    static char million[1000000];
+    memset(million, 'a', sizeof million);
+    char digest[ALEAT_SHA256_TEXT];
+    aleat_error err = {0};
+    assert_ok(aleat_write_file(scratch("million"), million, sizeof million, &err), &err);
+    assert_ok(aleat_sha256_file(digest, scratch("million"), &err), &err);
+    assert_string_equal(digest, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+static void sha256_is_the_same_in_pieces_and_on_every_processor(void **state)
+{
+    (void)state;
+    unsigned char bytes[300];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 7);
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        char whole[ALEAT_SHA256_TEXT], pieces[ALEAT_SHA256_TEXT];
+        aleat_sha256_state sha;
+        aleat_sha256(whole, bytes, len);
+        setenv("ALEAT_ISA", "c", 1);
+        aleat_sha256_begin(&sha);
+        unsetenv("ALEAT_ISA");
+        aleat_sha256_add(&sha, bytes, len / 3);
+        aleat_sha256_add(&sha, bytes + len / 3, len - len / 3);
+        aleat_sha256_end(&sha, pieces);
+        assert_string_equal(whole, pieces);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +556,10 @@ int main(void)
         cmocka_unit_test(npz_comes_back_as_it_was_and_the_same_bytes_every_time),
         cmocka_unit_test(png_images_and_texts_come_back_as_they_were),
         cmocka_unit_test(png_texts_of_other_tools_are_found_wherever_they_stand),
+        cmocka_unit_test(png_palette_and_transparency_become_rgb_over_black),
+        cmocka_unit_test(idx_is_read_plain_and_compressed),
+        cmocka_unit_test(sha256_gives_the_digests_of_the_standard),
+        cmocka_unit_test(sha256_is_the_same_in_pieces_and_on_every_processor),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

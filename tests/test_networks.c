@@ -1,6 +1,6 @@
 /* Networks of guided-diffusion, U-ViT and latent diffusion against their reference programs. */
 #include "checkpoint.h"
-#include "reference.h"
+#include "case.h"
 
 #include "base/alloc.h"
 #include "base/error.h"

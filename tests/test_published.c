@@ -1,7 +1,7 @@
 /* Recognising published checkpoints, which have no configuration, and what must be said of others.
  */
 #include "checkpoint.h"
-#include "reference.h"
+#include "case.h"
 
 #include "base/alloc.h"
 #include "base/error.h"

@@ -74,20 +74,6 @@ static void every_layout_of_torch_save_reads_as_torch_reads_it(void **state)
     aleat_json_clear(&expected);
 }
 
-static const char *const formats_folder = "ref/ddpm-unet-formats";
-
-// Path of a file beside the repository, or a skipped test.
-static const char *shared_path(const char *name)
-{
-    const char *shared = getenv("ALEAT_SHARED");
-    const char *path = fixture_path(shared ? shared : "../shared", name);
-    if (access(path, R_OK)) {
-        print_message("skipped: no %s\n", path);
-        skip();
-    }
-    return path;
-}
-
 static void assert_same_values(aleat_weights *a, aleat_weights *b)
 {
     for (int64_t i = 0; i < aleat_weights_count(a); i++) {
@@ -103,6 +89,35 @@ static void assert_same_values(aleat_weights *a, aleat_weights *b)
         aleat_free(u);
         aleat_free(v);
     }
+}
+
+static void deflated_and_zip64_archives_hold_the_same_tensors(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"faults/deflated.pt", "faults/zip64.pt"};
+    aleat_weights *plain = open_ok(data_path("pt_formats/zip_views.pt"));
+    for (int i = 0; i < 2; i++) {
+        aleat_weights *other = open_ok(data_path(names[i]));
+        assert_int_equal(aleat_weights_count(other), aleat_weights_count(plain));
+        assert_same_values(plain, other);
+        assert_int_equal(aleat_weights_at(other, 0)->mapped, i == 1); // inflated ones are copies
+        aleat_weights_free(other);
+    }
+    aleat_weights_free(plain);
+}
+
+static const char *const formats_folder = "ref/ddpm-unet-formats";
+
+// Path of a file beside the repository, or a skipped test.
+static const char *shared_path(const char *name)
+{
+    const char *shared = getenv("ALEAT_SHARED");
+    const char *path = fixture_path(shared ? shared : "../shared", name);
+    if (access(path, R_OK)) {
+        print_message("skipped: no %s\n", path);
+        skip();
+    }
+    return path;
 }
 
 static void all_formats_of_one_model_hold_the_same_values(void **state)
@@ -449,6 +464,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout_of_torch_save_reads_as_torch_reads_it),
+        cmocka_unit_test(deflated_and_zip64_archives_hold_the_same_tensors),
         cmocka_unit_test(all_formats_of_one_model_hold_the_same_values),
         cmocka_unit_test(published_checkpoints_open),
         cmocka_unit_test(damaged_safetensors_headers_name_the_tensor),

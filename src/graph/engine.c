@@ -68,7 +68,7 @@ static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat
                                          int64_t c_in)
 {
     const aleat_conv_spec *s = &conv->attrs.conv;
-    enum { WINOGRAD_PIXELS = 256 };
+    enum { WINOGRAD_PIXELS = 64 };
     if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
         conv->dims.h * conv->dims.w >= WINOGRAD_PIXELS)
         return ALEAT_CONV_WINOGRAD;

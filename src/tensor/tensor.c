@@ -141,18 +141,20 @@ static uint32_t bits_of_f32(float value)
     return bits;
 }
 
-// Both ways out of an exponent of 0 are computed and one is chosen, so that loops vectorise; exact,
-// and independent of the processor's treatment of subnormal numbers, since none occurs in f32.
+// Without branches, so that loops vectorise; exact, and independent of the processor's treatment of
+// subnormal numbers, since none occurs in f32: mantissa * 2^-24 is (1 + mantissa * 2^-10) * 2^-14
+// minus 2^-14.
 static inline float widen_f16(uint16_t bits)
 {
     const uint32_t sign = (uint32_t)(bits & 0x8000u) << 16;
     const uint32_t magnitude = (uint32_t)(bits & 0x7fffu) << 13;
     const uint32_t exponent = magnitude & 0x0f800000u;
-    // The bias differs by 112; infinity and NaN have all exponent bits set in both formats.
-    const uint32_t normal = magnitude + ((exponent == 0x0f800000u ? 224u : 112u) << 23);
-    // mantissa * 2^-24 = (1 + mantissa * 2^-10) * 2^-14 - 2^-14
-    const float subnormal = f32_of_bits(magnitude + (113u << 23)) - 0x1p-14f;
-    return f32_of_bits(sign | (exponent ? normal : bits_of_f32(subnormal)));
+    // The biases differ by 112; infinity and NaN have all exponent bits set in both formats.
+    const uint32_t shift = exponent == 0x0f800000u ? 224u << 23 : 112u << 23;
+    const uint32_t subnormal = exponent == 0 ? 1u << 23 : 0;
+    const uint32_t excess = exponent == 0 ? 113u << 23 : 0; // 2^-14 or 0
+    const float value = f32_of_bits(magnitude + shift + subnormal) - f32_of_bits(excess);
+    return f32_of_bits(sign | bits_of_f32(value));
 }
 
 float aleat_f16_to_f32(uint16_t bits)

@@ -1,0 +1,28 @@
+/*
+ * libaleat: pretrained diffusion models on the processor, with pixel-wise uncertainty.
+ *
+ * Open a model (model.h), sample from it or measure its uncertainty (sampling.h), or let a whole
+ * run be written to a folder (run.h). Every function that can fail returns an aleat_status and
+ * takes an aleat_error (status.h). Nothing here is global: models may be used side by side, but one
+ * model by one thread at a time.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ALEAT_ALEAT_H
+#define ALEAT_ALEAT_H
+
+#include "aleat/array.h"
+#include "aleat/model.h"
+#include "aleat/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Version of the library, "0.1.0": static text. */
+ALEAT_API const char *aleat_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

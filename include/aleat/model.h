@@ -1,0 +1,100 @@
+/*
+ * Opening a model and evaluating its network.
+ */
+#ifndef ALEAT_MODEL_H
+#define ALEAT_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "aleat/array.h"
+#include "aleat/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A model, ready to run. Used by one thread at a time. */
+typedef struct aleat_model aleat_model;
+
+/** How to open a model. Zero-initialise: the defaults. Strings are borrowed for the call. */
+typedef struct aleat_open_options {
+    const char *family;    /**< a name from aleat_family_name(); NULL: recognise */
+    const char *variant;   /**< "fp16": which of several weight files; NULL: the first found */
+    const char *precision; /**< a name from aleat_precision_name(); NULL: "f32" */
+    int threads;           /**< 0: all processors of this process; changes no result */
+    int64_t height, width; /**< for networks of any image size; 0: the configured size */
+    int64_t max_images;    /**< evaluated at once at most; 0: 16; changes no result */
+} aleat_open_options;
+
+/** What a model is. Strings live as long as the model. */
+typedef struct aleat_model_facts {
+    const char *path;           /**< as given to aleat_model_open() */
+    const char *family;         /**< "unet2d" */
+    const char *weights_path;   /**< file or index that the weights came from */
+    const char *weights_format; /**< "safetensors", "torch zip", ... */
+    const char *config_json;    /**< the configuration in effect, JSON text */
+    const char *scheduler_path; /**< scheduler_config.json, or NULL */
+    const char *precision;
+    int threads;
+    int64_t channels, height, width; /**< of an image */
+    int64_t out_channels; /**< of the raw output: the prediction, then any learned variance */
+    int64_t n_classes,
+        null_class; /**< labels are 0 .. n_classes-1; 0: none. null: -1 or "no label" */
+    int64_t n_tensors, n_parameters;
+    double flop; /**< floating-point operations of one evaluation of one image; 0 before one */
+    size_t weight_bytes; /**< weights as packed for this processor */
+    size_t plan_bytes;   /**< activations and scratch so far */
+} aleat_model_facts;
+
+/** One tensor of the checkpoint. */
+typedef struct aleat_tensor_facts {
+    const char *name;
+    const char *dtype; /**< as stored: "f32", "bf16", ... */
+    int n_dims;
+    int64_t dim[ALEAT_ARRAY_DIMS];
+} aleat_tensor_facts;
+
+/** The i-th family, or precision, with one line of explanation in *help (which may be NULL); NULL
+ * beyond the last. */
+ALEAT_API const char *aleat_family_name(int i, const char **help);
+ALEAT_API const char *aleat_precision_name(int i, const char **help);
+
+/**
+ * Opens a diffusers folder, a network's folder, or a checkpoint file of a family that is recognised
+ * by its tensors.
+ *
+ * @param out  to be released by aleat_model_close(); NULL on error
+ * @return ALEAT_ERR_IO, _FORMAT, _UNSUPPORTED, _ARGUMENT with a message that names the file, and
+ *         the tensor or key in it
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open(aleat_model **out, const char *path,
+                                                       const aleat_open_options *options,
+                                                       aleat_error *err);
+/** Accepts NULL. */
+ALEAT_API void aleat_model_close(aleat_model *model);
+
+ALEAT_API aleat_model_facts aleat_model_describe(const aleat_model *model);
+/** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
+ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i);
+
+/**
+ * One evaluation of the network.
+ *
+ * @param x       [N,C,H,W], model scale
+ * @param t       [N], the time as networks of this family are fed it
+ * @param labels  [N], or NULL for a network without classes
+ * @param out     new, [N,out_channels,H,W]: the raw output, learned variance included
+ * @param cotangent, grad  both NULL, or cotangent like out and grad a new array like x:
+ *                         d <cotangent, out> / dx
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x,
+                                                           const float *t, const int32_t *labels,
+                                                           aleat_array *out,
+                                                           const aleat_array *cotangent,
+                                                           aleat_array *grad, aleat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,213 @@
+#include "aleat/model.h"
+
+#include <string.h>
+
+#include "api/model_state.h"
+#include "base/alloc.h"
+#include "base/error.h"
+
+static const struct {
+    const char *name, *help;
+    aleat_precision value;
+} precisions[] = {
+    {"f32", "single precision throughout", ALEAT_PRECISION_F32},
+    {"bf16", "matrix products of bf16 factors, everything else f32", ALEAT_PRECISION_BF16},
+};
+#define N_PRECISIONS ((int)(sizeof precisions / sizeof *precisions))
+
+const char *aleat_precision_name(int i, const char **help)
+{
+    if (i < 0 || i >= N_PRECISIONS)
+        return NULL;
+    if (help)
+        *help = precisions[i].help;
+    return precisions[i].name;
+}
+
+const char *aleat_family_name(int i, const char **help)
+{
+    for (int k = 0; aleat_model_families[k]; k++)
+        if (k == i) {
+            if (help)
+                *help = aleat_model_families[k]->description;
+            return aleat_model_families[k]->name;
+        }
+    return NULL;
+}
+
+static aleat_status find_precision(aleat_precision *out, const char *name, aleat_error *err)
+{
+    *out = precisions[0].value;
+    for (int i = 0; name && i < N_PRECISIONS; i++)
+        if (strcmp(name, precisions[i].name) == 0) {
+            *out = precisions[i].value;
+            return ALEAT_OK;
+        }
+    return name ? aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no precision '%s'", name)
+                : ALEAT_OK;
+}
+
+static void count_parameters(aleat_model *model)
+{
+    for (int64_t i = 0; i < aleat_weights_count(model->files.weights); i++) {
+        int64_t n = 0;
+        if (aleat_shape_count(&aleat_weights_at(model->files.weights, i)->shape, &n))
+            model->n_parameters += n;
+    }
+}
+
+static aleat_status build(aleat_model *model, const aleat_open_options *options, aleat_error *err)
+{
+    const aleat_network *network = &model->files.network;
+    const aleat_network_spec spec = {
+        .graph = model->files.graph,
+        .x = network->x,
+        .t = network->t,
+        .label = network->label,
+        .out = network->out,
+        .info = model->files.info,
+        .engine = {.threads = options->threads, .precision = model->precision},
+        .max_images = options->max_images,
+    };
+    return aleat_network_denoiser(&model->denoiser, &spec, err);
+}
+
+aleat_status aleat_model_open(aleat_model **out, const char *path,
+                              const aleat_open_options *options, aleat_error *err)
+{
+    *out = NULL;
+    const aleat_open_options defaults = {0};
+    if (!options)
+        options = &defaults;
+    const aleat_model_options wanted = {.family = options->family,
+                                        .variant = options->variant,
+                                        .height = options->height,
+                                        .width = options->width};
+    aleat_model *model = aleat_calloc(1, sizeof *model);
+    if (!model)
+        return aleat_fail_memory(err, path);
+    aleat_status st = ALEAT_OK;
+    model->path = aleat_strdup(path);
+    if (!model->path)
+        st = aleat_fail_memory(err, path);
+    if (!st)
+        st = find_precision(&model->precision, options->precision, err);
+    if (!st)
+        st = aleat_model_files_open(&model->files, path, &wanted, err);
+    if (!st)
+        st = build(model, options, err);
+    if (st)
+        goto done;
+    count_parameters(model);
+    *out = model;
+    model = NULL;
+done:
+    aleat_model_close(model);
+    return st;
+}
+
+void aleat_model_close(aleat_model *model)
+{
+    if (!model)
+        return;
+    aleat_denoiser_destroy(&model->denoiser);
+    aleat_model_files_close(&model->files);
+    aleat_free(model->path);
+    aleat_free(model);
+}
+
+aleat_model_facts aleat_model_describe(const aleat_model *model)
+{
+    const aleat_denoiser_info *info = &model->files.info;
+    const aleat_network_stats stats = aleat_network_denoiser_stats(&model->denoiser);
+    return (aleat_model_facts){
+        .path = model->path,
+        .family = model->files.family,
+        .weights_path = aleat_weights_path(model->files.weights),
+        .weights_format = aleat_weights_format(model->files.weights),
+        .config_json = model->files.config_text,
+        .scheduler_path = model->files.scheduler_path,
+        .precision = precisions[model->precision].name,
+        .threads = stats.threads,
+        .channels = info->channels,
+        .height = info->height,
+        .width = info->width,
+        .out_channels = info->out_channels,
+        .n_classes = info->n_classes,
+        .null_class = info->null_class,
+        .n_tensors = aleat_weights_count(model->files.weights),
+        .n_parameters = model->n_parameters,
+        .flop = stats.flop,
+        .weight_bytes = stats.weight_bytes,
+        .plan_bytes = stats.plan_bytes,
+    };
+}
+
+aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
+{
+    const aleat_weight *w = aleat_weights_at(model->files.weights, i);
+    aleat_tensor_facts facts = {
+        .name = w->name, .dtype = aleat_dtype_name(w->dtype), .n_dims = w->shape.n_dims};
+    memcpy(facts.dim, w->shape.dim, sizeof facts.dim);
+    return facts;
+}
+
+// The array must be [n,channels,H,W] as the network has them; n is the caller's or, at first, any.
+static aleat_status check_images(const aleat_model *model, const aleat_array *array, int64_t n,
+                                 int64_t channels, const char *what, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &model->files.info;
+    const int64_t *dim = array->dim;
+    if (array->n_dims == 4 && dim[0] == n && n > 0 && dim[1] == channels &&
+        dim[2] == info->height && dim[3] == info->width)
+        return ALEAT_OK;
+    char text[128];
+    aleat_shape shape = {.n_dims = array->n_dims};
+    memcpy(shape.dim, dim, sizeof shape.dim);
+    return aleat_fail(err, ALEAT_ERR_SHAPE, "%s is %s, this network wants [%s,%lld,%lld,%lld]",
+                      what, aleat_shape_text(&shape, text, sizeof text), n > 0 ? "N" : "1 or more",
+                      (long long)channels, (long long)info->height, (long long)info->width);
+}
+
+static aleat_status new_like(aleat_array *out, const aleat_array *x, int64_t channels,
+                             aleat_error *err)
+{
+    const int64_t dim[4] = {x->dim[0], channels, x->dim[2], x->dim[3]};
+    return aleat_array_new(out, 4, dim, err);
+}
+
+aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, const float *t,
+                                  const int32_t *labels, aleat_array *out,
+                                  const aleat_array *cotangent, aleat_array *grad, aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    if (grad)
+        memset(grad, 0, sizeof *grad);
+    const aleat_denoiser *d = &model->denoiser;
+    const int64_t n = x->n_dims > 0 ? x->dim[0] : 0;
+    aleat_status st = check_images(model, x, n, d->info.channels, "x", err);
+    if (!st && cotangent)
+        st = check_images(model, cotangent, n, d->info.out_channels, "the cotangent", err);
+    if (!st && cotangent && !d->ops->backward)
+        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "this network has no gradients");
+    if (!st)
+        st = new_like(out, x, d->info.out_channels, err);
+    if (!st && cotangent)
+        st = new_like(grad, x, d->info.channels, err);
+    if (st)
+        goto done;
+    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {.labels = labels}};
+    if (!cotangent) {
+        st = aleat_denoiser_predict(d, &batch, out->data, err);
+    } else {
+        st = d->ops->forward_keep(d->self, &batch, out->data, err);
+        if (!st)
+            st = d->ops->backward(d->self, cotangent->data, grad->data, err);
+    }
+done:
+    if (st) {
+        aleat_array_clear(out);
+        aleat_array_clear(grad);
+    }
+    return st;
+}

@@ -1,0 +1,102 @@
+/*
+ * A run folder: what a sampling run leaves on disk (docs/formats.md). Images are finished in shards
+ * of a fixed number; a shard is one file that appears whole or not at all. When all shards are
+ * there the final arrays, pictures and tables are made from them, run.json is written, and the
+ * shards are removed. So a run that is killed at any moment goes on where it was, and ends in the
+ * same bytes: nothing in a shard or made from it knows of clocks, machines, threads or batches.
+ */
+#ifndef ALEAT_API_RUN_FOLDER_H
+#define ALEAT_API_RUN_FOLDER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aleat/status.h"
+
+/** Images in a shard: enough that the files are few, few enough that a kill costs little. */
+#define ALEAT_SHARD_IMAGES 16
+/** Kinds of map that one run may hold. */
+#define ALEAT_RUN_MAX_MAPS 8
+
+/** One kind of map. The text is borrowed and outlives the run. */
+typedef struct aleat_run_map {
+    const char *name; /**< "eps-var"; also in file names */
+    const char *file; /**< name of its array: "uncertainty.npy" */
+    const char *unit; /**< for the legend */
+} aleat_run_map;
+
+/** What a run consists of. Everything is borrowed and outlives the run. */
+typedef struct aleat_run_shape {
+    int64_t n;                       /**< images */
+    int64_t channels, height, width; /**< of each */
+    int n_maps;                      /**< 0: plain sampling */
+    aleat_run_map maps[ALEAT_RUN_MAX_MAPS];
+    int shown;                  /**< the map of the pictures, the order of the contact sheet */
+    int64_t n_score_steps;      /**< steps that maps are accumulated over */
+    const int64_t *score_steps; /**< [n_score_steps] numbers of these steps */
+    bool keep_steps;            /**< also keep the map of each step */
+    int64_t trajectory_states;  /**< states kept of each image, or 0 */
+    uint64_t seed;              /**< for scores.csv and the pictures' text */
+    const char *parameters; /**< settings in the form that image tools read, without the label */
+} aleat_run_shape;
+
+/** Arrays of one shard, C order; zeroed when begun, to be filled, owned by the folder. */
+typedef struct aleat_shard {
+    int64_t first, count; /**< images [first, first + count) of the run */
+    uint8_t *images;      /**< [count,H,W,C] */
+    int64_t *labels;      /**< [count]; -1: none */
+    float *maps;          /**< [n_maps,count,C,H,W], accumulated over the scored steps */
+    double *sums;         /**< [n_maps,count,n_score_steps]: each step's map summed up */
+    float *step_maps;     /**< [n_maps,count,n_score_steps,C,H,W] if keep_steps, else NULL */
+    float *trajectory;    /**< [count,trajectory_states,C,H,W], or NULL */
+} aleat_shard;
+
+/** What to do if the folder already holds something. */
+typedef enum aleat_resume {
+    ALEAT_RESUME_AUTO,    /**< go on with a run of the same settings, refuse another one */
+    ALEAT_RESUME_REQUIRE, /**< as AUTO, but refuse to begin a new one */
+    ALEAT_RESUME_DISCARD  /**< throw away what is there and begin anew */
+} aleat_resume;
+
+typedef struct aleat_run_folder aleat_run_folder;
+
+/**
+ * Opens or makes a run folder.
+ *
+ * @param settings  a flat JSON object of everything that decides what the run will contain; copied
+ * @return ALEAT_ERR_ARGUMENT: the folder holds a run of other settings; the message names the first
+ *         setting that differs and both values
+ */
+ALEAT_MUST_USE aleat_status aleat_run_folder_open(aleat_run_folder **out, const char *path,
+                                                  const aleat_run_shape *shape,
+                                                  const json_t *settings, aleat_resume resume,
+                                                  aleat_error *err);
+void aleat_run_folder_free(aleat_run_folder *folder);
+
+/** Has the run been finished, now or earlier? Then there is nothing left to do. */
+bool aleat_run_folder_complete(const aleat_run_folder *folder);
+int64_t aleat_run_folder_shards(const aleat_run_folder *folder);
+/** Is shard `i` on disk? */
+bool aleat_run_folder_has(const aleat_run_folder *folder, int64_t i);
+/** Images in finished shards. */
+int64_t aleat_run_folder_done(const aleat_run_folder *folder);
+
+/** Begins shard `i`: the arrays to fill. One shard at a time. */
+ALEAT_MUST_USE aleat_status aleat_run_folder_begin(aleat_run_folder *folder, int64_t i,
+                                                   aleat_shard **shard, aleat_error *err);
+/** Writes the shard's images and then the shard itself. */
+ALEAT_MUST_USE aleat_status aleat_run_folder_commit(aleat_run_folder *folder, aleat_error *err);
+
+/**
+ * Makes the final files from the shards. `report` (may be NULL) is stored in run.json beside the
+ * settings: hashes, seconds, whatever is not to decide a resume.
+ */
+ALEAT_MUST_USE aleat_status aleat_run_folder_finish(aleat_run_folder *folder, json_t *report,
+                                                    aleat_error *err);
+
+/** Scores of a finished run: [n_maps * n], map by map, sums over the scored steps; borrowed. NULL
+ * before the run is finished or if it has no maps. */
+const double *aleat_run_folder_scores(const aleat_run_folder *folder);
+
+#endif

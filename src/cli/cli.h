@@ -1,0 +1,128 @@
+/*
+ * The tool's frame: verbs and options are tables, from which parsing, --help, the man page and
+ * shell completion all follow. The tool includes only the library's public headers.
+ */
+#ifndef ALEAT_CLI_CLI_H
+#define ALEAT_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "aleat/aleat.h"
+
+/** What the process returns. */
+enum { ALEAT_EXIT_DONE = 0, ALEAT_EXIT_FAILED = 1, ALEAT_EXIT_USAGE = 2 };
+
+/** Steps [begin, end) as the user wrote "begin:end"; `set` is false if the option was not given. */
+typedef struct aleat_cli_range {
+    int64_t begin, end;
+    bool set;
+} aleat_cli_range;
+
+/** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
+ * argv or static; NULL: not given. */
+typedef struct aleat_cli_args {
+    // everywhere
+    bool json, quiet, help;
+    // the model
+    const char *model; /**< first operand */
+    int64_t threads;
+    int precision; /**< index into the choices */
+    const char *variant, *family;
+    int64_t height, width;
+    // sampling
+    int64_t steps, n, batch;
+    int sampler, rng, clip;
+    double eta;
+    uint64_t seed;
+    const char *labels, *init, *noise_dir;
+    // uncertainty
+    bool uncertainty;
+    int64_t copies;
+    aleat_cli_range score_steps;
+    int stat, map, maps;
+    const char *noise;
+    // arrays in and out
+    const char *x, *t, *label, *out, *x0, *eps, *trajectory;
+    // run folder and pictures
+    const char *run;
+    int resume, overwrite_unused;
+    int64_t scale;
+    // bench and info
+    int64_t repeats;
+    bool tensors;
+} aleat_cli_args;
+
+typedef enum aleat_cli_type {
+    ALEAT_CLI_FLAG,   /**< bool; takes no value */
+    ALEAT_CLI_INT,    /**< int64_t in [min, max] */
+    ALEAT_CLI_SEED,   /**< uint64_t */
+    ALEAT_CLI_DOUBLE, /**< double in [min, max] */
+    ALEAT_CLI_STRING, /**< const char * */
+    ALEAT_CLI_PATH,   /**< const char *; completion offers files */
+    ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */
+    ALEAT_CLI_CHOICE  /**< int: which of the choices */
+} aleat_cli_type;
+
+/** The i-th word of a choice, or NULL after the last; *help (may be NULL) gets its explanation. */
+typedef const char *aleat_cli_choices(int i, const char **help);
+
+/** One option. Terminated in tables by name NULL. */
+typedef struct aleat_cli_option {
+    const char *name; /**< without dashes */
+    char letter;      /**< one-letter form, or 0 */
+    aleat_cli_type type;
+    size_t offset;        /**< where in aleat_cli_args */
+    const char *value;    /**< what help calls the value */
+    const char *fallback; /**< default as the user would write it, or NULL */
+    const char *help;
+    double min, max;            /**< of numbers */
+    aleat_cli_choices *choices; /**< of a choice */
+} aleat_cli_option;
+
+/** Options under one heading of the help. */
+typedef struct aleat_cli_group {
+    const char *title;
+    const aleat_cli_option *options;
+} aleat_cli_group;
+
+#define ALEAT_CLI_MAX_GROUPS 8
+
+typedef struct aleat_cli_verb {
+    const char *name, *summary;
+    const char *operand; /**< "MODEL", or NULL if the verb takes none */
+    const char *operand_help;
+    const char *notes; /**< paragraphs for the help, separated by newlines; may be NULL */
+    const aleat_cli_group *groups[ALEAT_CLI_MAX_GROUPS]; /**< NULL-terminated */
+    /** Does the work; returns an exit code. Has reported its errors. */
+    int (*run)(const struct aleat_cli_verb *verb, const aleat_cli_args *args);
+} aleat_cli_verb;
+
+/** The verbs, ended by a NULL name. */
+extern const aleat_cli_verb aleat_cli_verbs[];
+
+/** The verb called `name`, or NULL. */
+const aleat_cli_verb *aleat_cli_find_verb(const char *name);
+
+/**
+ * Fills `args` from the defaults and the words after the verb. Returns false after a message on
+ * stderr that names the offending word and, for a misspelt option or choice, the nearest right one.
+ */
+bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cli_args *args);
+
+/** The nearest of `n` candidates if it is near enough to be what was meant, else NULL. */
+const char *aleat_cli_nearest(const char *word, const char *const *candidates, int n);
+
+/** Help texts, printed from the tables. */
+void aleat_cli_print_help(FILE *to, const aleat_cli_verb *verb);
+void aleat_cli_print_overview(FILE *to);
+/** The man page in man(7) format, and the bash completion script. */
+void aleat_cli_print_man(FILE *to);
+void aleat_cli_print_completion(FILE *to);
+
+/** The word that a choice option with value `index` stands for. */
+const char *aleat_cli_choice_word(aleat_cli_choices *choices, int index);
+
+#endif
