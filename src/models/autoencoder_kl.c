@@ -77,29 +77,33 @@ typedef struct layout {
     const aleat_attention_names *attention_names; // NULL: diffusers', old or new
 } layout;
 
-static const layout diffusers = {
-    .down = "down_blocks",
-    .up = "up_blocks",
-    .block = "resnets",
-    .downsample = "downsamplers.0.conv",
-    .upsample = "upsamplers.0.conv",
-    .middle = {"mid_block.resnets.0", "mid_block.resnets.1"},
-    .attention = "mid_block.attentions.0",
-    .norm_out = "conv_norm_out",
-    .resnet = &aleat_resnet_diffusers,
-};
-static const layout compvis = {
-    .down = "down",
-    .up = "up",
-    .block = "block",
-    .downsample = "downsample.conv",
-    .upsample = "upsample.conv",
-    .middle = {"mid.block_1", "mid.block_2"},
-    .attention = "mid.attn_1",
-    .norm_out = "norm_out",
-    .up_is_reversed = true,
-    .resnet = &aleat_resnet_compvis,
-    .attention_names = &aleat_attention_compvis,
+static const layout layouts[] = {
+    {
+        // diffusers
+        .down = "down_blocks",
+        .up = "up_blocks",
+        .block = "resnets",
+        .downsample = "downsamplers.0.conv",
+        .upsample = "upsamplers.0.conv",
+        .middle = {"mid_block.resnets.0", "mid_block.resnets.1"},
+        .attention = "mid_block.attentions.0",
+        .norm_out = "conv_norm_out",
+        .resnet = &aleat_resnet_diffusers,
+    },
+    {
+        // CompVis
+        .down = "down",
+        .up = "up",
+        .block = "block",
+        .downsample = "downsample.conv",
+        .upsample = "upsample.conv",
+        .middle = {"mid.block_1", "mid.block_2"},
+        .attention = "mid.attn_1",
+        .norm_out = "norm_out",
+        .up_is_reversed = true,
+        .resnet = &aleat_resnet_compvis,
+        .attention_names = &aleat_attention_compvis,
+    },
 };
 
 struct aleat_autoencoder {
@@ -111,13 +115,12 @@ struct aleat_autoencoder {
 
 static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 {
-    static const layout *const layouts[] = {&diffusers, &compvis};
     static const char *const roots[] = {"", "first_stage_model."};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
         for (size_t j = 0; j < sizeof roots / sizeof *roots; j++)
             if (aleat_inspect_has(weights, "%sencoder.%s.0.%s.0.conv1.weight", roots[j],
-                                  layouts[i]->down, layouts[i]->block)) {
-                self->layout = layouts[i];
+                                  layouts[i].down, layouts[i].block)) {
+                self->layout = &layouts[i];
                 self->root = roots[j];
                 return true;
             }
@@ -379,7 +382,7 @@ static aleat_status load_config(aleat_autoencoder *self, aleat_autoencoder_files
     aleat_status st = aleat_json_load(&self->json, files->config_path, err);
     if (!st)
         st = aleat_json_string(&self->json, "_class_name", &class_name, err);
-    if (!st && (!class_name || strcmp(class_name, CLASS_NAME))) {
+    if (!st && (!class_name || strcmp(class_name, CLASS_NAME) != 0)) {
         aleat_json_clear(&self->json);
         aleat_free(files->config_path);
         files->config_path = NULL;
@@ -429,7 +432,7 @@ static aleat_status check_superfluous(const aleat_autoencoder *self, aleat_weigh
     const size_t root = strlen(self->root);
     for (int64_t i = 0; i < aleat_weights_count(weights); i++) {
         const aleat_weight *weight = aleat_weights_at(weights, i);
-        if (weight->used || strncmp(weight->name, self->root, root))
+        if (weight->used || strncmp(weight->name, self->root, root) != 0)
             continue;
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
             if (!strncmp(weight->name + root, parts[p], strlen(parts[p])))
@@ -461,10 +464,11 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
     options = options ? options : &no_options;
     aleat_autoencoder_files files = {0};
     aleat_autoencoder *self = aleat_calloc(1, sizeof *self);
+    if (!self)
+        return aleat_fail_memory(err, path);
     files.self = self;
 
-    aleat_status st =
-        self ? open_weights(&files, path, options->variant, err) : aleat_fail_memory(err, path);
+    aleat_status st = open_weights(&files, path, options->variant, err);
     if (!st)
         st = read_config(self, &files, err);
     if (st)
@@ -473,7 +477,7 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
         self->config.scaling_factor = options->scaling_factor;
     files.image_channels = self->config.in_channels;
     files.latent_channels = self->config.latent_channels;
-    files.factor = (int64_t)1 << (self->config.block_out_channels.count - 1);
+    files.factor = aleat_level_unit(self->config.block_out_channels.count);
     files.scaling_factor = self->config.scaling_factor;
     files.shift_factor = self->config.shift_factor;
     files.config_text = aleat_config_text(&self->config, config_keys, CLASS_NAME);
