@@ -8,6 +8,8 @@
 #include "io/json.h"
 #include "models/autoencoder_kl.h"
 #include "models/model.h"
+#include "samplers/config.h"
+#include "samplers/plan.h"
 
 /* ---- recognition ----------------------------------------------------------------------------- */
 
@@ -251,6 +253,50 @@ static void the_scheduler_of_a_pixel_uvit_is_its_continuous_process(void **state
     aleat_model_files_close(&model);
 }
 
+// What the families write, the samplers must read.
+static aleat_sampler_config read_scheduler(const aleat_model_files *model)
+{
+    aleat_error err = {0};
+    aleat_json json = {0};
+    aleat_sampler_config config;
+    const char *text = model->scheduler_text;
+    assert_ok(aleat_json_parse(&json, text, strlen(text), "scheduler", &err), &err);
+    assert_ok(aleat_sampler_config_parse(&config, &json, NULL, &err), &err);
+    aleat_json_clear(&json);
+    return config;
+}
+
+static void the_samplers_understand_the_schedulers_of_published_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *shapes;
+        aleat_beta_schedule schedule;
+        bool trained, clamp;
+    } cases[] = {
+        {"adm_64x64_diffusion.json", ALEAT_BETA_COSINE, false, true},
+        {"adm_128x128_diffusion.json", ALEAT_BETA_LINEAR, false, true},
+        {"imagenet256_uvit_huge.json", ALEAT_BETA_SCALED_LINEAR, false, false},
+        {"imagenet256_uvit_large.json", ALEAT_BETA_LINEAR, true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aleat_error err;
+        aleat_model_files model;
+        if (!case_exists("shapes", cases[i].shapes))
+            continue;
+        assert_ok(open_shapes(cases[i].shapes, NULL, NULL, &model, &err), &err);
+        aleat_sampler_config config = read_scheduler(&model);
+        assert_string_equal(config.kind->name, "ddim");
+        assert_int_equal(config.train_steps, 1000);
+        assert_int_equal(config.prediction, ALEAT_PREDICTS_EPSILON);
+        assert_int_equal(config.clip.clamp, cases[i].clamp);
+        assert_int_equal(config.trained_betas != NULL, cases[i].trained);
+        assert_true(cases[i].trained || config.beta_schedule == cases[i].schedule);
+        aleat_sampler_config_clear(&config);
+        aleat_model_files_close(&model);
+    }
+}
+
 static void the_scheduler_of_adm_follows_table_and_options(void **state)
 {
     (void)state;
@@ -371,6 +417,7 @@ int main(void)
         cmocka_unit_test(the_options_of_a_uvit_are_checked),
         cmocka_unit_test(autoencoders_refuse_what_they_are_not),
         cmocka_unit_test(the_scheduler_of_a_pixel_uvit_is_its_continuous_process),
+        cmocka_unit_test(the_samplers_understand_the_schedulers_of_published_models),
         cmocka_unit_test(the_scheduler_of_adm_follows_table_and_options),
         cmocka_unit_test(opening_survives_every_failing_allocation),
     };

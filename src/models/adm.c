@@ -16,11 +16,10 @@ typedef struct published {
     const char *name;
     int64_t model_channels, num_res_blocks;
     aleat_config_ints level_channels, attention_downsampling;
-    bool label;
     int64_t image_size, num_heads, num_head_channels;
-    bool use_new_attention_order;
     const char *noise_schedule;
     double dropout;
+    bool label, use_new_attention_order;
 } published;
 
 #define LEVELS_256                                                                                 \
@@ -36,62 +35,62 @@ static const published checkpoints[] = {
      3,
      {4, {192, 384, 576, 768}},
      {3, {2, 4, 8}},
-     true,
      64,
      0,
      64,
-     true,
      "cosine",
-     0.1},
+     0.1,
+     true,
+     true},
     {"128x128_diffusion",
      256,
      2,
      {5, {256, 256, 512, 768, 1024}},
      {3, {4, 8, 16}},
-     true,
      128,
      4,
      0,
-     false,
      "linear",
-     0},
+     0,
+     true,
+     false},
     {"256x256_diffusion",
      256,
      2,
      LEVELS_256,
      {3, {8, 16, 32}},
-     true,
      256,
      0,
      64,
-     false,
      "linear",
-     0},
+     0,
+     true,
+     false},
     // The LSUN models but one were trained with dropout 0.1, which their tensors do not show.
     {"256x256_diffusion_uncond or lsun_*",
      256,
      2,
      LEVELS_256,
      {3, {8, 16, 32}},
-     false,
      256,
      0,
      64,
-     false,
      "linear",
-     0},
+     0,
+     false,
+     false},
     {"512x512_diffusion",
      256,
      2,
      {7, {128, 256, 256, 512, 512, 1024, 1024}},
      {3, {16, 32, 64}},
-     true,
      512,
      0,
      64,
-     false,
      "linear",
-     0},
+     0,
+     true,
+     false},
 };
 
 static bool same_ints(const aleat_config_ints *a, const aleat_config_ints *b)
@@ -167,10 +166,10 @@ static aleat_status read_options(aleat_adm_config *config, const aleat_model_opt
                                  const char *file, aleat_error *err)
 {
     const char *order = options->attention_order, *schedule = options->noise_schedule;
-    if (order && strcmp(order, "legacy") && strcmp(order, "new"))
+    if (order && strcmp(order, "legacy") != 0 && strcmp(order, "new") != 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "attention order '%s', expected legacy or new",
                           order);
-    if (schedule && strcmp(schedule, "linear") && strcmp(schedule, "cosine"))
+    if (schedule && strcmp(schedule, "linear") != 0 && strcmp(schedule, "cosine") != 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "noise schedule '%s', expected linear or cosine",
                           schedule);
     if (options->train_steps < 0 || options->train_steps > 1000000)
@@ -289,7 +288,7 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     if (st)
         return st;
     aleat_dims dims = {config.image_size, config.image_size, config.in_channels};
-    const int64_t unit = (int64_t)1 << (config.level_channels.count - 1);
+    const int64_t unit = aleat_level_unit(config.level_channels.count);
     st = aleat_model_choose_size(&dims, options, unit, aleat_weights_path(out->weights),
                                  "no published model has these sizes", err);
     if (st)

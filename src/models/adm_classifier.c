@@ -51,7 +51,7 @@ static aleat_status read_pool(aleat_adm_config *config, aleat_weights *weights, 
                           "%s: out.2.positional_embedding is for %lld pixels, expected the square "
                           "of a power of two",
                           file, (long long)(tokens - 1));
-    config->image_size = side << (config->level_channels.count - 1);
+    config->image_size = side * aleat_level_unit(config->level_channels.count);
     return ALEAT_OK;
 }
 

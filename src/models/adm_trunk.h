@@ -61,9 +61,9 @@ typedef struct aleat_adm_builder {
 void aleat_adm_begin(aleat_adm_builder *b, aleat_graph *graph, const aleat_adm_config *config);
 /** Adds the inputs t and, if the network has classes, label to `net`; sets b->time. */
 void aleat_adm_embed(aleat_adm_builder *b, aleat_network *net);
-/** Residual block and, if `attention`, the attention after it: "<block>.0" and "<block>.1". */
+/** Residual block and, if it `attends`, the attention after it: "<block>.0" and "<block>.1". */
 aleat_value aleat_adm_layer(aleat_adm_builder *b, aleat_value x, const char *block, int64_t c_out,
-                            bool attention);
+                            bool attends);
 /** Residual block that resamples. */
 aleat_value aleat_adm_resample(aleat_adm_builder *b, aleat_value x, const char *prefix,
                                aleat_resample resample);

@@ -77,47 +77,50 @@ typedef struct layout {
     const aleat_attention_names *attention_names; // NULL: diffusers', old or new
 } layout;
 
-static const layout diffusers = {
-    .down = "down_blocks",
-    .up = "up_blocks",
-    .block = "resnets",
-    .downsample = "downsamplers.0.conv",
-    .upsample = "upsamplers.0.conv",
-    .middle = {"mid_block.resnets.0", "mid_block.resnets.1"},
-    .attention = "mid_block.attentions.0",
-    .norm_out = "conv_norm_out",
-    .resnet = &aleat_resnet_diffusers,
-};
-static const layout compvis = {
-    .down = "down",
-    .up = "up",
-    .block = "block",
-    .downsample = "downsample.conv",
-    .upsample = "upsample.conv",
-    .middle = {"mid.block_1", "mid.block_2"},
-    .attention = "mid.attn_1",
-    .norm_out = "norm_out",
-    .up_is_reversed = true,
-    .resnet = &aleat_resnet_compvis,
-    .attention_names = &aleat_attention_compvis,
+static const layout layouts[] = {
+    {
+        // diffusers
+        .down = "down_blocks",
+        .up = "up_blocks",
+        .block = "resnets",
+        .downsample = "downsamplers.0.conv",
+        .upsample = "upsamplers.0.conv",
+        .middle = {"mid_block.resnets.0", "mid_block.resnets.1"},
+        .attention = "mid_block.attentions.0",
+        .norm_out = "conv_norm_out",
+        .resnet = &aleat_resnet_diffusers,
+    },
+    {
+        // CompVis
+        .down = "down",
+        .up = "up",
+        .block = "block",
+        .downsample = "downsample.conv",
+        .upsample = "upsample.conv",
+        .middle = {"mid.block_1", "mid.block_2"},
+        .attention = "mid.attn_1",
+        .norm_out = "norm_out",
+        .up_is_reversed = true,
+        .resnet = &aleat_resnet_compvis,
+        .attention_names = &aleat_attention_compvis,
+    },
 };
 
-typedef struct autoencoder {
+struct aleat_autoencoder {
     autoencoder_config config; // its texts are static or of `json`
     aleat_json json;
     const layout *layout;
     const char *root; // "" or "first_stage_model."
-} autoencoder;
+};
 
-static bool find_layout(autoencoder *self, aleat_weights *weights)
+static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 {
-    static const layout *const layouts[] = {&diffusers, &compvis};
     static const char *const roots[] = {"", "first_stage_model."};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
         for (size_t j = 0; j < sizeof roots / sizeof *roots; j++)
             if (aleat_inspect_has(weights, "%sencoder.%s.0.%s.0.conv1.weight", roots[j],
-                                  layouts[i]->down, layouts[i]->block)) {
-                self->layout = layouts[i];
+                                  layouts[i].down, layouts[i].block)) {
+                self->layout = &layouts[i];
                 self->root = roots[j];
                 return true;
             }
@@ -126,7 +129,7 @@ static bool find_layout(autoencoder *self, aleat_weights *weights)
 
 /* ---- configuration from tensors -------------------------------------------------------------- */
 
-static bool infer_config(autoencoder *self, aleat_weights *weights)
+static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
 {
     autoencoder_config *config = &self->config;
     const layout *names = self->layout;
@@ -160,13 +163,13 @@ static bool infer_config(autoencoder *self, aleat_weights *weights)
 // One half being built.
 typedef struct builder {
     aleat_graph *graph;
-    const autoencoder *self;
+    const aleat_autoencoder *self;
     const char *half; // "encoder" or "decoder"
 } builder;
 
 static aleat_value resnet(const builder *b, aleat_value x, const char *name, int64_t c_out)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_resnet_spec spec = {
         .names = self->layout->resnet,
         .groups = self->config.norm_num_groups,
@@ -181,7 +184,7 @@ static aleat_value resnet(const builder *b, aleat_value x, const char *name, int
 // One head over all channels. Its weights are matrices or 1x1 kernels, whatever the names are.
 static aleat_value attention(const builder *b, aleat_value x, aleat_weights *weights)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_name prefix =
         aleat_nn_name(b->graph, "%s%s.%s", self->root, b->half, self->layout->attention);
     aleat_attention_names names = self->layout->attention_names
@@ -225,7 +228,7 @@ static aleat_value level(const builder *b, aleat_value x, const char *name, int 
 
 static aleat_value head(const builder *b, aleat_value x, int64_t c_out)
 {
-    const autoencoder *self = b->self;
+    const aleat_autoencoder *self = b->self;
     const aleat_name norm =
         aleat_nn_name(b->graph, "%s%s.%s", self->root, b->half, self->layout->norm_out);
     const aleat_name conv = aleat_nn_name(b->graph, "%s%s.conv_out", self->root, b->half);
@@ -234,7 +237,7 @@ static aleat_value head(const builder *b, aleat_value x, int64_t c_out)
     return aleat_nn_conv(b->graph, x, conv.text, c_out, aleat_conv_same(3));
 }
 
-static aleat_value encode(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
+static aleat_value encode(aleat_graph *graph, const aleat_autoencoder *self, aleat_weights *weights,
                           aleat_value x)
 {
     const builder b = {graph, self, "encoder"};
@@ -257,7 +260,7 @@ static aleat_value encode(aleat_graph *graph, const autoencoder *self, aleat_wei
                : x;
 }
 
-static aleat_value decode(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
+static aleat_value decode(aleat_graph *graph, const aleat_autoencoder *self, aleat_weights *weights,
                           aleat_value x)
 {
     const builder b = {graph, self, "decoder"};
@@ -284,8 +287,8 @@ static aleat_value decode(aleat_graph *graph, const autoencoder *self, aleat_wei
     return head(&b, x, config->out_channels);
 }
 
-typedef aleat_value half_fn(aleat_graph *graph, const autoencoder *self, aleat_weights *weights,
-                            aleat_value x);
+typedef aleat_value half_fn(aleat_graph *graph, const aleat_autoencoder *self,
+                            aleat_weights *weights, aleat_value x);
 
 static aleat_status build_half(aleat_autoencoder_network *out, const aleat_autoencoder_files *files,
                                aleat_dims dims, int64_t unit, half_fn *half, aleat_error *err)
@@ -300,7 +303,7 @@ static aleat_status build_half(aleat_autoencoder_network *out, const aleat_autoe
         return aleat_fail_memory(err, "autoencoder");
     out->graph = graph;
     out->x = aleat_graph_input(graph, "x", dims);
-    out->out = half(graph, files->state, files->weights, out->x);
+    out->out = half(graph, files->self, files->weights, out->x);
     aleat_graph_output(graph, "out", out->out);
     const aleat_status st = aleat_graph_check(graph, err);
     if (st)
@@ -370,7 +373,8 @@ static aleat_status open_weights(aleat_autoencoder_files *files, const char *pat
 }
 
 // Loads the configuration if it is an autoencoder's; a lone file may lie beside any other.
-static aleat_status load_config(autoencoder *self, aleat_autoencoder_files *files, aleat_error *err)
+static aleat_status load_config(aleat_autoencoder *self, aleat_autoencoder_files *files,
+                                aleat_error *err)
 {
     const char *class_name = NULL;
     if (!files->config_path)
@@ -378,7 +382,7 @@ static aleat_status load_config(autoencoder *self, aleat_autoencoder_files *file
     aleat_status st = aleat_json_load(&self->json, files->config_path, err);
     if (!st)
         st = aleat_json_string(&self->json, "_class_name", &class_name, err);
-    if (!st && (!class_name || strcmp(class_name, CLASS_NAME))) {
+    if (!st && (!class_name || strcmp(class_name, CLASS_NAME) != 0)) {
         aleat_json_clear(&self->json);
         aleat_free(files->config_path);
         files->config_path = NULL;
@@ -392,7 +396,8 @@ static aleat_status load_config(autoencoder *self, aleat_autoencoder_files *file
     return st;
 }
 
-static aleat_status read_config(autoencoder *self, aleat_autoencoder_files *files, aleat_error *err)
+static aleat_status read_config(aleat_autoencoder *self, aleat_autoencoder_files *files,
+                                aleat_error *err)
 {
     const char *file = aleat_weights_path(files->weights);
     self->config = defaults;
@@ -420,14 +425,14 @@ static aleat_status read_config(autoencoder *self, aleat_autoencoder_files *file
 }
 
 // A tensor of either half that nothing reads belongs to a network that this is not.
-static aleat_status check_superfluous(const autoencoder *self, aleat_weights *weights,
+static aleat_status check_superfluous(const aleat_autoencoder *self, aleat_weights *weights,
                                       aleat_error *err)
 {
     static const char *const parts[] = {"encoder.", "decoder.", "quant_conv.", "post_quant_conv."};
     const size_t root = strlen(self->root);
     for (int64_t i = 0; i < aleat_weights_count(weights); i++) {
         const aleat_weight *weight = aleat_weights_at(weights, i);
-        if (weight->used || strncmp(weight->name, self->root, root))
+        if (weight->used || strncmp(weight->name, self->root, root) != 0)
             continue;
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
             if (!strncmp(weight->name + root, parts[p], strlen(parts[p])))
@@ -447,7 +452,7 @@ static aleat_status check_tensors(const aleat_autoencoder_files *files, aleat_er
     if (!st)
         st = aleat_autoencoder_decoder(&network, files, 1, 1, err);
     aleat_autoencoder_network_clear(&network);
-    return st ? st : check_superfluous(files->state, files->weights, err);
+    return st ? st : check_superfluous(files->self, files->weights, err);
 }
 
 aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const char *path,
@@ -458,11 +463,12 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
     aleat_autoencoder_files files = {0};
-    autoencoder *self = aleat_calloc(1, sizeof *self);
-    files.state = self;
+    aleat_autoencoder *self = aleat_calloc(1, sizeof *self);
+    if (!self)
+        return aleat_fail_memory(err, path);
+    files.self = self;
 
-    aleat_status st =
-        self ? open_weights(&files, path, options->variant, err) : aleat_fail_memory(err, path);
+    aleat_status st = open_weights(&files, path, options->variant, err);
     if (!st)
         st = read_config(self, &files, err);
     if (st)
@@ -471,7 +477,7 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
         self->config.scaling_factor = options->scaling_factor;
     files.image_channels = self->config.in_channels;
     files.latent_channels = self->config.latent_channels;
-    files.factor = (int64_t)1 << (self->config.block_out_channels.count - 1);
+    files.factor = aleat_level_unit(self->config.block_out_channels.count);
     files.scaling_factor = self->config.scaling_factor;
     files.shift_factor = self->config.shift_factor;
     files.config_text = aleat_config_text(&self->config, config_keys, CLASS_NAME);
@@ -489,7 +495,7 @@ void aleat_autoencoder_files_close(aleat_autoencoder_files *files)
 {
     if (!files)
         return;
-    autoencoder *self = files->state;
+    aleat_autoencoder *self = files->self;
     if (self)
         aleat_json_clear(&self->json);
     aleat_free(self);

@@ -15,12 +15,14 @@ typedef struct aleat_autoencoder_options {
     double scaling_factor; /**< 0: the configured one, or 0.18215 */
 } aleat_autoencoder_options;
 
+typedef struct aleat_autoencoder aleat_autoencoder;
+
 /** An autoencoder as found on disk. */
 typedef struct aleat_autoencoder_files {
-    aleat_weights *weights; /**< owned */
-    char *config_path;      /**< config.json, or NULL; owned */
-    char *config_text;      /**< effective configuration as JSON text; owned */
-    void *state;            /**< how the tensors are called and what sizes they have; owned */
+    aleat_weights *weights;  /**< owned */
+    char *config_path;       /**< config.json, or NULL; owned */
+    char *config_text;       /**< effective configuration as JSON text; owned */
+    aleat_autoencoder *self; /**< how the tensors are called, and all sizes; owned */
     int64_t image_channels, latent_channels;
     int64_t factor; /**< pixels of a latent, in each direction: 8 in Stable Diffusion */
     /** A latent as denoisers see it is scaling_factor (latent - shift_factor). */

@@ -37,12 +37,12 @@ typedef enum aleat_config_kind {
 } aleat_config_kind;
 
 typedef struct aleat_config_key {
-    const char *key; /**< the table ends with a line whose key is NULL */
-    aleat_config_kind kind;
+    const char *key;     /**< the table ends with a line whose key is NULL */
     size_t offset;       /**< of the field in the family's structure */
-    bool nullable;       /**< null is allowed and stored as 0, NULL or an empty list */
     double low, high;    /**< range of numbers */
     const char *choices; /**< "a|b|c", or NULL: any text */
+    aleat_config_kind kind;
+    bool nullable; /**< null is allowed and stored as 0, NULL or an empty list */
 } aleat_config_key;
 
 /**

@@ -23,10 +23,10 @@ aleat_status aleat_model_choose_size(aleat_dims *dims, const aleat_model_options
                          "%s: images of %lld x %lld do not fit the network, height and width must "
                          "be multiples of %lld",
                          file, (long long)dims->h, (long long)dims->w, (long long)unit);
-        if (dims->h > 0 && dims->w > 0)
-            aleat_hint(err, "the next larger size is %lld x %lld",
-                       (long long)((dims->h + unit - 1) / unit * unit),
-                       (long long)((dims->w + unit - 1) / unit * unit));
+        const int64_t h = (dims->h + unit - 1) / unit * unit,
+                      w = (dims->w + unit - 1) / unit * unit;
+        if (h > 0 && w > 0)
+            aleat_hint(err, "the next larger size is %lld x %lld", (long long)h, (long long)w);
         return ALEAT_ERR_ARGUMENT;
     }
     return ALEAT_OK;

@@ -18,6 +18,13 @@ ALEAT_MUST_USE aleat_status aleat_model_choose_size(aleat_dims *dims,
                                                     int64_t unit, const char *file,
                                                     const char *missing, aleat_error *err);
 
+/** 2^(levels - 1): what an image's sides must be multiples of if every level but the last halves
+ * it. */
+static inline int64_t aleat_level_unit(int levels)
+{
+    return levels > 0 ? (int64_t)1 << (levels - 1) : 1;
+}
+
 /* ---- recognition by tensors ------------------------------------------------------------------ */
 
 /** Largest size that is believed of a file: channels, classes, tokens. */

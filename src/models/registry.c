@@ -174,17 +174,15 @@ static aleat_status choose_family(const aleat_model_family **out, const location
             return ALEAT_OK;
         }
     }
-    aleat_status st;
+    const aleat_status st = forced ? ALEAT_ERR_ARGUMENT : ALEAT_ERR_UNSUPPORTED;
     if (forced)
-        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no family '%s'", forced);
+        (void)aleat_fail(err, st, "there is no family '%s'", forced);
     else if (at->class_name)
-        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: a '%s' is not supported", at->config_path,
-                        at->class_name);
+        (void)aleat_fail(err, st, "%s: a '%s' is not supported", at->config_path, at->class_name);
     else
-        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                        "%s: %lld tensors of no known family, and %s says what they are",
-                        aleat_weights_path(weights), (long long)aleat_weights_count(weights),
-                        at->config_path ? "no _class_name in config.json" : "no config.json");
+        (void)aleat_fail(err, st, "%s: %lld tensors of no known family, and %s says what they are",
+                         aleat_weights_path(weights), (long long)aleat_weights_count(weights),
+                         at->config_path ? "no _class_name in config.json" : "no config.json");
     hint_families(err);
     return st;
 }

@@ -422,13 +422,14 @@ static aleat_status check_config(const unet2d_config *c, const char *file, aleat
                           "%s: 'time_embedding_type' is 'learned', so 'num_train_timesteps' must "
                           "be a number",
                           file);
+    const int64_t least = 2 * c->freq_shift;
     if (!strcmp(c->time_embedding_type, "positional") &&
-        (c->block_out_channels.at[0] % 2 || c->block_out_channels.at[0] / 2 <= c->freq_shift))
+        (c->block_out_channels.at[0] % 2 || c->block_out_channels.at[0] <= least))
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "%s: a positional time embedding of %lld channels with freq_shift %lld "
                           "is not supported, expected an even number above %lld",
                           file, (long long)c->block_out_channels.at[0], (long long)c->freq_shift,
-                          (long long)(2 * c->freq_shift));
+                          (long long)least);
     const aleat_status st =
         check_types(down_types, &c->down_block_types, "down_block_types", file, err);
     return st ? st : check_types(up_types, &c->up_block_types, "up_block_types", file, err);
@@ -454,7 +455,7 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
         goto done;
     const aleat_config_ints *size = &config.sample_size;
     // Every level but the last halves the image, and doubling must come out where halving began.
-    const int64_t unit = (int64_t)1 << (config.block_out_channels.count - 1);
+    const int64_t unit = aleat_level_unit(config.block_out_channels.count);
     dims = (aleat_dims){size->at[0], size->at[size->count > 1 ? 1 : 0], config.in_channels};
     st = aleat_model_choose_size(&dims, options, unit, json.name, "no 'sample_size'", err);
     if (st)

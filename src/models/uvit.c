@@ -118,7 +118,7 @@ enum { LATENT, VP };
 static const process *find_process(const char *name)
 {
     for (size_t i = 0; i < sizeof processes / sizeof *processes; i++)
-        if (!strcmp(processes[i].name, name))
+        if (name && !strcmp(processes[i].name, name))
             return &processes[i];
     return NULL;
 }
