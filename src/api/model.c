@@ -59,6 +59,12 @@ static void count_parameters(aleat_model *model)
 static aleat_status build(aleat_model *model, const aleat_open_options *options, aleat_error *err)
 {
     const aleat_network *network = &model->files.network;
+    if (model->files.role != ALEAT_MODEL_DENOISER) {
+        (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                         "%s: this is a classifier of noisy images, not a denoiser", model->path);
+        aleat_hint(err, "it can guide a diffusion model, but not be sampled from");
+        return ALEAT_ERR_UNSUPPORTED;
+    }
     const aleat_network_spec spec = {
         .graph = model->files.graph,
         .x = network->x,

@@ -103,14 +103,13 @@ aleat_status aleat_engine_plain(aleat_engine *engine, aleat_param param, const f
         const size_t bytes = (size_t)aleat_param_count(engine->graph, param) * sizeof(float);
         w = aleat_calloc(1, sizeof *w);
         float *values = aleat_alloc(bytes);
-        if (!w || !values) {
+        if (!w || !values || !aleat_param_load(engine->graph, param, values)) {
             aleat_free(w);
             aleat_free(values);
             return aleat_fail_memory(err, "a parameter");
         }
         *w = (aleat_engine_weight){.param = param, .plain = true, .values = values};
         link_weight(engine, w, bytes);
-        aleat_param_load(engine->graph, param, values);
         aleat_param_forget(engine->graph, param);
     }
     *out = w->values;
@@ -127,8 +126,10 @@ static const float *weight_data(const aleat_engine *engine, aleat_param param, f
         (uintptr_t)weight->data % sizeof(float) == 0)
         return weight->data;
     *owned = aleat_alloc((size_t)aleat_param_count(engine->graph, param) * sizeof(float));
-    if (*owned)
-        aleat_param_load(engine->graph, param, *owned);
+    if (*owned && !aleat_param_load(engine->graph, param, *owned)) {
+        aleat_free(*owned);
+        *owned = NULL;
+    }
     return *owned;
 }
 

@@ -227,33 +227,33 @@ static void transpose(const aleat_param_info *info, const float *all, float *dst
             dst[i * columns + j] = all[j * rows + i];
 }
 
-void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
+bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
 {
     const aleat_param_info *info = &graph->params[param];
     if (info->weight) {
         aleat_weight_to_f32(info->weight, dst);
-        return;
+        return true;
     }
     if (!info->order && !info->transposed) {
         for (int i = 0; i < info->n_parts; i++) {
-            aleat_param_load(graph, info->parts[i], dst);
+            if (!aleat_param_load(graph, info->parts[i], dst))
+                return false;
             dst += aleat_param_count(graph, info->parts[i]);
         }
-        return;
+        return true;
     }
     // A reordering is of one plain tensor or a stack: load it whole, then move.
     const aleat_param source = info->parts[0];
     const int64_t row =
         aleat_param_count(graph, param) / (info->shape.dim[0] ? info->shape.dim[0] : 1);
     float *all = aleat_alloc((size_t)aleat_param_count(graph, source) * sizeof *all);
-    if (!all)
-        return;
-    aleat_param_load(graph, source, all);
-    if (info->order)
+    const bool loaded = all && aleat_param_load(graph, source, all);
+    if (loaded && info->order)
         gather_rows(info, all, row, dst);
-    else
+    else if (loaded)
         transpose(info, all, dst);
     aleat_free(all);
+    return loaded;
 }
 
 void aleat_param_forget(const aleat_graph *graph, aleat_param param)

@@ -105,8 +105,9 @@ static inline const aleat_node *aleat_graph_node(const aleat_graph *graph, aleat
 
 /** Elements of a parameter. */
 int64_t aleat_param_count(const aleat_graph *graph, aleat_param param);
-/** A parameter's elements in C order as f32; dst holds aleat_param_count() floats. */
-void aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst);
+/** A parameter's elements in C order as f32; dst holds aleat_param_count() floats. False if there
+ * is no memory for what a reordering needs on the way. */
+bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst);
 /** Lets the file's pages behind a parameter leave memory. */
 void aleat_param_forget(const aleat_graph *graph, aleat_param param);
 
