@@ -127,7 +127,10 @@ static void gradients_agree_with_closed_forms(void **state)
         reference g = reference_load("analytic-gmm-image/abar%s_dUsum_deps_%s_f64.npy",
                                      abars[k / 2], names[k % 2]);
         assert_true(max_error(o.map, u.data, 48) < 2e-5); // the case's tolerance in f32
-        assert_true(max_error(o.gradient, g.data, 48) < 2e-5);
+        // For var1 the five terms of order 1 nearly cancel here (largest gradient 1e-3 at abar
+        // 0.1): each is rounded to f32.
+        for (int j = 0; j < 48; j++)
+            assert_true(fabs((double)o.gradient[j] - g.data[j]) < 2e-5 * fabs(g.data[j]) + 5e-7);
         reference_free(&u);
         reference_free(&g);
         free_scene(&s);
@@ -242,6 +245,9 @@ static void gradients_agree_with_differences_also_where_x0_is_clipped(void **sta
             largest = fmax(largest, fabs((double)o.gradient[j]));
         for (int j = 0; j < 48; j += 5) {
             const float kept = s.eps[j], h = 0.02f;
+            const double x0 = ((double)s.x[j] - s.state.sigma * (double)kept) / s.state.alpha;
+            if (k >= 4 && fabs(fabs(x0) - 0.4) < 0.02) // the difference would straddle the kink
+                continue;
             double sums[2] = {0, 0};
             for (int side = 0; side < 2; side++) {
                 float map[48], *const out[1] = {map};
@@ -481,6 +487,7 @@ static void a_run_is_scored_and_guided_where_asked(void **state)
                                           .ctx = &t};
         options.estimator.statistics[0] = aleat_statistic_find("eps-var");
         options.estimator.statistics[1] = aleat_statistic_find("post-var");
+        options.guidance.statistic = ALEAT_GUIDE_MSE; // its gradient is nowhere near zero here
         if (run >= 1)
             options.score = aleat_window_default(20);
         if (run >= 2)
