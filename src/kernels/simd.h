@@ -61,9 +61,9 @@ INLINE vf vmax(vf a, vf b)
 }
 
 /**
- * exp(x), relative error < 2e-7 for |x| <= 87, clamped beyond: x = n ln2 + r, a polynomial in r of
- * degree 6 (Taylor's, |r| <= ln2/2: remainder 1.2e-7 of the last term's scale), n put into the
- * exponent.
+ * exp(x), relative error < 1.5e-7 for |x| <= 87, clamped beyond: x = n ln2 + r, then a polynomial in
+ * r, n put into the exponent. The polynomial is 1 + r + r^2 p(r) with the p of degree 4 whose largest
+ * relative error over |r| <= ln2/2 is least (4e-9; Taylor's of the same degree has 1.7e-7).
  */
 INLINE vf vexp(vf x)
 {
@@ -73,11 +73,11 @@ INLINE vf vexp(vf x)
     const vf n = shifted - magic;
     vf r = x - n * splat(0.693359375f); // ln2 in two parts: the first times n is exact
     r = r - n * splat(-2.12194440e-4f);
-    vf p = splat(1.0f / 720);
-    p = p * r + splat(1.0f / 120);
-    p = p * r + splat(1.0f / 24);
-    p = p * r + splat(1.0f / 6);
-    p = p * r + splat(0.5f);
+    vf p = splat(0.00138145394f);
+    p = p * r + splat(0.00836874545f);
+    p = p * r + splat(0.041668389f);
+    p = p * r + splat(0.166665211f);
+    p = p * r + splat(0.49999994f);
     p = p * r + splat(1.0f);
     p = p * r + splat(1.0f);
     return (vf)((vi)p + ((vi)shifted << 23)); // the integer n sits in the low bits of `shifted`
