@@ -49,6 +49,13 @@ typedef struct aleat_denoiser_ops {
      * cotangent [n,out_channels,height,width].
      */
     aleat_status (*backward)(void *self, const float *cotangent, float *grad_x, aleat_error *err);
+    /**
+     * Forward mode: out as predict, and tangent_out = J(x) tangent, the derivative of out along
+     * tangent [n,channels,height,width]; tangent_out is like out, out may be NULL. Touches nothing
+     * that forward_keep() left. May be NULL: no directional derivatives.
+     */
+    aleat_status (*jvp)(void *self, const aleat_batch *in, const float *tangent, float *out,
+                        float *tangent_out, aleat_error *err);
     void (*destroy)(void *self); /**< may be NULL */
 } aleat_denoiser_ops;
 

@@ -15,13 +15,14 @@ enum {
 
 /** Plans for one batch size, made when first needed. */
 typedef struct sized_plans {
-    aleat_plan *forward, *reverse;
+    aleat_plan *forward, *reverse, *tangent;
 } sized_plans;
 
 typedef struct network {
     aleat_network_spec spec;
     aleat_engine *engine;
     aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
+    aleat_value tangent, tangent_out;   // of forward mode; likewise
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
     int64_t reverse_images; // most whose activations fit into the memory budget; 0: not known
     // The last forward_keep(): its inputs, for batches larger than reverse_images.
@@ -270,6 +271,54 @@ static aleat_status network_backward(void *self, const float *cotangent, float *
     return ALEAT_OK;
 }
 
+/* ---- forward mode -----------------------------------------------------------------------------
+ */
+
+static aleat_status tangent_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    aleat_graph *graph = net->spec.graph;
+    const aleat_value x = net->spec.x, out = net->spec.out;
+    if (net->tangent_out == ALEAT_NO_VALUE) {
+        net->tangent = aleat_graph_input(graph, "tangent", aleat_graph_dims(graph, x));
+        net->tangent_out = aleat_graph_jvp(graph, out, x, net->tangent);
+    }
+    aleat_status st = aleat_graph_check(graph, err);
+    sized_plans *plans = &net->plans[images];
+    if (!st && !plans->tangent) {
+        const aleat_value wanted[] = {out, net->tangent_out};
+        st = aleat_plan_new(&plans->tangent, net->engine, images, wanted, 2, ALEAT_NO_VALUE, err);
+    }
+    *plan = plans->tangent;
+    return st;
+}
+
+static aleat_status network_jvp(void *self, const aleat_batch *in, const float *tangent, float *out,
+                                float *tangent_out, aleat_error *err)
+{
+    network *net = self;
+    aleat_status st = check_batch(net, in, err);
+    const int64_t channels = net->spec.info.channels, out_channels = net->spec.info.out_channels;
+    const int64_t size = image_size(net, channels), out_size = image_size(net, out_channels);
+    const int64_t part = part_of(net, in->n);
+    for (int64_t first = 0; !st && first < in->n; first += part) {
+        const int64_t count = in->n - first < part ? in->n - first : part;
+        aleat_plan *plan;
+        st = tangent_plan(net, count, &plan, err);
+        if (st)
+            break;
+        feed(net, plan, in, first, count);
+        turn(net, tangent + first * size, aleat_plan_data(plan, net->tangent), count, channels,
+             true);
+        aleat_plan_run(plan, 0);
+        if (out)
+            turn(net, aleat_plan_data(plan, net->spec.out), out + first * out_size, count,
+                 out_channels, false);
+        turn(net, aleat_plan_data(plan, net->tangent_out), tangent_out + first * out_size, count,
+             out_channels, false);
+    }
+    return st;
+}
+
 static void network_destroy(void *self)
 {
     network *net = self;
@@ -278,6 +327,7 @@ static void network_destroy(void *self)
     for (int64_t i = 0; i <= MOST_IMAGES; i++) {
         aleat_plan_free(net->plans[i].forward);
         aleat_plan_free(net->plans[i].reverse);
+        aleat_plan_free(net->plans[i].tangent);
     }
     aleat_engine_free(net->engine);
     aleat_free(net->kept_x);
@@ -290,6 +340,7 @@ static const aleat_denoiser_ops network_ops = {
     .predict = network_predict,
     .forward_keep = network_forward_keep,
     .backward = network_backward,
+    .jvp = network_jvp,
     .destroy = network_destroy,
 };
 
@@ -301,7 +352,7 @@ aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spe
     if (!net)
         return aleat_fail_memory(err, "a network");
     net->spec = *spec;
-    net->cotangent = net->grad = ALEAT_NO_VALUE;
+    net->cotangent = net->grad = net->tangent = net->tangent_out = ALEAT_NO_VALUE;
     if (net->spec.max_images <= 0)
         net->spec.max_images = DEFAULT_IMAGES;
     if (net->spec.max_images > MOST_IMAGES)
@@ -328,6 +379,8 @@ aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
         }
         if (p->reverse)
             stats.plan_bytes += aleat_plan_bytes(p->reverse);
+        if (p->tangent)
+            stats.plan_bytes += aleat_plan_bytes(p->tangent);
     }
     return stats;
 }

@@ -39,6 +39,9 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_SUMPOOL] = "sum pool",
         [ALEAT_OP_SPREAD2] = "spread",
         [ALEAT_OP_PATCHIFY] = "patchify",
+        [ALEAT_OP_GROUPNORM_JVP] = "group norm tangent",
+        [ALEAT_OP_LAYERNORM_JVP] = "layer norm tangent",
+        [ALEAT_OP_ATTENTION_JVP] = "attention tangent",
     };
     return (unsigned)op < ALEAT_OP_COUNT ? names[op] : "unknown";
 }

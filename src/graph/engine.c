@@ -155,8 +155,10 @@ aleat_status aleat_engine_packed(aleat_engine *engine, const aleat_node *conv,
     if (!data || !w)
         goto no_memory;
     aleat_filter filter = aleat_filter_of(data, rows, columns, spec->kernel_h, spec->kernel_w);
-    if (adjoint)
+    if (adjoint) {
         filter = aleat_filter_adjoint(&filter);
+        filter.tap_step = spec->stride;
+    }
     w->param = param;
     w->adjoint = adjoint;
     if (!aleat_packed_make(&w->packed, engine->k, algorithm, &filter, engine->threads))

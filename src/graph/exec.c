@@ -1,5 +1,5 @@
 /* How every operation runs: reads the step's views, calls kernels. Reverse-mode operations are in
- * exec_grad.c. */
+ * exec_grad.c, those of forward mode in exec_jvp.c. */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -398,6 +398,9 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_SUMPOOL] = {aleat_run_sumpool, NULL},
         [ALEAT_OP_SPREAD2] = {aleat_run_spread2, NULL},
         [ALEAT_OP_PATCHIFY] = {aleat_run_patchify, NULL},
+        [ALEAT_OP_GROUPNORM_JVP] = {aleat_run_groupnorm_jvp, groupnorm_scratch},
+        [ALEAT_OP_LAYERNORM_JVP] = {aleat_run_layernorm_jvp, NULL},
+        [ALEAT_OP_ATTENTION_JVP] = {aleat_run_attention_jvp, aleat_attention_jvp_step_scratch},
     };
     return &table[op];
 }

@@ -1,6 +1,5 @@
 /* How the operations of reverse mode run. Each has the forward's inputs first, then the cotangent.
  */
-#include <math.h>
 #include <string.h>
 
 #include "graph/exec_ops.h"
@@ -36,37 +35,24 @@ void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
                          exec->scratch, exec->threads);
 }
 
-/** in: x, dy. With h the normalised row and g = gamma dy: dx = (g - mean(g) - h mean(g h)) / sd. */
-static void layernorm_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
-                               int64_t p)
+aleat_layernorm_rows aleat_step_layernorm(const aleat_step *s)
 {
-    (void)exec;
-    const float *x = pixel(&s->in[0], image, p), *dy = pixel(&s->in[1], image, p);
-    const float *gamma = s->param[0];
-    float *dx = pixel(&s->out, image, p);
-    const int64_t n = s->out.dims.c;
-    double mean = 0, var = 0, sum_g = 0, sum_gh = 0;
-    for (int64_t c = 0; c < n; c++)
-        mean += (double)x[c];
-    mean /= (double)n;
-    for (int64_t c = 0; c < n; c++)
-        var += ((double)x[c] - mean) * ((double)x[c] - mean);
-    const double inv = 1 / sqrt(var / (double)n + s->node.attrs.eps);
-    for (int64_t c = 0; c < n; c++) {
-        const double g = (double)dy[c] * (gamma ? (double)gamma[c] : 1);
-        sum_g += g;
-        sum_gh += g * ((double)x[c] - mean) * inv;
-    }
-    for (int64_t c = 0; c < n; c++) {
-        const double g = (double)dy[c] * (gamma ? (double)gamma[c] : 1);
-        const double h = ((double)x[c] - mean) * inv;
-        dx[c] = (float)((g - sum_g / (double)n - h * sum_gh / (double)n) * inv);
-    }
+    return (aleat_layernorm_rows){.rows = s->images * pixels(&s->out),
+                                  .c = s->out.dims.c,
+                                  .x = s->in[0].data,
+                                  .t = s->in[1].data,
+                                  .y = s->out.data,
+                                  .x_ld = s->in[0].ld,
+                                  .t_ld = s->in[1].ld,
+                                  .y_ld = s->out.ld,
+                                  .eps = (float)s->node.attrs.eps};
 }
 
+/** in: x, dy. */
 void aleat_run_layernorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
-    aleat_exec_rows(s, exec, layernorm_grad_row);
+    const aleat_layernorm_rows r = aleat_step_layernorm(s);
+    aleat_layernorm_jacobian(exec->k, &r, s->param[0], NULL, exec->threads);
 }
 
 /** in: x, scale_shift, dy. */

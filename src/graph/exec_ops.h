@@ -1,4 +1,4 @@
-/* Shared by the executor's two files. */
+/* Shared by the executor's files. */
 #ifndef ALEAT_GRAPH_EXEC_OPS_H
 #define ALEAT_GRAPH_EXEC_OPS_H
 
@@ -13,6 +13,8 @@ typedef void aleat_exec_row_fn(const aleat_step *step, const aleat_exec *exec, i
 void aleat_exec_rows(const aleat_step *step, const aleat_exec *exec, aleat_exec_row_fn *row);
 
 aleat_groupnorm aleat_step_groupnorm(const aleat_step *step);
+/** Of LAYERNORM_GRAD and LAYERNORM_JVP. */
+aleat_layernorm_rows aleat_step_layernorm(const aleat_step *step);
 aleat_attention aleat_step_attention(const aleat_step *step);
 
 void aleat_run_activation_grad(const aleat_step *step, const aleat_exec *exec);
@@ -26,5 +28,10 @@ void aleat_run_pad_tokens(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_sumpool(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_spread2(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_patchify(const aleat_step *step, const aleat_exec *exec);
+
+void aleat_run_groupnorm_jvp(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_layernorm_jvp(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_attention_jvp(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_attention_jvp_step_scratch(const aleat_step *step, const aleat_exec *exec);
 
 #endif

@@ -40,6 +40,10 @@ typedef enum aleat_op {
     ALEAT_OP_SUMPOOL,
     ALEAT_OP_SPREAD2,
     ALEAT_OP_PATCHIFY,
+    // what forward mode adds
+    ALEAT_OP_GROUPNORM_JVP,
+    ALEAT_OP_LAYERNORM_JVP,
+    ALEAT_OP_ATTENTION_JVP,
     ALEAT_OP_COUNT
 } aleat_op;
 
@@ -110,6 +114,10 @@ int64_t aleat_param_count(const aleat_graph *graph, aleat_param param);
 bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst);
 /** Lets the file's pages behind a parameter leave memory. */
 void aleat_param_forget(const aleat_graph *graph, aleat_param param);
+
+/** Whether q, k, v of an attention are the three thirds of one projection: its tangent is then
+ * [tq | tk | tv] as it stands, and [dq | dk | dv] its cotangent. */
+bool aleat_thirds_of_one(const aleat_graph *graph, const aleat_node *attention);
 
 /** "conv", "group norm" ... */
 const char *aleat_op_name(aleat_op op);

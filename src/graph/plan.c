@@ -408,7 +408,8 @@ static double flop_of(const aleat_step *s)
                         s->node.attrs.conv.kernel_w);
     if (s->node.op == ALEAT_OP_ATTENTION)
         return 4 * out * (double)pixels(s->in[1].dims);
-    if (s->node.op == ALEAT_OP_ATTENTION_GRAD) // five products of the forward's size
+    if (s->node.op == ALEAT_OP_ATTENTION_GRAD ||
+        s->node.op == ALEAT_OP_ATTENTION_JVP) // five products of the size of the scores
         return 10 * (double)(pixels(s->in[0].dims) * pixels(s->in[1].dims) * s->in[0].dims.c);
     return 0;
 }

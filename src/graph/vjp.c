@@ -159,18 +159,16 @@ static void vjp_identity(reverse *r, const aleat_node *node, aleat_value dy)
     add_cotangent(r, node->in[0], dy);
 }
 
-/** Whether q, k, v are the three thirds of one projection, so that [dq | dk | dv] is its cotangent.
- */
-static bool thirds_of_one(const reverse *r, const aleat_node *node)
+bool aleat_thirds_of_one(const aleat_graph *graph, const aleat_node *attention)
 {
-    const aleat_node q = node_of(r, node->in[0]);
+    const aleat_node *q = aleat_graph_node(graph, attention->in[0]);
     for (int i = 0; i < 3; i++) {
-        const aleat_node part = node_of(r, node->in[i]);
-        if (part.op != ALEAT_OP_SLICE || part.in[0] != q.in[0] ||
-            part.attrs.begin != i * q.dims.c || part.dims.c != q.dims.c)
+        const aleat_node *part = aleat_graph_node(graph, attention->in[i]);
+        if (part->op != ALEAT_OP_SLICE || part->in[0] != q->in[0] ||
+            part->attrs.begin != i * q->dims.c || part->dims.c != q->dims.c)
             return false;
     }
-    return aleat_graph_dims(r->graph, q.in[0]).c == 3 * q.dims.c;
+    return aleat_graph_dims(graph, q->in[0]).c == 3 * q->dims.c;
 }
 
 static void vjp_attention(reverse *r, const aleat_node *node, aleat_value dy)
@@ -185,7 +183,7 @@ static void vjp_attention(reverse *r, const aleat_node *node, aleat_value dy)
     const aleat_value in[] = {node->in[0], node->in[1], node->in[2], dy};
     const aleat_value all =
         derived(r, ALEAT_OP_ATTENTION_GRAD, node, 4, in, (aleat_dims){q.h, q.w, 3 * q.c});
-    if (thirds_of_one(r, node)) {
+    if (aleat_thirds_of_one(r->graph, node)) {
         add_cotangent(r, node_of(r, node->in[0]).in[0], all);
         return;
     }

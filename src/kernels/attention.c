@@ -1,6 +1,7 @@
 /*
- * Per image and head: k^T and v are packed once into panels, then blocks of queries take
- * scores -> softmax -> weighted sum, each a run of micro-tiles.
+ * A unit is one head of one image. k^T and v are packed once into panels, then blocks of queries
+ * take scores -> softmax -> weighted sum, each a run of micro-tiles. Forward mode does the same
+ * with sums of two products; reverse mode keeps the weights of a few units at a time.
  */
 #include "kernels/attention.h"
 
@@ -9,7 +10,7 @@
 #include "base/alloc.h"
 #include "base/parallel.h"
 
-enum { MR = ALEAT_MICRO_ROWS, BLOCK_ROWS = 4 * MR };
+enum { MR = ALEAT_MICRO_ROWS, BLOCK_ROWS = 4 * MR, MOST_TERMS = 2 };
 
 static size_t align_up(size_t n)
 {
@@ -21,38 +22,59 @@ static int64_t padded(const aleat_kernels *k, int64_t n)
     return (n + k->vlen - 1) / k->vlen * k->vlen;
 }
 
-/**
- * Packs a matrix b[line][column] = data[line*line_stride + column*column_stride] * scale into
- * panels of k->panel columns, as igemm reads them.
+/** A right factor: b[line][column] = data[line*line_stride + column*column_stride] * scale. */
+typedef struct right {
+    const float *data;
+    int64_t line_stride, column_stride;
+    float scale;
+} right;
+
+/** A left factor: rows `ld` apart. */
+typedef struct left {
+    const float *data;
+    int64_t ld;
+} left;
+
+/** Packs right factors, one below the other, into panels of k->panel columns, as igemm reads them.
  */
-static void pack(const aleat_kernels *k, float *dst, const float *data, int64_t lines,
-                 int64_t columns, int64_t line_stride, int64_t column_stride, float scale)
+static void pack(const aleat_kernels *k, float *dst, const right *b, int terms, int64_t lines,
+                 int64_t columns)
 {
     for (int64_t col = 0; col < columns; col += k->panel) {
         const int64_t n = columns - col < k->panel ? columns - col : k->panel;
         const int64_t width = padded(k, n);
-        for (int64_t line = 0; line < lines; line++, dst += width)
-            for (int64_t j = 0; j < width; j++)
-                dst[j] = j < n ? data[line * line_stride + (col + j) * column_stride] * scale : 0;
+        for (int64_t line = 0; line < terms * lines; line++, dst += width) {
+            const right *f = &b[line / lines];
+            const float *src = f->data + line % lines * f->line_stride + col * f->column_stride;
+            for (int64_t j = 0; j < n; j++)
+                dst[j] = src[j * f->column_stride] * f->scale;
+            for (int64_t j = n; j < width; j++)
+                dst[j] = 0;
+        }
     }
 }
 
-/** c[rows][columns] = a[rows][depth] b, b packed; c has room for the padded columns. */
+/**
+ * c[rows][columns] = sum of a[i] b[i] over `terms` products of depth `depth`; b is packed in panels
+ * of `lines` lines (>= terms * depth). c has room for the padded columns.
+ */
 static void multiply(const aleat_kernels *k, int64_t rows, int64_t depth, int64_t columns,
-                     const float *a, int64_t a_ld, const float *b, float *c, int64_t c_ld)
+                     const left *a, int terms, const float *b, int64_t lines, float *c,
+                     int64_t c_ld)
 {
     for (int64_t col = 0; col < columns; col += k->panel) {
         const int64_t n = columns - col < k->panel ? columns - col : k->panel;
         const int64_t width = padded(k, n);
         for (int64_t r = 0; r < rows; r += MR) {
-            const float *pointers[MR];
+            const float *pointers[MOST_TERMS * MR];
             const int mr = (int)(rows - r < MR ? rows - r : MR);
-            for (int i = 0; i < mr; i++)
-                pointers[i] = a + (r + i) * a_ld;
-            k->igemm(mr, (int)(width / k->vlen), 1, depth, pointers, b, width, c + r * c_ld + col,
-                     c_ld);
+            for (int t = 0; t < terms; t++)
+                for (int i = 0; i < mr; i++)
+                    pointers[t * MR + i] = a[t].data + (r + i) * a[t].ld;
+            k->igemm(mr, (int)(width / k->vlen), terms, depth, pointers, b, width,
+                     c + r * c_ld + col, c_ld);
         }
-        b += depth * width;
+        b += lines * width;
     }
 }
 
@@ -61,231 +83,358 @@ typedef struct attention_job {
     const aleat_attention *a;
     const float *q, *key, *v;
     float *y;
-    float *packed_k, *packed_v; // [units]: k^T is head_dim x k_tokens, v is k_tokens x head_dim
-    int64_t k_size, v_size;
+    const aleat_attention_jvp *jvp; // NULL: no tangents
+    int terms;                      // 2: tk^T lies below k^T and tv below v
+    float *packed_k, *packed_v;     // [units]: k^T is head_dim x k_tokens, v is k_tokens x head_dim
+    int64_t k_size, v_size;         // floats of a unit
     char *scratch;
     size_t stride;
 } attention_job;
+
+/** Where head and image of a unit begin in an array of rows. */
+static int64_t unit_offset(const aleat_attention *a, int64_t u, int64_t tokens, int64_t ld)
+{
+    return u / a->heads * tokens * ld + u % a->heads * a->head_dim;
+}
 
 static void pack_units(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const attention_job *job = ctx;
     const aleat_attention *a = job->a;
+    const aleat_attention_jvp *t = job->jvp;
     for (int64_t u = begin; u < end; u++) {
-        const int64_t image = u / a->heads, head = u % a->heads;
-        const int64_t row = image * a->k_tokens, col = head * a->head_dim;
-        pack(job->k, job->packed_k + u * job->k_size, job->key + row * a->k_ld + col, a->head_dim,
-             a->k_tokens, 1, a->k_ld, a->scale);
-        pack(job->k, job->packed_v + u * job->v_size, job->v + row * a->v_ld + col, a->k_tokens,
-             a->head_dim, a->v_ld, 1, 1.0f);
+        right k[MOST_TERMS] = {
+            {job->key + unit_offset(a, u, a->k_tokens, a->k_ld), 1, a->k_ld, a->scale}};
+        right v[MOST_TERMS] = {{job->v + unit_offset(a, u, a->k_tokens, a->v_ld), a->v_ld, 1, 1}};
+        if (job->terms == 2) {
+            k[1] = (right){t->tk + unit_offset(a, u, a->k_tokens, t->tk_ld), 1, t->tk_ld, a->scale};
+            v[1] = (right){t->tv + unit_offset(a, u, a->k_tokens, t->tv_ld), t->tv_ld, 1, 1};
+        }
+        pack(job->k, job->packed_k + u * job->k_size, k, job->terms, a->head_dim, a->k_tokens);
+        pack(job->k, job->packed_v + u * job->v_size, v, job->terms, a->k_tokens, a->head_dim);
     }
 }
 
-static int64_t blocks_of(const aleat_attention *a)
+static int64_t blocks_of(int64_t tokens)
 {
-    return (a->q_tokens + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    return (tokens + BLOCK_ROWS - 1) / BLOCK_ROWS;
 }
 
-/** Softmax weights of `rows` queries, not yet divided by their sums, into s; sums per row. */
-static void weigh(const attention_job *job, int64_t u, int64_t first, int64_t rows, float *s,
-                  int64_t s_ld, float *sums)
+/** Block b of all units: its unit, first row and number of rows. */
+static int64_t block_rows(int64_t tokens, int64_t b, int64_t *u, int64_t *first)
 {
-    const aleat_attention *a = job->a;
-    const int64_t image = u / a->heads, head = u % a->heads;
-    const float *q = job->q + (image * a->q_tokens + first) * a->q_ld + head * a->head_dim;
+    *u = b / blocks_of(tokens);
+    *first = b % blocks_of(tokens) * BLOCK_ROWS;
+    return tokens - *first < BLOCK_ROWS ? tokens - *first : BLOCK_ROWS;
+}
+
+/** Softmax weights of `rows` queries, not yet divided by their sums, into s; sums per row.
+ *  packed_k: k^T of the unit, in panels of `lines` lines. */
+static void weigh(const aleat_kernels *k, const aleat_attention *a, const left *q, int64_t rows,
+                  const float *packed_k, int64_t lines, float *s, int64_t s_ld, float *sums)
+{
     float largest[BLOCK_ROWS];
-    multiply(job->k, rows, a->head_dim, a->k_tokens, q, a->q_ld, job->packed_k + u * job->k_size, s,
-             s_ld);
-    job->k->max_rows(s, s_ld, rows, a->k_tokens, largest);
-    job->k->exp_rows(s, s_ld, rows, a->k_tokens, largest, sums);
+    multiply(k, rows, a->head_dim, a->k_tokens, q, 1, packed_k, lines, s, s_ld);
+    k->max_rows(s, s_ld, rows, a->k_tokens, largest);
+    k->exp_rows(s, s_ld, rows, a->k_tokens, largest, sums);
+}
+
+/** Copies rows of results out of their padded place. */
+static void put_rows(float *dst, int64_t ld, const float *src, int64_t src_ld, int64_t rows,
+                     int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(dst + r * ld, src + r * src_ld, (size_t)n * sizeof *dst);
 }
 
 static void attend_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const attention_job *job = ctx;
     const aleat_attention *a = job->a;
-    const int64_t blocks = blocks_of(a), s_ld = padded(job->k, a->k_tokens);
-    const int64_t o_ld = padded(job->k, a->head_dim);
+    const int64_t s_ld = padded(job->k, a->k_tokens), o_ld = padded(job->k, a->head_dim);
     float *s = (float *)(void *)(job->scratch + (size_t)thread * job->stride);
     float *o = s + BLOCK_ROWS * s_ld;
     for (int64_t b = begin; b < end; b++) {
-        const int64_t u = b / blocks, first = b % blocks * BLOCK_ROWS;
-        const int64_t image = u / a->heads, head = u % a->heads;
-        const int64_t left = a->q_tokens - first, rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
+        int64_t u, first;
+        const int64_t rows = block_rows(a->q_tokens, b, &u, &first);
+        const left q = {job->q + unit_offset(a, u, a->q_tokens, a->q_ld) + first * a->q_ld,
+                        a->q_ld};
+        const left weights = {s, s_ld};
+        float *y = job->y + unit_offset(a, u, a->q_tokens, a->y_ld) + first * a->y_ld;
         float sums[BLOCK_ROWS];
-        weigh(job, u, first, rows, s, s_ld, sums);
-        multiply(job->k, rows, a->k_tokens, a->head_dim, s, s_ld, job->packed_v + u * job->v_size,
-                 o, o_ld);
+        weigh(job->k, a, &q, rows, job->packed_k + u * job->k_size, a->head_dim, s, s_ld, sums);
+        multiply(job->k, rows, a->k_tokens, a->head_dim, &weights, 1,
+                 job->packed_v + u * job->v_size, a->k_tokens, o, o_ld);
         for (int64_t r = 0; r < rows; r++) {
-            float *y = job->y + (image * a->q_tokens + first + r) * a->y_ld + head * a->head_dim;
             const float inverse = 1.0f / sums[r];
             for (int64_t i = 0; i < a->head_dim; i++)
-                y[i] = o[r * o_ld + i] * inverse;
+                y[r * a->y_ld + i] = o[r * o_ld + i] * inverse;
         }
     }
 }
 
-static size_t thread_scratch(const aleat_kernels *k, const aleat_attention *a)
+/** Bytes of `matrices` blocks of weights and one of results. */
+static size_t thread_scratch(const aleat_kernels *k, const aleat_attention *a, int matrices)
 {
-    return align_up((size_t)(BLOCK_ROWS * (padded(k, a->k_tokens) + padded(k, a->head_dim))) *
-                    sizeof(float));
+    return align_up(
+        (size_t)(BLOCK_ROWS * (matrices * padded(k, a->k_tokens) + padded(k, a->head_dim))) *
+        sizeof(float));
 }
 
-/** Sizes of one packed head, in floats, and the bytes of all of them. */
-static size_t packed_bytes(const aleat_kernels *k, const aleat_attention *a, int64_t *k_size,
-                           int64_t *v_size)
+/** Sizes of one packed unit, in floats, and the bytes of all of them. */
+static size_t packed_bytes(const aleat_kernels *k, const aleat_attention *a, int terms,
+                           int64_t *k_size, int64_t *v_size)
 {
-    *k_size = a->head_dim * padded(k, a->k_tokens);
-    *v_size = a->k_tokens * padded(k, a->head_dim);
+    *k_size = terms * a->head_dim * padded(k, a->k_tokens);
+    *v_size = terms * a->k_tokens * padded(k, a->head_dim);
     return align_up((size_t)(a->images * a->heads * (*k_size + *v_size)) * sizeof(float));
+}
+
+/** Packs, then works on all blocks of queries. */
+static void run_blocks(attention_job *job, void *scratch, int threads, int matrices,
+                       aleat_range_fn *work)
+{
+    const aleat_attention *a = job->a;
+    const size_t bytes = packed_bytes(job->k, a, job->terms, &job->k_size, &job->v_size);
+    const int64_t units = a->images * a->heads;
+    job->packed_k = scratch;
+    job->packed_v = job->packed_k + units * job->k_size;
+    job->scratch = (char *)scratch + bytes;
+    job->stride = thread_scratch(job->k, a, matrices);
+    aleat_parallel_for(threads, units, pack_units, job);
+    aleat_parallel_for(threads, units * blocks_of(a->q_tokens), work, job);
 }
 
 size_t aleat_attention_scratch(const aleat_kernels *k, const aleat_attention *a, int threads)
 {
     int64_t k_size, v_size;
-    return packed_bytes(k, a, &k_size, &v_size) + (size_t)threads * thread_scratch(k, a);
+    return packed_bytes(k, a, 1, &k_size, &v_size) + (size_t)threads * thread_scratch(k, a, 1);
 }
 
 void aleat_attention_run(const aleat_kernels *k, const aleat_attention *a, const float *q,
                          const float *key, const float *v, float *y, void *scratch, int threads)
 {
-    attention_job job = {.k = k, .a = a, .q = q, .key = key, .v = v, .y = y};
-    const size_t bytes = packed_bytes(k, a, &job.k_size, &job.v_size);
-    const int64_t units = a->images * a->heads;
-    job.packed_k = scratch;
-    job.packed_v = job.packed_k + units * job.k_size;
-    job.scratch = (char *)scratch + bytes;
-    job.stride = thread_scratch(k, a);
-    aleat_parallel_for(threads, units, pack_units, &job);
-    aleat_parallel_for(threads, units * blocks_of(a), attend_blocks, &job);
+    attention_job job = {.k = k, .a = a, .q = q, .key = key, .v = v, .y = y, .terms = 1};
+    run_blocks(&job, scratch, threads, 1, attend_blocks);
+}
+
+/* ---- tangent ----------------------------------------------------------------------------------
+ */
+
+static void tangent_blocks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const attention_job *job = ctx;
+    const aleat_attention *a = job->a;
+    const aleat_attention_jvp *g = job->jvp;
+    const int64_t s_ld = padded(job->k, a->k_tokens), o_ld = padded(job->k, a->head_dim);
+    const int64_t k_lines = job->terms * a->head_dim, v_lines = job->terms * a->k_tokens;
+    float *p = (float *)(void *)(job->scratch + (size_t)thread * job->stride);
+    float *t = p + BLOCK_ROWS * s_ld, *o = t + BLOCK_ROWS * s_ld;
+    for (int64_t b = begin; b < end; b++) {
+        int64_t u, first;
+        const int64_t rows = block_rows(a->q_tokens, b, &u, &first);
+        const left q = {job->q + unit_offset(a, u, a->q_tokens, a->q_ld) + first * a->q_ld,
+                        a->q_ld};
+        const left tq = {g->tq + unit_offset(a, u, a->q_tokens, g->tq_ld) + first * g->tq_ld,
+                         g->tq_ld};
+        const left of_scores[] = {tq, q}, of_result[] = {{t, s_ld}, {p, s_ld}};
+        const float *packed_k = job->packed_k + u * job->k_size;
+        float sums[BLOCK_ROWS];
+        weigh(job->k, a, &q, rows, packed_k, k_lines, p, s_ld, sums);
+        multiply(job->k, rows, a->head_dim, a->k_tokens, of_scores, job->terms, packed_k, k_lines,
+                 t, s_ld);
+        job->k->softmax_jacobian(p, t, s_ld, rows, a->k_tokens, sums, 1.0f);
+        multiply(job->k, rows, a->k_tokens, a->head_dim, of_result, job->terms,
+                 job->packed_v + u * job->v_size, v_lines, o, o_ld);
+        put_rows(g->ty + unit_offset(a, u, a->q_tokens, g->ty_ld) + first * g->ty_ld, g->ty_ld, o,
+                 o_ld, rows, a->head_dim);
+    }
+}
+
+size_t aleat_attention_jvp_scratch(const aleat_kernels *k, const aleat_attention *a, int threads)
+{
+    int64_t k_size, v_size;
+    return packed_bytes(k, a, MOST_TERMS, &k_size, &v_size) +
+           (size_t)threads * thread_scratch(k, a, 2);
+}
+
+void aleat_attention_jvp_run(const aleat_kernels *k, const aleat_attention *a,
+                             const aleat_attention_jvp *g, void *scratch, int threads)
+{
+    attention_job job = {.k = k, .a = a, .q = g->q, .key = g->k, .v = g->v, .jvp = g};
+    job.terms = g->tk ? 2 : 1;
+    run_blocks(&job, scratch, threads, 2, tangent_blocks);
 }
 
 /* ---- gradient ---------------------------------------------------------------------------------
  */
 
+/** Bytes of weights and their cotangents kept at a time, unless one unit needs more. */
+#define GRAD_GROUP_BYTES ((int64_t)4 << 20)
+
+/**
+ * With P the softmax and y = P v:
+ *   dv = P^T dy, dP = dy v^T, dS = scale P * (dP - rowsum(dP * P)), dq = dS k, dk = dS^T q.
+ * P and dS of a group of units are kept whole (q_tokens x k_tokens), so that every sum is one run
+ * of fixed order: over keys for blocks of queries, then over queries for blocks of keys.
+ */
 typedef struct grad_job {
-    attention_job forward;
+    const aleat_kernels *k;
+    const aleat_attention *a;
     const aleat_attention_grad *g;
-    float *packed_vt; // v^T: head_dim x k_tokens, for dP = dy v^T; per unit like k^T
+    int64_t first;                 // unit of the group
+    float *kt, *vt, *key, *q, *dy; // packed, of each unit of the group: k^T, v^T, k, q, dy
+    float *p, *ds;                 // of each unit of the group
+    int64_t turned_size, tokens_k, tokens_q, matrix; // floats a unit of kt and vt, key, q and dy, p
     char *scratch;
     size_t stride;
 } grad_job;
 
-/**
- * One head: with P the softmax and y = P v:
- *   dv = P^T dy, dP = dy v^T, dS = P * (dP - rowsum(dP * P)), dq = scale dS k, dk = scale dS^T q.
- * Whole rows of P and dS are kept for the head (q_tokens x k_tokens), so that the transposed
- * products have a fixed order of summation.
- */
-static void grad_unit(const grad_job *job, int64_t u, char *mine)
+/** Sizes and, in an area for `group` units, places; returns the bytes of the area. */
+static size_t grad_layout(grad_job *job, int64_t group, void *area)
 {
-    const attention_job *f = &job->forward;
-    const aleat_attention *a = f->a;
-    const aleat_attention_grad *g = job->g;
-    const aleat_kernels *k = f->k;
-    const int64_t image = u / a->heads, col = u % a->heads * a->head_dim;
-    const int64_t s_ld = padded(k, a->k_tokens), d_ld = padded(k, a->head_dim);
-    const int64_t row_q = image * a->q_tokens, row_k = image * a->k_tokens;
-    float *p = (float *)(void *)mine, *ds = p + a->q_tokens * s_ld;
-    float *packed = ds + a->q_tokens * s_ld; // a right factor: tokens x head_dim
-    float *turned = packed + (a->q_tokens > a->k_tokens ? a->q_tokens : a->k_tokens) * d_ld;
-    float *result = turned + a->k_tokens * padded(k, a->q_tokens);
-    const float *dy = g->dy + row_q * g->dy_ld + col;
-    multiply(k, a->q_tokens, a->head_dim, a->k_tokens, dy, g->dy_ld, job->packed_vt + u * f->k_size,
-             ds, s_ld);
-    for (int64_t first = 0; first < a->q_tokens; first += BLOCK_ROWS) {
-        const int64_t left = a->q_tokens - first, rows = left < BLOCK_ROWS ? left : BLOCK_ROWS;
-        float sums[BLOCK_ROWS];
-        weigh(f, u, first, rows, p + first * s_ld, s_ld, sums);
-        for (int64_t r = first; r < first + rows; r++) {
-            const float inverse = 1.0f / sums[r - first];
-            double inner = 0;
-            for (int64_t j = 0; j < a->k_tokens; j++) {
-                p[r * s_ld + j] *= inverse;
-                inner += (double)p[r * s_ld + j] * (double)ds[r * s_ld + j];
-            }
-            for (int64_t j = 0; j < a->k_tokens; j++)
-                ds[r * s_ld + j] = p[r * s_ld + j] * (ds[r * s_ld + j] - (float)inner) * a->scale;
-        }
+    const aleat_attention *a = job->a;
+    const int64_t d_ld = padded(job->k, a->head_dim);
+    job->turned_size = a->head_dim * padded(job->k, a->k_tokens);
+    job->tokens_k = a->k_tokens * d_ld;
+    job->tokens_q = a->q_tokens * d_ld;
+    job->matrix = a->q_tokens * padded(job->k, a->k_tokens);
+    const int64_t turned = group * job->turned_size, keys = group * job->tokens_k;
+    const int64_t queries = group * job->tokens_q, matrices = group * job->matrix;
+    if (area) {
+        job->kt = area;
+        job->vt = job->kt + turned;
+        job->key = job->vt + turned;
+        job->q = job->key + keys;
+        job->dy = job->q + queries;
+        job->p = job->dy + queries;
+        job->ds = job->p + matrices;
     }
-    // dq = dS k
-    pack(k, packed, g->k + row_k * a->k_ld + col, a->k_tokens, a->head_dim, a->k_ld, 1, 1.0f);
-    multiply(k, a->q_tokens, a->k_tokens, a->head_dim, ds, s_ld, packed, result, d_ld);
-    for (int64_t r = 0; r < a->q_tokens; r++)
-        memcpy(g->dq + (row_q + r) * g->dq_ld + col, result + r * d_ld,
-               (size_t)a->head_dim * sizeof(float));
-    // dk = dS^T q, dv = P^T dy: the left factor is turned first
-    const struct {
-        const float *left, *right;
-        int64_t right_ld;
-        float *out;
-        int64_t out_ld;
-    } turns[] = {{ds, g->q + row_q * a->q_ld + col, a->q_ld, g->dk, g->dk_ld},
-                 {p, dy, g->dy_ld, g->dv, g->dv_ld}};
-    for (int i = 0; i < 2; i++) {
-        for (int64_t r = 0; r < a->q_tokens; r++)
-            for (int64_t j = 0; j < a->k_tokens; j++)
-                turned[j * padded(k, a->q_tokens) + r] = turns[i].left[r * s_ld + j];
-        pack(k, packed, turns[i].right, a->q_tokens, a->head_dim, turns[i].right_ld, 1, 1.0f);
-        multiply(k, a->k_tokens, a->q_tokens, a->head_dim, turned, padded(k, a->q_tokens), packed,
-                 result, d_ld);
-        for (int64_t r = 0; r < a->k_tokens; r++)
-            memcpy(turns[i].out + (row_k + r) * turns[i].out_ld + col, result + r * d_ld,
-                   (size_t)a->head_dim * sizeof(float));
-    }
+    return align_up((size_t)(2 * turned + keys + 2 * queries + 2 * matrices) * sizeof(float));
 }
 
-static void grad_units(void *ctx, int64_t begin, int64_t end, int thread)
+/** Units that are worked on together. */
+static int64_t grad_group(const aleat_kernels *k, const aleat_attention *a)
 {
-    const grad_job *job = ctx;
-    for (int64_t u = begin; u < end; u++)
-        grad_unit(job, u, job->scratch + (size_t)thread * job->stride);
+    const int64_t bytes = 2 * a->q_tokens * padded(k, a->k_tokens) * (int64_t)sizeof(float);
+    const int64_t units = a->images * a->heads, fit = GRAD_GROUP_BYTES / bytes;
+    return fit < 1 ? 1 : fit < units ? fit : units;
 }
 
-static void pack_vt_units(void *ctx, int64_t begin, int64_t end, int thread)
+/** Bytes of a thread: a block of turned weights and one of results. */
+static size_t grad_thread_scratch(const aleat_kernels *k, const aleat_attention *a)
+{
+    return align_up((size_t)(BLOCK_ROWS * (padded(k, a->q_tokens) + padded(k, a->head_dim))) *
+                    sizeof(float));
+}
+
+static void grad_pack_units(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const grad_job *job = ctx;
-    const aleat_attention *a = job->forward.a;
-    for (int64_t u = begin; u < end; u++) {
-        const float *v =
-            job->g->v + u / a->heads * a->k_tokens * a->v_ld + u % a->heads * a->head_dim;
-        pack(job->forward.k, job->packed_vt + u * job->forward.k_size, v, a->head_dim, a->k_tokens,
-             1, a->v_ld, 1.0f);
+    const aleat_attention *a = job->a;
+    const aleat_attention_grad *g = job->g;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t u = job->first + i;
+        const float *key = g->k + unit_offset(a, u, a->k_tokens, a->k_ld);
+        const float *v = g->v + unit_offset(a, u, a->k_tokens, a->v_ld);
+        const float *q = g->q + unit_offset(a, u, a->q_tokens, a->q_ld);
+        const float *dy = g->dy + unit_offset(a, u, a->q_tokens, g->dy_ld);
+        const struct {
+            float *dst;
+            right b;
+            int64_t lines, columns;
+        } packs[] = {
+            {job->kt + i * job->turned_size, {key, 1, a->k_ld, a->scale}, a->head_dim, a->k_tokens},
+            {job->vt + i * job->turned_size, {v, 1, a->v_ld, 1}, a->head_dim, a->k_tokens},
+            {job->key + i * job->tokens_k, {key, a->k_ld, 1, 1}, a->k_tokens, a->head_dim},
+            {job->q + i * job->tokens_q, {q, a->q_ld, 1, 1}, a->q_tokens, a->head_dim},
+            {job->dy + i * job->tokens_q, {dy, g->dy_ld, 1, 1}, a->q_tokens, a->head_dim},
+        };
+        for (size_t j = 0; j < sizeof packs / sizeof *packs; j++)
+            pack(job->k, packs[j].dst, &packs[j].b, 1, packs[j].lines, packs[j].columns);
     }
 }
 
-static size_t grad_thread_scratch(const aleat_kernels *k, const aleat_attention *a)
+/** P, dS and dq of blocks of queries. */
+static void grad_query_blocks(void *ctx, int64_t begin, int64_t end, int thread)
 {
-    const int64_t most = a->q_tokens > a->k_tokens ? a->q_tokens : a->k_tokens;
-    return align_up((size_t)(2 * a->q_tokens * padded(k, a->k_tokens) +
-                             2 * most * padded(k, a->head_dim) +
-                             a->k_tokens * padded(k, a->q_tokens)) *
-                    sizeof(float));
+    const grad_job *job = ctx;
+    const aleat_attention *a = job->a;
+    const aleat_attention_grad *g = job->g;
+    const int64_t s_ld = padded(job->k, a->k_tokens), o_ld = padded(job->k, a->head_dim);
+    float *o = (float *)(void *)(job->scratch + (size_t)thread * job->stride);
+    for (int64_t b = begin; b < end; b++) {
+        int64_t i, first;
+        const int64_t rows = block_rows(a->q_tokens, b, &i, &first), u = job->first + i;
+        const left q = {g->q + unit_offset(a, u, a->q_tokens, a->q_ld) + first * a->q_ld, a->q_ld};
+        const left dy = {g->dy + unit_offset(a, u, a->q_tokens, g->dy_ld) + first * g->dy_ld,
+                         g->dy_ld};
+        float *p = job->p + i * job->matrix + first * s_ld;
+        float *ds = job->ds + i * job->matrix + first * s_ld;
+        const left scores = {ds, s_ld};
+        float sums[BLOCK_ROWS];
+        weigh(job->k, a, &q, rows, job->kt + i * job->turned_size, a->head_dim, p, s_ld, sums);
+        multiply(job->k, rows, a->head_dim, a->k_tokens, &dy, 1, job->vt + i * job->turned_size,
+                 a->head_dim, ds, s_ld);
+        job->k->softmax_jacobian(p, ds, s_ld, rows, a->k_tokens, sums, a->scale);
+        multiply(job->k, rows, a->k_tokens, a->head_dim, &scores, 1, job->key + i * job->tokens_k,
+                 a->k_tokens, o, o_ld);
+        put_rows(g->dq + unit_offset(a, u, a->q_tokens, g->dq_ld) + first * g->dq_ld, g->dq_ld, o,
+                 o_ld, rows, a->head_dim);
+    }
+}
+
+/** dk and dv of blocks of keys: the left factors are columns of dS and P, turned into rows. */
+static void grad_key_blocks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const grad_job *job = ctx;
+    const aleat_attention *a = job->a;
+    const aleat_attention_grad *g = job->g;
+    const int64_t s_ld = padded(job->k, a->k_tokens), o_ld = padded(job->k, a->head_dim);
+    const int64_t t_ld = padded(job->k, a->q_tokens);
+    float *turned = (float *)(void *)(job->scratch + (size_t)thread * job->stride);
+    float *o = turned + BLOCK_ROWS * t_ld;
+    const left rows_of = {turned, t_ld};
+    for (int64_t b = begin; b < end; b++) {
+        int64_t i, first;
+        const int64_t rows = block_rows(a->k_tokens, b, &i, &first), u = job->first + i;
+        const struct {
+            const float *weights, *packed;
+            float *out;
+            int64_t out_ld;
+        } turns[] = {{job->ds, job->q, g->dk, g->dk_ld}, {job->p, job->dy, g->dv, g->dv_ld}};
+        for (int j = 0; j < 2; j++) {
+            const float *w = turns[j].weights + i * job->matrix + first;
+            for (int64_t q = 0; q < a->q_tokens; q++)
+                for (int64_t r = 0; r < rows; r++)
+                    turned[r * t_ld + q] = w[q * s_ld + r];
+            multiply(job->k, rows, a->q_tokens, a->head_dim, &rows_of, 1,
+                     turns[j].packed + i * job->tokens_q, a->q_tokens, o, o_ld);
+            float *out = turns[j].out + unit_offset(a, u, a->k_tokens, turns[j].out_ld);
+            put_rows(out + first * turns[j].out_ld, turns[j].out_ld, o, o_ld, rows, a->head_dim);
+        }
+    }
 }
 
 size_t aleat_attention_grad_scratch(const aleat_kernels *k, const aleat_attention *a, int threads)
 {
-    int64_t k_size, v_size;
-    const size_t packed = packed_bytes(k, a, &k_size, &v_size);
-    return packed + align_up((size_t)(a->images * a->heads * k_size) * sizeof(float)) +
-           (size_t)threads * grad_thread_scratch(k, a);
+    grad_job job = {.k = k, .a = a};
+    return grad_layout(&job, grad_group(k, a), NULL) + (size_t)threads * grad_thread_scratch(k, a);
 }
 
 void aleat_attention_grad_run(const aleat_kernels *k, const aleat_attention *a,
                               const aleat_attention_grad *g, void *scratch, int threads)
 {
-    grad_job job = {.forward = {.k = k, .a = a, .q = g->q, .key = g->k, .v = g->v}, .g = g};
-    attention_job *f = &job.forward;
-    const size_t packed = packed_bytes(k, a, &f->k_size, &f->v_size);
-    const int64_t units = a->images * a->heads;
-    f->packed_k = scratch;
-    f->packed_v = f->packed_k + units * f->k_size;
-    job.packed_vt = (float *)(void *)((char *)scratch + packed);
-    job.scratch = (char *)job.packed_vt + align_up((size_t)(units * f->k_size) * sizeof(float));
+    grad_job job = {.k = k, .a = a, .g = g};
+    const int64_t units = a->images * a->heads, group = grad_group(k, a);
+    job.scratch = (char *)scratch + grad_layout(&job, group, scratch);
     job.stride = grad_thread_scratch(k, a);
-    aleat_parallel_for(threads, units, pack_units, f);
-    aleat_parallel_for(threads, units, pack_vt_units, &job);
-    aleat_parallel_for(threads, units, grad_units, &job);
+    for (job.first = 0; job.first < units; job.first += group) {
+        const int64_t count = units - job.first < group ? units - job.first : group;
+        aleat_parallel_for(threads, count, grad_pack_units, &job);
+        aleat_parallel_for(threads, count * blocks_of(a->q_tokens), grad_query_blocks, &job);
+        aleat_parallel_for(threads, count * blocks_of(a->k_tokens), grad_key_blocks, &job);
+    }
 }

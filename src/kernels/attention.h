@@ -35,4 +35,19 @@ size_t aleat_attention_grad_scratch(const aleat_kernels *k, const aleat_attentio
 void aleat_attention_grad_run(const aleat_kernels *k, const aleat_attention *a,
                               const aleat_attention_grad *g, void *scratch, int threads);
 
+/**
+ * The tangent of y along tq, tk, tv: with P the softmax and S = scale q k^T,
+ *   tS = scale (tq k^T + q tk^T), tP = P * (tS - rowsum(P * tS)), ty = tP v + P tv,
+ * for a block of queries at a time. tk and tv may both be NULL: keys and values stand still.
+ */
+typedef struct aleat_attention_jvp {
+    const float *q, *k, *v, *tq, *tk, *tv;
+    float *ty;
+    int64_t tq_ld, tk_ld, tv_ld, ty_ld;
+} aleat_attention_jvp;
+
+size_t aleat_attention_jvp_scratch(const aleat_kernels *k, const aleat_attention *a, int threads);
+void aleat_attention_jvp_run(const aleat_kernels *k, const aleat_attention *a,
+                             const aleat_attention_jvp *g, void *scratch, int threads);
+
 #endif

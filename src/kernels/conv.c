@@ -33,7 +33,7 @@ typedef struct conv_job {
     const float *zeros;     // a row of zeros
     const uint16_t *x_bf16; // x rounded, rows of bf16_ld, for the bf16 product
     int64_t bf16_ld;
-    int64_t rows_per_image, images; // rows of y that may form a block together
+    int64_t groups; // of rows of y: see group_of()
     int64_t supers, panels;
     int threads;
 } conv_job;
@@ -78,20 +78,73 @@ static int64_t source_pixel(const aleat_conv_geometry *g, int64_t iy, int64_t ix
 /* ---- direct: indirect matrix product ----------------------------------------------------------
  */
 
-/** Pointers for output rows [row, row+rows): table[(block * taps + tap) * MR + i]. */
-static void make_pointers(const conv_job *job, int64_t row, int64_t rows, const void **table)
+/**
+ * Rows of y that meet the same taps. Without dilation these are all, or those of one image if the
+ * epilogue has a vector for each; with dilation s the pixels (y, x) of all images with equal
+ * (y % s, x % s), since at the others the taps fall on the zeros between x's pixels.
+ */
+typedef struct row_group {
+    int64_t rows, h, w;     // rows in all; pixels of the group in an image
+    int64_t image;          // the first one
+    int64_t y, x, step;     // pixel (i, j) of the group is (y + i step, x + j step)
+    int64_t tap_y, tap_x;   // its first tap
+    int64_t taps_h, taps_w; // taps `step` apart
+    int64_t taps_before;    // in the order of packing
+} row_group;
+
+static int64_t steps_from(int64_t first, int64_t end, int64_t step)
+{
+    return first < end ? ceil_div(end - first, step) : 0;
+}
+
+static row_group group_of(const conv_job *job, int64_t index)
 {
     const aleat_conv_geometry *g = job->g;
-    const int64_t pixels_out = g->out_h * g->out_w, pixels_in = g->in_h * g->in_w;
-    const int64_t taps = taps_of(job->w);
+    const aleat_packed *w = job->w;
+    row_group r = {.step = g->dilate};
+    if (r.step == 1) {
+        r.image = index;
+    } else {
+        r.y = index / r.step;
+        r.x = index % r.step;
+        r.tap_y = (r.step + (g->pad_top - r.y) % r.step) % r.step;
+        r.tap_x = (r.step + (g->pad_left - r.x) % r.step) % r.step;
+    }
+    r.h = steps_from(r.y, g->out_h, r.step);
+    r.w = steps_from(r.x, g->out_w, r.step);
+    r.rows = r.h * r.w * (r.step == 1 && job->e->vec ? 1 : g->images);
+    r.taps_h = steps_from(r.tap_y, w->kernel_h, r.step);
+    r.taps_w = steps_from(r.tap_x, w->kernel_w, r.step);
+    for (int64_t c = 0; c < r.tap_y * r.step + r.tap_x; c++)
+        r.taps_before += steps_from(c / r.step, w->kernel_h, r.step) *
+                         steps_from(c % r.step, w->kernel_w, r.step);
+    return r;
+}
+
+/** Where row `row` of a group lies: its image, its pixel there. */
+static int64_t group_pixel(const row_group *r, int64_t row, int64_t *oy, int64_t *ox)
+{
+    const int64_t pixel = row % (r->h * r->w);
+    *oy = r->y + pixel / r->w * r->step;
+    *ox = r->x + pixel % r->w * r->step;
+    return r->image + row / (r->h * r->w);
+}
+
+/** Pointers for rows [row, row+rows) of a group: table[(block * taps + tap) * MR + i]. */
+static void make_pointers(const conv_job *job, const row_group *group, int64_t row, int64_t rows,
+                          const void **table)
+{
+    const aleat_conv_geometry *g = job->g;
+    const int64_t pixels_in = g->in_h * g->in_w, taps = group->taps_h * group->taps_w;
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t image = (row + r) / pixels_out, pixel = (row + r) % pixels_out;
-        const int64_t oy = pixel / g->out_w * g->stride - g->pad_top;
-        const int64_t ox = pixel % g->out_w * g->stride - g->pad_left;
+        int64_t oy, ox;
+        const int64_t image = group_pixel(group, row + r, &oy, &ox);
+        oy = oy * g->stride - g->pad_top + group->tap_y;
+        ox = ox * g->stride - g->pad_left + group->tap_x;
         const void **slot = table + r / MR * taps * MR + r % MR;
-        for (int64_t ky = 0; ky < job->w->kernel_h; ky++)
-            for (int64_t kx = 0; kx < job->w->kernel_w; kx++, slot += MR) {
-                const int64_t p = source_pixel(g, oy + ky, ox + kx);
+        for (int64_t ky = 0; ky < group->taps_h; ky++)
+            for (int64_t kx = 0; kx < group->taps_w; kx++, slot += MR) {
+                const int64_t p = source_pixel(g, oy + ky * group->step, ox + kx * group->step);
                 const int64_t stored = image * pixels_in + p;
                 if (p < 0)
                     *slot = job->zeros;
@@ -103,33 +156,47 @@ static void make_pointers(const conv_job *job, int64_t row, int64_t rows, const 
     }
 }
 
-/** One panel for rows [row, row+rows) of one image. */
-static void direct_panel(const conv_job *job, int64_t image, int64_t row, int64_t rows,
+/** Finished rows [row, row+rows) of a group, columns [col, col+n), from a tile to y. */
+static void put_tile(const conv_job *job, const row_group *group, int64_t row, int64_t rows,
+                     int64_t col, int64_t n, const float *tile)
+{
+    const aleat_conv_geometry *g = job->g;
+    const int64_t together = group->step == 1 ? rows : 1; // neighbours in y
+    for (int64_t r = 0; r < rows; r += together) {
+        int64_t oy, ox;
+        const int64_t image = group_pixel(group, row + r, &oy, &ox);
+        const int64_t out = (image * g->out_h + oy) * g->out_w + ox;
+        const aleat_block block = {.dst = job->y + out * g->y_ld + col,
+                                   .ld = g->y_ld,
+                                   .rows = together,
+                                   .n = n,
+                                   .row = out,
+                                   .col = col,
+                                   .image = image};
+        job->k->finish(&block, tile + r * MAX_PANEL, MAX_PANEL, job->e);
+    }
+}
+
+/** One panel for rows [row, row+rows) of a group. */
+static void direct_panel(const conv_job *job, const row_group *group, int64_t row, int64_t rows,
                          int64_t panel, const void **table, float *tile)
 {
     const aleat_packed *w = job->w;
-    const int64_t taps = taps_of(w), col = panel * job->k->panel;
+    const int64_t taps = group->taps_h * group->taps_w, col = panel * job->k->panel;
     const int64_t n = w->c_out - col < job->k->panel ? w->c_out - col : job->k->panel;
     const int nv = (int)ceil_div(n, job->k->vlen);
     const int64_t width = (int64_t)nv * job->k->vlen;
+    const int64_t at = col * w->lines + group->taps_before * (w->lines / taps_of(w)) * width;
     for (int64_t r = 0; r < rows; r += MR) {
         const int mr = (int)(rows - r < MR ? rows - r : MR);
         const void **block_rows = table + r * taps;
         if (job->x_bf16)
             job->k->igemm_bf16(mr, nv, taps, c_in_padded(w), (const uint16_t *const *)block_rows,
-                               (const uint16_t *)w->data + col * w->lines, 2 * width, tile,
-                               MAX_PANEL);
+                               (const uint16_t *)w->data + at, 2 * width, tile, MAX_PANEL);
         else
             job->k->igemm(mr, nv, taps, w->c_in, (const float *const *)block_rows,
-                          (const float *)w->data + col * w->lines, width, tile, MAX_PANEL);
-        const aleat_block block = {.dst = job->y + (row + r) * job->g->y_ld + col,
-                                   .ld = job->g->y_ld,
-                                   .rows = mr,
-                                   .n = n,
-                                   .row = row + r,
-                                   .col = col,
-                                   .image = image};
-        job->k->finish(&block, tile, MAX_PANEL, job->e);
+                          (const float *)w->data + at, width, tile, MAX_PANEL);
+        put_tile(job, group, row + r, mr, col, n, tile);
     }
 }
 
@@ -143,21 +210,20 @@ static void direct_units(void *ctx, int64_t begin, int64_t end, int thread)
     char *mine = job->scratch + (size_t)thread * job->stride;
     float *tile = (float *)(void *)mine;
     const void **table = (const void **)(void *)(mine + align_up(MR * MAX_PANEL * sizeof(float)));
-    const int64_t all_supers = job->images * job->supers;
+    const int64_t all_supers = job->groups * job->supers;
     const bool rows_outermost = all_supers >= 2 * job->threads;
     int64_t made_for = -1;
     for (int64_t u = begin; u < end; u++) {
         const int64_t super = rows_outermost ? u / job->panels : u % all_supers;
         const int64_t panel = rows_outermost ? u % job->panels : u / all_supers;
-        const int64_t image = super / job->supers;
+        const row_group group = group_of(job, super / job->supers);
         const int64_t first = super % job->supers * SUPER_ROWS;
-        const int64_t left = job->rows_per_image - first;
+        const int64_t left = group.rows - first;
         const int64_t rows = left < SUPER_ROWS ? left : SUPER_ROWS;
-        const int64_t row = image * job->rows_per_image + first;
         if (super != made_for)
-            make_pointers(job, row, rows, table);
+            make_pointers(job, &group, first, rows, table);
         made_for = super;
-        direct_panel(job, image, row, rows, panel, table, tile);
+        direct_panel(job, &group, first, rows, panel, table, tile);
     }
 }
 
@@ -176,12 +242,10 @@ static void round_rows(void *ctx, int64_t begin, int64_t end, int thread)
 static void run_direct(conv_job *job)
 {
     const aleat_conv_geometry *g = job->g;
-    // Blocks may cross images unless the epilogue has a vector for each.
-    job->images = job->e->vec ? g->images : 1;
-    job->rows_per_image = g->out_h * g->out_w * (job->e->vec ? 1 : g->images);
-    job->supers = ceil_div(job->rows_per_image, SUPER_ROWS);
+    job->groups = g->dilate > 1 ? g->dilate * g->dilate : job->e->vec ? g->images : 1;
+    job->supers = ceil_div(group_of(job, 0).rows, SUPER_ROWS); // the first group is the largest
     job->panels = ceil_div(job->w->c_out, job->k->panel);
-    aleat_parallel_for(job->threads, job->images * job->supers * job->panels, direct_units, job);
+    aleat_parallel_for(job->threads, job->groups * job->supers * job->panels, direct_units, job);
 }
 
 static size_t direct_thread_scratch(const aleat_packed *w)
@@ -414,7 +478,7 @@ size_t aleat_conv_scratch(const aleat_kernels *k, const aleat_packed *w,
 void aleat_conv_run(const aleat_kernels *k, const aleat_packed *w, const aleat_conv_geometry *g,
                     const float *x, float *y, const aleat_epilogue *e, void *scratch, int threads)
 {
-    assert(k->panel <= MAX_PANEL);
+    assert(k->panel <= MAX_PANEL && w->tap_step == g->dilate);
     size_t zero_bytes;
     const size_t common = common_scratch(k, w, g, threads, &zero_bytes);
     char *base = scratch;

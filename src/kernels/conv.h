@@ -25,6 +25,8 @@ typedef struct aleat_filter {
     const float *data;
     int64_t c_out, c_in, kernel_h, kernel_w;
     int64_t stride_o, stride_i, stride_y, stride_x;
+    int64_t tap_step; /**< 1, or s for the adjoint of stride s: a pixel of the result meets only
+                           taps that are equal modulo s, so these are packed together */
 } aleat_filter;
 
 /** [c_out, c_in, kh, kw] in C order. */
@@ -38,6 +40,7 @@ aleat_filter aleat_filter_adjoint(const aleat_filter *filter);
 typedef struct aleat_packed {
     aleat_conv_algorithm algorithm;
     int64_t c_out, c_in, kernel_h, kernel_w;
+    int64_t tap_step;
     int64_t lines; /**< lines of a panel: taps * (padded) c_in, or 36 * c_in */
     void *data;    /**< owned: aleat_packed_free() */
     size_t bytes;
@@ -53,8 +56,8 @@ typedef struct aleat_conv_geometry {
     int64_t images, in_h, in_w, out_h, out_w; /**< in_h, in_w: of the stored array */
     int64_t stride, pad_top, pad_left;
     int64_t upsample; /**< 1, or 2: x is seen enlarged by nearest neighbour */
-    int64_t
-        dilate; /**< 1, or s: x is seen with s-1 zeros between its pixels (adjoint of a stride) */
+    int64_t dilate; /**< 1, or s: x is seen with s-1 zeros between its pixels (adjoint of a stride);
+                       then the weights' tap_step must be s (direct algorithms only) */
     int64_t x_ld, y_ld;
 } aleat_conv_geometry;
 

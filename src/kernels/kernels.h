@@ -117,6 +117,30 @@ typedef struct aleat_kernels {
     void (*scale_rows_grad)(const float *x, int64_t x_ld, const float *dy, int64_t dy_ld, float *u,
                             int64_t u_ld, int64_t rows, int64_t c, const float *a, const float *b,
                             const float *mean, aleat_fn act, double *sum_u, double *sum_ux);
+    /** Per channel over `rows` rows: sums of t and of t (x - mean), added to the doubles sum_t and
+     * sum_tx [c]. mean [c]. */
+    void (*cross_moments)(const float *x, int64_t x_ld, const float *t, int64_t t_ld, int64_t rows,
+                          int64_t c, const float *mean, double *sum_t, double *sum_tx);
+    /** Tangent of scale_rows whose coefficients move too: y = act'(x a + b) (t a + x p + q); all
+     * of a, b, p, q are [c]. y may be t. */
+    void (*scale_rows_jvp)(const float *x, int64_t x_ld, const float *t, int64_t t_ld, float *y,
+                           int64_t y_ld, int64_t rows, int64_t c, const float *a, const float *b,
+                           const float *p, const float *q, aleat_fn act);
+    /**
+     * The Jacobian of normalize_rows (symmetric but for gamma), applied to rows of t: with h the
+     * normalised x and u = t pre, y = (u - mean(u) - h mean(u h)) / sqrt(var + eps) * post; pre and
+     * post [c] or NULL: gamma is `pre` in reverse mode and `post` in forward mode. y may be t.
+     */
+    void (*normalize_rows_jacobian)(const float *x, int64_t x_ld, const float *t, int64_t t_ld,
+                                    float *y, int64_t y_ld, int64_t rows, int64_t c,
+                                    const float *pre, const float *post, float eps);
+    /**
+     * The Jacobian of a softmax (symmetric), in place. p: rows of weights not yet divided by their
+     * `sums`; t: rows of tangents or cotangents, `ld` like p. p becomes P = p / sum, and t becomes
+     * scale P (t - <P, t>).
+     */
+    void (*softmax_jacobian)(float *p, float *t, int64_t ld, int64_t rows, int64_t n,
+                             const float *sums, float scale);
     /** Rounds n floats to bf16, to nearest even. */
     void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
 } aleat_kernels;

@@ -9,6 +9,7 @@
 
 #include "kernels/igemm.inc.h"
 #include "kernels/elementwise.inc.h"
+#include "kernels/jacobian.inc.h"
 #include "kernels/winograd.inc.h"
 #include "kernels/bf16.inc.h"
 
@@ -29,5 +30,9 @@ const aleat_kernels KERNEL_TABLE = {
     .max_rows = max_rows,
     .normalize_rows = normalize_rows,
     .scale_rows_grad = scale_rows_grad,
+    .cross_moments = cross_moments,
+    .scale_rows_jvp = scale_rows_jvp,
+    .normalize_rows_jacobian = normalize_rows_jacobian,
+    .softmax_jacobian = softmax_jacobian,
     .to_bf16 = to_bf16,
 };

@@ -23,19 +23,20 @@ static int64_t chunks_of(const aleat_groupnorm *g)
 typedef struct norm_job {
     const aleat_kernels *k;
     const aleat_groupnorm *g;
-    const float *x, *dy;
+    const float *x, *dy; // dy: the cotangent, or the tangent of x in forward mode
     float *y;
     int64_t dy_ld;
     double *sums;        // [images, chunks, 2, c]
     float *a, *b;        // [images, c]: y = act(x a + b)
     float *mean, *p, *q; // [images, c], gradient only: group mean, and dx = u*inv... see below
     float *inv;          // [images, c]: 1 / sqrt(var + eps) of the channel's group
+    float *one;          // [images, c], gradient only: ones
 } norm_job;
 
 size_t aleat_groupnorm_scratch(const aleat_groupnorm *g)
 {
     return align_up((size_t)(g->images * chunks_of(g) * 2 * g->c) * sizeof(double)) +
-           6 * align_up((size_t)(g->images * g->c) * sizeof(float));
+           7 * align_up((size_t)(g->images * g->c) * sizeof(float));
 }
 
 static norm_job job_of(const aleat_kernels *k, const aleat_groupnorm *g, void *scratch)
@@ -43,7 +44,7 @@ static norm_job job_of(const aleat_kernels *k, const aleat_groupnorm *g, void *s
     norm_job job = {.k = k, .g = g, .sums = scratch};
     char *next =
         (char *)scratch + align_up((size_t)(g->images * chunks_of(g) * 2 * g->c) * sizeof(double));
-    float **const arrays[] = {&job.a, &job.b, &job.mean, &job.p, &job.q, &job.inv};
+    float **const arrays[] = {&job.a, &job.b, &job.mean, &job.p, &job.q, &job.inv, &job.one};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (float *)(void *)next;
         next += align_up((size_t)(g->images * g->c) * sizeof(float));
@@ -216,6 +217,7 @@ static void grad_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
             const double p = -inv * inv * sum_ux / n;
             job->p[i] = (float)p;
             job->q[i] = (float)(-sum_u / n - (double)job->mean[i] * p);
+            job->one[i] = 1;
         }
     }
 }
@@ -228,14 +230,11 @@ static void finish_grad_units(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t u = begin; u < end; u++) {
         int64_t image, first;
         const int64_t rows = unit_rows(job, u, &image, &first);
-        for (int64_t r = 0; r < rows; r++) {
-            const int64_t row = image * g->rows + first + r;
-            const float *x = job->x + row * g->x_ld;
-            const float *p = job->p + image * g->c, *q = job->q + image * g->c;
-            float *dx = job->y + row * g->y_ld;
-            for (int64_t c = 0; c < g->c; c++)
-                dx[c] += x[c] * p[c] + q[c];
-        }
+        const int64_t row = image * g->rows + first, at = image * g->c;
+        float *dx = job->y + row * g->y_ld;
+        job->k->scale_rows_jvp(job->x + row * g->x_ld, g->x_ld, dx, g->y_ld, dx, g->y_ld, rows,
+                               g->c, job->one + at, job->one + at, job->p + at, job->q + at,
+                               ALEAT_FN_IDENTITY);
     }
 }
 
@@ -253,6 +252,82 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
     aleat_parallel_for(threads, units, grad_of_units, &job);
     aleat_parallel_for(threads, g->images, grad_coefficients, &job);
     aleat_parallel_for(threads, units, finish_grad_units, &job);
+}
+
+/* ---- tangent ----------------------------------------------------------------------------------
+ */
+
+static void cross_moments_of_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        const int64_t row = image * g->rows + first;
+        double *sums = unit_sums(job, u);
+        job->k->cross_moments(job->x + row * g->x_ld, g->x_ld, job->dy + row * job->dy_ld,
+                              job->dy_ld, rows, g->c, job->mean + image * g->c, sums, sums + g->c);
+    }
+}
+
+/** a (t - mean(t) - (x - m) inv^2 mean(t (x - m))) =: t a + x p + q, per group. */
+static void tangent_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    const int64_t width = g->c / g->groups;
+    const double n = (double)(g->rows * width);
+    for (int64_t u = begin * g->groups; u < end * g->groups; u++) {
+        const int64_t image = u / g->groups, group = u % g->groups;
+        double sum_t = 0, sum_tx = 0;
+        for (int64_t c = group * width; c < (group + 1) * width; c++) {
+            double s, t;
+            channel_sums(job, image, c, &s, &t);
+            sum_t += s;
+            sum_tx += t;
+        }
+        for (int64_t c = group * width; c < (group + 1) * width; c++) {
+            const int64_t i = image * g->c + c;
+            const double a = (double)job->a[i], inv = (double)job->inv[i];
+            const double p = -a * inv * inv * sum_tx / n;
+            job->p[i] = (float)p;
+            job->q[i] = (float)(-a * sum_t / n - (double)job->mean[i] * p);
+        }
+    }
+}
+
+static void apply_tangent_to_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const norm_job *job = ctx;
+    const aleat_groupnorm *g = job->g;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t image, first;
+        const int64_t rows = unit_rows(job, u, &image, &first);
+        const int64_t row = image * g->rows + first, at = image * g->c;
+        job->k->scale_rows_jvp(job->x + row * g->x_ld, g->x_ld, job->dy + row * job->dy_ld,
+                               job->dy_ld, job->y + row * g->y_ld, g->y_ld, rows, g->c, job->a + at,
+                               job->b + at, job->p + at, job->q + at, g->act);
+    }
+}
+
+void aleat_groupnorm_jvp(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
+                         const float *t, int64_t t_ld, float *y, void *scratch, int threads)
+{
+    norm_job job = job_of(k, g, scratch);
+    job.x = x;
+    job.y = y;
+    job.dy = t;
+    job.dy_ld = t_ld;
+    const int64_t units = g->images * chunks_of(g);
+    aleat_parallel_for(threads, units, moments_of_units, &job);
+    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
+    aleat_parallel_for(threads, units, cross_moments_of_units, &job);
+    aleat_parallel_for(threads, g->images, tangent_coefficients, &job);
+    aleat_parallel_for(threads, units, apply_tangent_to_units, &job);
 }
 
 /* ---- layer norm -------------------------------------------------------------------------------
@@ -279,4 +354,27 @@ void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const 
 {
     layer_job job = {k, c, x_ld, y_ld, x, gamma, beta, y, eps};
     aleat_parallel_for(threads, rows, normalize_range, &job);
+}
+
+typedef struct jacobian_job {
+    const aleat_kernels *k;
+    const aleat_layernorm_rows *r;
+    const float *pre, *post;
+} jacobian_job;
+
+static void jacobian_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const jacobian_job *j = ctx;
+    const aleat_layernorm_rows *r = j->r;
+    j->k->normalize_rows_jacobian(r->x + begin * r->x_ld, r->x_ld, r->t + begin * r->t_ld, r->t_ld,
+                                  r->y + begin * r->y_ld, r->y_ld, end - begin, r->c, j->pre,
+                                  j->post, r->eps);
+}
+
+void aleat_layernorm_jacobian(const aleat_kernels *k, const aleat_layernorm_rows *r,
+                              const float *pre, const float *post, int threads)
+{
+    jacobian_job job = {k, r, pre, post};
+    aleat_parallel_for(threads, r->rows, jacobian_range, &job);
 }

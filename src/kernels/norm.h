@@ -33,9 +33,33 @@ void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
                           const float *dy, int64_t dy_ld, float *dx, void *scratch, int threads);
 
+/**
+ * The tangent of y along t (rows of c); scale_shift is a constant here. Source: the derivative of
+ * the formula above, y' = act'(x a + b) a (t - mean(t) - (x - m) inv^2 mean(t (x - m))), inv = 1 /
+ * sqrt(var + eps).
+ */
+void aleat_groupnorm_jvp(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
+                         const float *t, int64_t t_ld, float *y, void *scratch, int threads);
+
 /** y = (x - mean) / sqrt(var + eps) * gamma + beta over the c channels of each row. */
 void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const float *x,
                          int64_t x_ld, float *y, int64_t y_ld, const float *gamma,
                          const float *beta, float eps, int threads);
+
+/** Rows of a layer norm's Jacobian: y from x and t. */
+typedef struct aleat_layernorm_rows {
+    int64_t rows, c;
+    const float *x, *t;
+    float *y;
+    int64_t x_ld, t_ld, y_ld;
+    float eps;
+} aleat_layernorm_rows;
+
+/**
+ * The Jacobian of the same, symmetric but for gamma, applied to rows of t: gamma multiplies before
+ * it in reverse mode (`pre`; `post` is NULL) and behind it in forward mode (`post`).
+ */
+void aleat_layernorm_jacobian(const aleat_kernels *k, const aleat_layernorm_rows *r,
+                              const float *pre, const float *post, int threads);
 
 #endif

@@ -19,7 +19,8 @@ aleat_filter aleat_filter_of(const float *data, int64_t c_out, int64_t c_in, int
                           .stride_o = c_in * kh * kw,
                           .stride_i = kh * kw,
                           .stride_y = kw,
-                          .stride_x = 1};
+                          .stride_x = 1,
+                          .tap_step = 1};
 }
 
 aleat_filter aleat_filter_adjoint(const aleat_filter *f)
@@ -60,17 +61,37 @@ static float element(const aleat_filter *f, int64_t o, int64_t i, int64_t y, int
     return f->data[o * f->stride_o + i * f->stride_i + y * f->stride_y + x * f->stride_x];
 }
 
-static void pack_direct(const pack_job *job, int64_t panel)
+typedef void tap_fn(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+                    int64_t width, void *line);
+
+/** Calls `pack_tap` for every tap in the order of packing; a tap has `lines / taps` lines of
+ * `size` bytes an element. */
+static void pack_taps(const pack_job *job, int64_t panel, size_t size, tap_fn *pack_tap)
+{
+    const aleat_packed *w = job->out;
+    int64_t width;
+    const int64_t n = panel_columns(job, panel, &width), step = w->tap_step;
+    const size_t tap_bytes = (size_t)(w->lines / (w->kernel_h * w->kernel_w) * width) * size;
+    char *line = (char *)w->data + (size_t)(panel * job->k->panel * w->lines) * size;
+    for (int64_t class = 0; class < step * step; class ++)
+        for (int64_t y = class / step; y < w->kernel_h; y += step)
+            for (int64_t x = class % step; x < w->kernel_w; x += step, line += tap_bytes)
+                pack_tap(job, panel, y, x, n, width, line);
+}
+
+static void pack_tap_f32(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+                         int64_t width, void *at)
 {
     const aleat_filter *f = job->filter;
-    int64_t width;
-    const int64_t n = panel_columns(job, panel, &width);
-    float *line = (float *)job->out->data + panel * job->k->panel * job->out->lines;
-    for (int64_t y = 0; y < f->kernel_h; y++)
-        for (int64_t x = 0; x < f->kernel_w; x++)
-            for (int64_t i = 0; i < f->c_in; i++, line += width)
-                for (int64_t j = 0; j < width; j++)
-                    line[j] = j < n ? element(f, panel * job->k->panel + j, i, y, x) : 0.0f;
+    float *line = at;
+    for (int64_t i = 0; i < f->c_in; i++, line += width)
+        for (int64_t j = 0; j < width; j++)
+            line[j] = j < n ? element(f, panel * job->k->panel + j, i, y, x) : 0.0f;
+}
+
+static void pack_direct(const pack_job *job, int64_t panel)
+{
+    pack_taps(job, panel, sizeof(float), pack_tap_f32);
 }
 
 static uint16_t bf16_of(const aleat_kernels *k, float value)
@@ -80,22 +101,22 @@ static uint16_t bf16_of(const aleat_kernels *k, float value)
     return bits;
 }
 
-static void pack_direct_bf16(const pack_job *job, int64_t panel)
+static void pack_tap_bf16(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+                          int64_t width, void *at)
 {
     const aleat_filter *f = job->filter;
-    int64_t width;
-    const int64_t n = panel_columns(job, panel, &width);
-    uint16_t *line = (uint16_t *)job->out->data + panel * job->k->panel * job->out->lines;
-    for (int64_t y = 0; y < f->kernel_h; y++)
-        for (int64_t x = 0; x < f->kernel_w; x++)
-            for (int64_t i = 0; i < f->c_in; i += 2, line += 2 * width)
-                for (int64_t j = 0; j < 2 * width; j++) {
-                    const int64_t o = j / 2, c = i + j % 2;
-                    const bool inside = o < n && c < f->c_in;
-                    line[j] = inside
-                                  ? bf16_of(job->k, element(f, panel * job->k->panel + o, c, y, x))
-                                  : 0;
-                }
+    uint16_t *line = at;
+    for (int64_t i = 0; i < f->c_in; i += 2, line += 2 * width)
+        for (int64_t j = 0; j < 2 * width; j++) {
+            const int64_t o = j / 2, c = i + j % 2;
+            const bool inside = o < n && c < f->c_in;
+            line[j] = inside ? bf16_of(job->k, element(f, panel * job->k->panel + o, c, y, x)) : 0;
+        }
+}
+
+static void pack_direct_bf16(const pack_job *job, int64_t panel)
+{
+    pack_taps(job, panel, sizeof(uint16_t), pack_tap_bf16);
 }
 
 /** u[6][6] = G g G^T in double, rounded once. */
@@ -154,12 +175,14 @@ bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_alg
 {
     const int64_t taps = filter->kernel_h * filter->kernel_w;
     const bool bf16 = algorithm == ALEAT_CONV_DIRECT_BF16;
-    assert(algorithm != ALEAT_CONV_WINOGRAD || (taps == 9 && filter->c_in % k->vlen == 0));
+    assert(algorithm != ALEAT_CONV_WINOGRAD ||
+           (taps == 9 && filter->c_in % k->vlen == 0 && filter->tap_step == 1));
     *out = (aleat_packed){.algorithm = algorithm,
                           .c_out = filter->c_out,
                           .c_in = filter->c_in,
                           .kernel_h = filter->kernel_h,
-                          .kernel_w = filter->kernel_w};
+                          .kernel_w = filter->kernel_w,
+                          .tap_step = filter->tap_step};
     if (algorithm == ALEAT_CONV_WINOGRAD)
         out->lines = WINO_POINTS * filter->c_in;
     else
