@@ -296,7 +296,7 @@ static void a_run_fails_cleanly_at_every_allocation(void **state)
     const uint64_t allocations = aleat_alloc_count() - before;
     const uint64_t bytes = aleat_alloc_bytes();
     // a stride that is prime to what repeats for each image still meets every kind of allocation
-    for (uint64_t n = 1; n <= allocations; n += 37) {
+    for (uint64_t n = 1; n <= allocations; n += 149) {
         aleat_error err = {0};
         aleat_alloc_fail_at(n);
         const aleat_status st = whole_run(path, 9, ALEAT_RESUME_DISCARD, &err);
