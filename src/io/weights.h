@@ -20,18 +20,28 @@ typedef struct aleat_weight {
     aleat_shape shape;
     int64_t stride[ALEAT_MAX_DIMS]; /**< in elements; the C-order strides if `contiguous` */
     bool contiguous;
-    const void *data; /**< first element; every element reachable by the strides is mapped */
+    const void *data; /**< first element, of any alignment; every element that the strides reach is
+                         readable */
+    bool mapped;      /**< data lies in a mapped file, not in memory of its own */
     bool used;        /**< set by aleat_weights_take(); the rest are superfluous */
 } aleat_weight;
 
-/** Opens one file, chosen by its content, not its name. Errors say what is wrong with which tensor.
+/**
+ * Opens one file, chosen by its content, not its name; an index (.index.json) opens its shards.
+ * Errors say what is wrong with which tensor: ALEAT_ERR_FORMAT, _UNSUPPORTED, _IO, _MEMORY. Cost:
+ * the header only; no tensor is read, except that deflated records are inflated.
  */
 ALEAT_MUST_USE aleat_status aleat_weights_open(aleat_weights **out, const char *path,
                                                aleat_error *err);
+/** The same from memory that outlives *out; `name` stands for the path. No index. */
+ALEAT_MUST_USE aleat_status aleat_weights_open_memory(aleat_weights **out, const void *data,
+                                                      size_t len, const char *name,
+                                                      aleat_error *err);
 /**
  * Opens the weights in a folder under the names that diffusers uses: `stem`.safetensors,
- * `stem`.safetensors.index.json with shards, `stem`.bin, then the same with ".fp16" and ".bf16"
- * variants, in this order. `variant` ("fp16") asks for one; NULL takes the first found.
+ * `stem`.safetensors.index.json with shards, `stem`.bin, `stem`.bin.index.json, then the same with
+ * ".fp16" and ".bf16" variants (`stem`.fp16.safetensors, `stem`.safetensors.index.fp16.json), in
+ * this order. `variant` ("fp16") asks for one; NULL takes the first found.
  */
 ALEAT_MUST_USE aleat_status aleat_weights_open_folder(aleat_weights **out, const char *folder,
                                                       const char *stem, const char *variant,
@@ -41,15 +51,18 @@ void aleat_weights_free(aleat_weights *weights);
 int64_t aleat_weights_count(const aleat_weights *weights);
 /** The i-th tensor in file order; borrowed. */
 aleat_weight *aleat_weights_at(aleat_weights *weights, int64_t i);
-/** The tensor called `name`, or NULL. */
+/** The tensor called `name`, or NULL. Cost: a binary search. */
 aleat_weight *aleat_weights_find(aleat_weights *weights, const char *name);
+/** The same, and marks it as used. */
+aleat_weight *aleat_weights_take(aleat_weights *weights, const char *name);
 /** "safetensors", "torch zip" ...: for `info` and messages. */
 const char *aleat_weights_format(const aleat_weights *weights);
 /** The path it was opened from. */
 const char *aleat_weights_path(const aleat_weights *weights);
-/** Writes the tensor's elements to dst in C order as f32. */
+/** Writes the tensor's elements to dst in C order as f32 (f64 and integers round to nearest). */
 void aleat_weight_to_f32(const aleat_weight *weight, float *dst);
-/** Lets the file's pages behind this tensor leave memory (they come back when read again). */
+/** Lets the file's pages behind this tensor leave memory (they come back when read again). Does
+ * nothing for tensors that are not contiguous or not mapped. */
 void aleat_weight_forget(const aleat_weight *weight);
 
 #endif

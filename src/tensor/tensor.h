@@ -80,7 +80,7 @@ static inline float aleat_bf16_to_f32(uint16_t bits)
 }
 uint16_t aleat_f32_to_bf16(float value);
 
-/** Any real dtype to f32: `count` elements of `src`; dst and src do not overlap. */
+/** Any real dtype to f32: `count` elements of `src` (of any alignment); dst and src do not overlap. */
 void aleat_convert_to_f32(float *dst, const void *src, aleat_dtype dtype, int64_t count);
 
 /** |a - b|_2 / |b|_2 in double over n elements; 0 if both are zero. The project's measure of error.
