@@ -33,7 +33,7 @@ void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_groupnorm g = aleat_step_groupnorm(s);
     aleat_groupnorm_grad(exec->k, &g, s->in[0].data, s->in[1].data, s->in[1].ld, s->out.data,
-                         exec->scratch, exec->threads);
+                         s->side.data, exec->scratch, exec->threads);
 }
 
 /** in: x, dy. With h the normalised row and g = gamma dy: dx = (g - mean(g) - h mean(g h)) / sd. */
@@ -67,6 +67,8 @@ static void layernorm_grad_row(const aleat_step *s, const aleat_exec *exec, int6
 void aleat_run_layernorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     aleat_exec_rows(s, exec, layernorm_grad_row);
+    if (s->side.data)
+        aleat_layernorm_param_grad(s, exec);
 }
 
 /** in: x, scale_shift, dy. */
@@ -86,6 +88,8 @@ static void scale_shift_grad_row(const aleat_step *s, const aleat_exec *exec, in
 void aleat_run_scale_shift_grad(const aleat_step *s, const aleat_exec *exec)
 {
     aleat_exec_rows(s, exec, scale_shift_grad_row);
+    if (s->side.data)
+        aleat_scale_shift_side(s, exec);
 }
 
 size_t aleat_attention_grad_step_scratch(const aleat_step *s, const aleat_exec *exec)

@@ -27,4 +27,15 @@ void aleat_run_sumpool(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_spread2(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_patchify(const aleat_step *step, const aleat_exec *exec);
 
+void aleat_run_dropout(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_dropout_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_conv_weight_grad(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_conv_weight_grad_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_embedding_grad(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_sum_pixels(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_sum_pixels_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_sum_images(const aleat_step *step, const aleat_exec *exec);
+void aleat_layernorm_param_grad(const aleat_step *step, const aleat_exec *exec);
+void aleat_scale_shift_side(const aleat_step *step, const aleat_exec *exec);
+
 #endif
