@@ -6,6 +6,12 @@
 #include "kernels/attention.h"
 #include "kernels/norm.h"
 
+/** Context of a parallel range inside one step. */
+typedef struct aleat_step_job {
+    const aleat_step *step;
+    const aleat_exec *exec;
+} aleat_step_job;
+
 /** Works on pixel p of an image of the output. */
 typedef void aleat_exec_row_fn(const aleat_step *step, const aleat_exec *exec, int64_t image,
                                int64_t p);
@@ -36,6 +42,5 @@ void aleat_run_sum_pixels(const aleat_step *step, const aleat_exec *exec);
 size_t aleat_sum_pixels_scratch(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_sum_images(const aleat_step *step, const aleat_exec *exec);
 void aleat_layernorm_param_grad(const aleat_step *step, const aleat_exec *exec);
-void aleat_scale_shift_side(const aleat_step *step, const aleat_exec *exec);
 
 #endif

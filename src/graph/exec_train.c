@@ -17,11 +17,6 @@ static float *pixel(const aleat_view *v, int64_t image, int64_t p)
     return v->data + image * v->image_ld + p * v->ld;
 }
 
-typedef struct step_job {
-    const aleat_step *step;
-    const aleat_exec *exec;
-} step_job;
-
 /* ---- dropout ----------------------------------------------------------------------------------
  */
 
@@ -38,7 +33,7 @@ size_t aleat_dropout_scratch(const aleat_step *s, const aleat_exec *exec)
 /** y = x / (1 - p) where a uniform number of the image's stream is at least p, else 0. */
 static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
 {
-    const step_job *job = ctx;
+    const aleat_step_job *job = ctx;
     const aleat_step *s = job->step;
     const int64_t c = s->out.dims.c;
     float *uniforms = (float *)job->exec->scratch + thread * size_of(&s->out);
@@ -61,7 +56,7 @@ static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
 
 void aleat_run_dropout(const aleat_step *s, const aleat_exec *exec)
 {
-    step_job job = {s, exec};
+    aleat_step_job job = {s, exec};
     aleat_parallel_for(exec->threads, s->images, drop_images, &job);
 }
 
@@ -172,32 +167,4 @@ void aleat_layernorm_param_grad(const aleat_step *s, const aleat_exec *exec)
             dbeta[c] += dy[c];
         }
     }
-}
-
-/** side: per image [d scale | d shift] = sums over pixels of g x and g, g = act'(..) dy. */
-static void scale_shift_side_images(void *ctx, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    const step_job *job = ctx;
-    const aleat_step *s = job->step;
-    const int64_t n = s->out.dims.c;
-    for (int64_t image = begin; image < end; image++) {
-        const float *ss = pixel(&s->in[1], image, 0);
-        float *side = pixel(&s->side, image, 0);
-        memset(side, 0, (size_t)(2 * n) * sizeof *side);
-        for (int64_t p = 0; p < pixels(&s->out); p++) {
-            const float *x = pixel(&s->in[0], image, p), *dx = pixel(&s->out, image, p);
-            for (int64_t c = 0; c < n; c++) {
-                const float g = dx[c] / (1.0f + ss[c]);
-                side[c] += g * x[c];
-                side[n + c] += g;
-            }
-        }
-    }
-}
-
-void aleat_scale_shift_side(const aleat_step *s, const aleat_exec *exec)
-{
-    step_job job = {s, exec};
-    aleat_parallel_for(exec->threads, s->images, scale_shift_side_images, &job);
 }
