@@ -42,6 +42,11 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_GROUPNORM_JVP] = "group norm tangent",
         [ALEAT_OP_LAYERNORM_JVP] = "layer norm tangent",
         [ALEAT_OP_ATTENTION_JVP] = "attention tangent",
+        [ALEAT_OP_SIDE] = "second result",
+        [ALEAT_OP_CONV_WEIGHT_GRAD] = "convolution weight gradient",
+        [ALEAT_OP_EMBEDDING_GRAD] = "embedding gradient",
+        [ALEAT_OP_SUM_PIXELS] = "sum over pixels",
+        [ALEAT_OP_SUM_IMAGES] = "sum over images",
     };
     return (unsigned)op < ALEAT_OP_COUNT ? names[op] : "unknown";
 }
@@ -261,6 +266,7 @@ aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int
                                 (long long)node.dims.c);
     node.attrs.begin = begin;
     node.dims.c = count;
+    node.shared = graph->nodes[x].shared;
     return aleat_graph_add(graph, &node);
 }
 
@@ -368,5 +374,6 @@ aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p)
 {
     aleat_node node = node_of(graph, ALEAT_OP_DROPOUT, 1, x, ALEAT_NO_VALUE);
     node.attrs.a = p;
+    node.attrs.begin = graph ? graph->n_dropouts++ : 0;
     return aleat_graph_add(graph, &node);
 }

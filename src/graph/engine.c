@@ -30,6 +30,7 @@ aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
     engine->k = k;
     engine->threads = options->threads > 0 ? options->threads : aleat_cpu_count();
     engine->precision = options->precision;
+    engine->dropout = options->dropout;
     *out = engine;
     return ALEAT_OK;
 }
@@ -172,4 +173,62 @@ no_memory:
     aleat_free(owned);
     aleat_free(w);
     return aleat_fail_memory(err, "packed weights");
+}
+
+/* ---- training ---------------------------------------------------------------------------------
+ */
+
+typedef struct refresh_job {
+    aleat_engine *engine;
+    aleat_engine_weight **weights;
+    bool failed;
+} refresh_job;
+
+/** Fills one form again; false if there is no memory. */
+static bool refresh_weight(aleat_engine *engine, aleat_engine_weight *w)
+{
+    if (w->plain) {
+        aleat_param_load(engine->graph, w->param, w->values);
+        return true;
+    }
+    float *owned;
+    const float *data = weight_data(engine, w->param, &owned);
+    if (!data)
+        return false;
+    const aleat_packed *p = &w->packed;
+    aleat_filter filter =
+        aleat_filter_of(data, w->adjoint ? p->c_in : p->c_out, w->adjoint ? p->c_out : p->c_in,
+                        p->kernel_h, p->kernel_w);
+    if (w->adjoint)
+        filter = aleat_filter_adjoint(&filter);
+    aleat_packed_fill(&w->packed, engine->k, &filter, 1);
+    aleat_free(owned);
+    return true;
+}
+
+static void refresh_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    refresh_job *job = ctx;
+    for (int64_t i = begin; i < end; i++)
+        if (!refresh_weight(job->engine, job->weights[i]))
+            __atomic_store_n(&job->failed, true, __ATOMIC_RELAXED);
+}
+
+aleat_status aleat_engine_refresh(aleat_engine *engine, aleat_error *err)
+{
+    int64_t n = 0;
+    for (aleat_engine_weight *w = engine->weights; w; w = w->next)
+        n++;
+    refresh_job job = {.engine = engine};
+    job.weights = aleat_alloc((size_t)n * sizeof *job.weights);
+    if (!job.weights)
+        return aleat_fail_memory(err, "refreshing weights");
+    // Interleaved from both ends, since neighbours are of one size and a thread gets neighbours.
+    int64_t low = 0, high = n;
+    for (aleat_engine_weight *w = engine->weights; w; w = w->next)
+        job.weights[(low + (n - high)) % 2 ? --high : low++] = w;
+    aleat_parallel_for(engine->threads, n, refresh_range, &job);
+    aleat_free(job.weights);
+    return job.failed ? aleat_fail_memory(err, "refreshing weights") : ALEAT_OK;
 }

@@ -401,6 +401,11 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_GROUPNORM_JVP] = {aleat_run_groupnorm_jvp, groupnorm_scratch},
         [ALEAT_OP_LAYERNORM_JVP] = {aleat_run_layernorm_jvp, NULL},
         [ALEAT_OP_ATTENTION_JVP] = {aleat_run_attention_jvp, aleat_attention_jvp_step_scratch},
+        [ALEAT_OP_DROPOUT] = {aleat_run_dropout, aleat_dropout_scratch},
+        [ALEAT_OP_CONV_WEIGHT_GRAD] = {aleat_run_conv_weight_grad, aleat_conv_weight_grad_scratch},
+        [ALEAT_OP_EMBEDDING_GRAD] = {aleat_run_embedding_grad, NULL},
+        [ALEAT_OP_SUM_PIXELS] = {aleat_run_sum_pixels, aleat_sum_pixels_scratch},
+        [ALEAT_OP_SUM_IMAGES] = {aleat_run_sum_images, NULL},
     };
     return &table[op];
 }

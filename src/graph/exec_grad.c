@@ -2,6 +2,7 @@
  */
 #include <string.h>
 
+#include "base/parallel.h"
 #include "graph/exec_ops.h"
 
 static int64_t pixels(const aleat_view *v)
@@ -32,7 +33,7 @@ void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_groupnorm g = aleat_step_groupnorm(s);
     aleat_groupnorm_grad(exec->k, &g, s->in[0].data, s->in[1].data, s->in[1].ld, s->out.data,
-                         exec->scratch, exec->threads);
+                         s->side.data, exec->scratch, exec->threads);
 }
 
 aleat_layernorm_rows aleat_step_layernorm(const aleat_step *s)
@@ -53,11 +54,13 @@ void aleat_run_layernorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_layernorm_rows r = aleat_step_layernorm(s);
     aleat_layernorm_jacobian(exec->k, &r, s->param[0], NULL, exec->threads);
+    if (s->side.data)
+        aleat_layernorm_param_grad(s, exec);
 }
 
-/** in: x, scale_shift, dy. */
-static void scale_shift_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
-                                 int64_t p)
+/** in: x, scale_shift, dy. Leaves g = act'(x (1 + scale) + shift) dy in the row of dx. */
+static float *scale_shift_inner(const aleat_step *s, const aleat_exec *exec, int64_t image,
+                                int64_t p)
 {
     const float *x = pixel(&s->in[0], image, p), *ss = pixel(&s->in[1], image, 0);
     float *dx = pixel(&s->out, image, p);
@@ -65,13 +68,38 @@ static void scale_shift_grad_row(const aleat_step *s, const aleat_exec *exec, in
     for (int64_t c = 0; c < n; c++)
         dx[c] = x[c] * (1.0f + ss[c]) + ss[n + c];
     exec->k->map_grad(dx, pixel(&s->in[2], image, p), dx, n, (aleat_fn)s->act);
-    for (int64_t c = 0; c < n; c++)
-        dx[c] *= 1.0f + ss[c];
+    return dx;
+}
+
+/** side: [d scale | d shift] of the image = sums over its pixels of g x and of g. */
+static void scale_shift_grad_images(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const aleat_step_job *job = ctx;
+    const aleat_step *s = job->step;
+    const int64_t n = s->out.dims.c;
+    for (int64_t image = begin; image < end; image++) {
+        const float *ss = pixel(&s->in[1], image, 0);
+        float *side = s->side.data ? pixel(&s->side, image, 0) : NULL;
+        if (side)
+            memset(side, 0, (size_t)(2 * n) * sizeof *side);
+        for (int64_t p = 0; p < pixels(&s->out); p++) {
+            const float *x = pixel(&s->in[0], image, p);
+            float *dx = scale_shift_inner(s, job->exec, image, p);
+            for (int64_t c = 0; c < n && side; c++) {
+                side[c] += dx[c] * x[c];
+                side[n + c] += dx[c];
+            }
+            for (int64_t c = 0; c < n; c++)
+                dx[c] *= 1.0f + ss[c];
+        }
+    }
 }
 
 void aleat_run_scale_shift_grad(const aleat_step *s, const aleat_exec *exec)
 {
-    aleat_exec_rows(s, exec, scale_shift_grad_row);
+    aleat_step_job job = {s, exec};
+    aleat_parallel_for(exec->threads, s->images, scale_shift_grad_images, &job);
 }
 
 size_t aleat_attention_grad_step_scratch(const aleat_step *s, const aleat_exec *exec)

@@ -6,6 +6,12 @@
 #include "kernels/attention.h"
 #include "kernels/norm.h"
 
+/** Context of a parallel range inside one step. */
+typedef struct aleat_step_job {
+    const aleat_step *step;
+    const aleat_exec *exec;
+} aleat_step_job;
+
 /** Works on pixel p of an image of the output. */
 typedef void aleat_exec_row_fn(const aleat_step *step, const aleat_exec *exec, int64_t image,
                                int64_t p);
@@ -33,5 +39,14 @@ void aleat_run_groupnorm_jvp(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_layernorm_jvp(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_attention_jvp(const aleat_step *step, const aleat_exec *exec);
 size_t aleat_attention_jvp_step_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_dropout(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_dropout_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_conv_weight_grad(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_conv_weight_grad_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_embedding_grad(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_sum_pixels(const aleat_step *step, const aleat_exec *exec);
+size_t aleat_sum_pixels_scratch(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_sum_images(const aleat_step *step, const aleat_exec *exec);
+void aleat_layernorm_param_grad(const aleat_step *step, const aleat_exec *exec);
 
 #endif

@@ -20,6 +20,7 @@ void aleat_graph_free(aleat_graph *graph)
     if (!graph)
         return;
     for (int64_t i = 0; i < graph->n_params; i++) {
+        aleat_free(graph->params[i].name);
         aleat_free(graph->params[i].parts);
         aleat_free(graph->params[i].order);
     }
@@ -117,6 +118,19 @@ static aleat_param add_param(aleat_graph *graph, const aleat_param_info *info)
     return (aleat_param)graph->n_params++;
 }
 
+static aleat_param add_tensor(aleat_graph *graph, const char *name, const aleat_shape *shape,
+                              aleat_weight *weight)
+{
+    char *copy = aleat_strdup(name);
+    if (!copy)
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a tensor's name");
+    const aleat_param param =
+        add_param(graph, &(aleat_param_info){.name = copy, .weight = weight, .shape = *shape});
+    if (param == ALEAT_NO_PARAM)
+        aleat_free(copy);
+    return param;
+}
+
 bool aleat_graph_has(const aleat_graph *graph, const char *name)
 {
     return graph && graph->weights && aleat_weights_find(graph->weights, name);
@@ -126,10 +140,12 @@ aleat_param aleat_graph_param(aleat_graph *graph, const char *name, const aleat_
 {
     if (!graph || graph->error.status)
         return ALEAT_NO_PARAM;
+    if (!graph->weights)
+        return add_tensor(graph, name, shape, NULL);
     char have[128], want[128];
     aleat_shape_text(shape, want, sizeof want);
-    const char *path = graph->weights ? aleat_weights_path(graph->weights) : "(no weights)";
-    aleat_weight *weight = graph->weights ? aleat_weights_find(graph->weights, name) : NULL;
+    const char *path = aleat_weights_path(graph->weights);
+    aleat_weight *weight = aleat_weights_find(graph->weights, name);
     if (!weight)
         return aleat_graph_fail(graph, ALEAT_ERR_FORMAT,
                                 "%s: tensor '%s' of shape %s is missing; the config needs it", path,
@@ -139,7 +155,18 @@ aleat_param aleat_graph_param(aleat_graph *graph, const char *name, const aleat_
                                 "%s: tensor '%s' is %s, the config needs %s", path, name,
                                 aleat_shape_text(&weight->shape, have, sizeof have), want);
     weight->used = true;
-    return add_param(graph, &(aleat_param_info){.weight = weight, .shape = *shape});
+    return add_tensor(graph, name, shape, weight);
+}
+
+int64_t aleat_graph_params(const aleat_graph *graph)
+{
+    return graph->n_params;
+}
+
+const char *aleat_graph_tensor(const aleat_graph *graph, aleat_param param, aleat_shape *shape)
+{
+    *shape = graph->params[param].shape;
+    return graph->params[param].name;
 }
 
 aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts, int count)

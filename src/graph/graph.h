@@ -30,7 +30,8 @@ typedef struct aleat_dims {
     int64_t h, w, c;
 } aleat_dims;
 
-/** An empty graph; NULL if there is no memory. The weights are borrowed and must outlive it. */
+/** An empty graph; NULL if there is no memory. The weights are borrowed and must outlive it. With
+ * weights NULL the graph is a blueprint: it takes every tensor as asked for, and cannot run. */
 aleat_graph *aleat_graph_new(aleat_weights *weights);
 void aleat_graph_free(aleat_graph *graph);
 
@@ -51,6 +52,10 @@ aleat_dims aleat_graph_dims(const aleat_graph *graph, aleat_value x);
 aleat_param aleat_graph_param(aleat_graph *graph, const char *name, const aleat_shape *shape);
 /** Whether the checkpoint has a tensor of this name (for optional ones). */
 bool aleat_graph_has(const aleat_graph *graph, const char *name);
+/** How many parameters there are; they are numbered from 0 in the order of building. */
+int64_t aleat_graph_params(const aleat_graph *graph);
+/** The name and shape of a parameter that is a tensor; NULL for stacks and reorderings. */
+const char *aleat_graph_tensor(const aleat_graph *graph, aleat_param param, aleat_shape *shape);
 /**
  * Several parameters below each other (along their first axis) as one, e.g. to_q, to_k, to_v as one
  * projection. All parts must agree in the other axes.
@@ -171,6 +176,13 @@ aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p);
  */
 aleat_value aleat_graph_vjp(aleat_graph *graph, aleat_value y, aleat_value cotangent,
                             aleat_value x);
+/**
+ * Reverse mode to the parameters: grads[p], for p < aleat_graph_params(), becomes the value of
+ * d <cotangent, y> / d (tensor p), one array for the whole batch in the tensor's C order, or
+ * ALEAT_NO_VALUE for what is not a tensor or has no influence that can be differentiated.
+ */
+void aleat_graph_vjp_params(aleat_graph *graph, aleat_value y, aleat_value cotangent,
+                            aleat_value *grads);
 /** Forward mode: adds J(x) tangent, the derivative of y along `tangent` (dims of x). */
 aleat_value aleat_graph_jvp(aleat_graph *graph, aleat_value y, aleat_value x, aleat_value tangent);
 

@@ -44,6 +44,12 @@ typedef enum aleat_op {
     ALEAT_OP_GROUPNORM_JVP,
     ALEAT_OP_LAYERNORM_JVP,
     ALEAT_OP_ATTENTION_JVP,
+    // and, for parameters
+    ALEAT_OP_SIDE, /**< the second result of the step of its input */
+    ALEAT_OP_CONV_WEIGHT_GRAD,
+    ALEAT_OP_EMBEDDING_GRAD,
+    ALEAT_OP_SUM_PIXELS,
+    ALEAT_OP_SUM_IMAGES,
     ALEAT_OP_COUNT
 } aleat_op;
 
@@ -55,7 +61,7 @@ typedef struct aleat_attrs {
     bool adjoint;         /**< CONV: the adjoint of a convolution with this weight and spec */
     aleat_activation act;
     int64_t groups, heads;
-    int64_t begin;    /**< SLICE*, PAD*: first channel or token */
+    int64_t begin;    /**< SLICE*, PAD*: first channel or token; DROPOUT: number of the mask */
     int64_t factor;   /**< UNPATCHIFY, PATCHIFY: p */
     double eps, a, b; /**< norms; AFFINE: a x + b; ATTENTION: a = scale; DROPOUT: a = p */
     aleat_sinusoid_spec sinusoid;
@@ -67,7 +73,7 @@ typedef struct aleat_node {
     aleat_value in[ALEAT_NODE_INPUTS];
     aleat_param param[ALEAT_NODE_PARAMS]; /**< weight and bias, gamma and beta, table */
     aleat_dims dims;
-    bool shared;      /**< the same for every image of a batch (CONSTANT) */
+    bool shared;      /**< the same for every image of a batch (CONSTANT, gradients of parameters) */
     const char *name; /**< of an input */
     aleat_attrs attrs;
 } aleat_node;
@@ -75,7 +81,8 @@ typedef struct aleat_node {
 /** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered,
  * or its axes exchanged. */
 typedef struct aleat_param_info {
-    aleat_weight *weight; /**< NULL for a stack or a reordering */
+    char *name;           /**< of a tensor; owned */
+    aleat_weight *weight; /**< NULL for a stack, a reordering, and in a graph without weights */
     aleat_shape shape;
     aleat_param *parts; /**< of a stack; owned */
     int n_parts;
@@ -96,6 +103,7 @@ struct aleat_graph {
     int64_t n_params, cap_params;
     aleat_graph_output_info outputs[8];
     int n_outputs;
+    int64_t n_dropouts;
     aleat_error error; /**< the first one */
 };
 

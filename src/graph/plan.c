@@ -22,6 +22,8 @@ struct aleat_plan {
     void *scratch; // for one step at a time
     size_t arena_bytes, scratch_bytes;
     double flop;
+    uint64_t dropout_seed;
+    uint32_t dropout_step, *dropout_images; // [images]
 };
 
 /** What planning knows of a node. */
@@ -31,6 +33,7 @@ typedef struct node_info {
     int32_t uses;
     aleat_value user; // the last one
     int half;
+    aleat_value side;   // its second result, if that is needed
     aleat_value root;   // value whose memory this one shows a part of (itself if none)
     int64_t offset;     // channels into the root
     int64_t born, dies; // steps; of a root
@@ -76,6 +79,8 @@ static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
         if (!p->info[v].needed)
             continue;
         const aleat_node *node = node_at(p, v);
+        if (node->op == ALEAT_OP_SIDE)
+            p->info[node->in[0]].side = v;
         for (int i = 0; i < node->n_in; i++) {
             p->info[node->in[i]].needed = true;
             p->info[node->in[i]].uses++;
@@ -225,14 +230,17 @@ static void melt(planner *p)
  */
 
 /** Operations whose value is a part of, or the same as, their input's memory. */
-static bool is_view(const aleat_node *node)
+static bool is_view(const planner *p, const aleat_node *node)
 {
-    return node->op == ALEAT_OP_SLICE || node->op == ALEAT_OP_DROPOUT;
+    return node->op == ALEAT_OP_SLICE ||
+           (node->op == ALEAT_OP_DROPOUT && !p->plan->engine->dropout);
 }
 
+/** Values that no step of their own makes. */
 static bool is_source(const aleat_node *node)
 {
-    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT;
+    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT ||
+           node->op == ALEAT_OP_SIDE;
 }
 
 static void make_order(planner *p)
@@ -241,12 +249,12 @@ static void make_order(planner *p)
         for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
             const node_info *info = &p->info[v];
             if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
-                !is_view(node_at(p, v)))
+                !is_view(p, node_at(p, v)))
                 p->order[p->n_order++] = v;
         }
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         const aleat_node *node = node_at(p, v);
-        if (!is_view(node))
+        if (!is_view(p, node))
             continue;
         const node_info *below = &p->info[node->in[0]];
         p->info[v].root = below->root;
@@ -282,8 +290,9 @@ static size_t align_up(size_t n)
 
 static size_t bytes_of(const planner *p, aleat_value v)
 {
-    const aleat_dims d = node_at(p, v)->dims;
-    return align_up((size_t)(p->plan->images * pixels(d) * d.c) * sizeof(float));
+    const aleat_node *node = node_at(p, v);
+    const int64_t images = node->shared ? 1 : p->plan->images;
+    return align_up((size_t)(images * pixels(node->dims) * node->dims.c) * sizeof(float));
 }
 
 static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
@@ -301,6 +310,9 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
         p->info[p->order[i]].born = i;
         if (p->info[p->order[i]].dies < i)
             p->info[p->order[i]].dies = i;
+        const aleat_value side = p->info[p->order[i]].side;
+        if (side)
+            p->info[side].born = p->info[side].dies = i;
         for (int j = 0; j < n; j++)
             p->info[p->info[in[j]].root].dies = i;
     }
@@ -379,7 +391,7 @@ static void make_view(planner *p, aleat_value v)
     view->ld = whole.c;
     if (node_at(p, v)->op == ALEAT_OP_CONSTANT)
         return; // its data is a parameter: set by load_constant()
-    view->image_ld = pixels(whole) * whole.c;
+    view->image_ld = node_at(p, info->root)->shared ? 0 : pixels(whole) * whole.c;
     view->data = (float *)(void *)(p->plan->arena + p->info[info->root].place) + info->offset;
 }
 
@@ -406,6 +418,8 @@ static double flop_of(const aleat_step *s)
         return 2 * out *
                (double)(s->in[0].dims.c * s->node.attrs.conv.kernel_h *
                         s->node.attrs.conv.kernel_w);
+    if (s->node.op == ALEAT_OP_CONV_WEIGHT_GRAD)
+        return 2 * out * (double)pixels(s->in[1].dims);
     if (s->node.op == ALEAT_OP_ATTENTION)
         return 4 * out * (double)pixels(s->in[1].dims);
     if (s->node.op == ALEAT_OP_ATTENTION_GRAD ||
@@ -414,14 +428,24 @@ static double flop_of(const aleat_step *s)
     return 0;
 }
 
+/** A step whose values are all the same for every image runs once. */
+static int64_t images_of(const planner *p, const aleat_node *node)
+{
+    for (int i = 0; i < node->n_in; i++)
+        if (!node_at(p, node->in[i])->shared)
+            return p->plan->images;
+    return node->shared ? 1 : p->plan->images;
+}
+
 static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat_error *err)
 {
     const node_info *info = &p->info[v];
     const aleat_value main = info->main == ALEAT_NO_VALUE ? v : info->main;
     const aleat_node *node = node_at(p, main);
     *step = (aleat_step){.node = *node,
-                         .images = p->plan->images,
+                         .images = images_of(p, node),
                          .out = p->plan->views[v],
+                         .side = view_or_none(p, info->side ? info->side : ALEAT_NO_VALUE),
                          .upsample = info->upsample,
                          .vec = view_or_none(p, info->vec),
                          .residual = view_or_none(p, info->residual),
@@ -501,8 +525,9 @@ aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t imag
         plan->n_views = n;
         plan->views = aleat_calloc((size_t)n, sizeof *plan->views);
         plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);
+        plan->dropout_images = aleat_calloc((size_t)images, sizeof *plan->dropout_images);
     }
-    if (!plan || !p.info || !p.order || !plan->views || !plan->steps)
+    if (!plan || !p.info || !p.order || !plan->views || !plan->steps || !plan->dropout_images)
         st = aleat_fail_memory(err, "a plan");
     if (st)
         goto done;
@@ -534,7 +559,15 @@ void aleat_plan_free(aleat_plan *plan)
     aleat_free(plan->scratch);
     aleat_free(plan->views);
     aleat_free(plan->steps);
+    aleat_free(plan->dropout_images);
     aleat_free(plan);
+}
+
+void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images)
+{
+    plan->dropout_seed = seed;
+    plan->dropout_step = step;
+    memcpy(plan->dropout_images, images, (size_t)plan->images * sizeof *images);
 }
 
 float *aleat_plan_data(const aleat_plan *plan, aleat_value value)
@@ -554,8 +587,12 @@ double aleat_plan_flop(const aleat_plan *plan)
 
 void aleat_plan_run(aleat_plan *plan, int half)
 {
-    const aleat_exec exec = {
-        .k = plan->engine->k, .threads = plan->engine->threads, .scratch = plan->scratch};
+    const aleat_exec exec = {.k = plan->engine->k,
+                             .threads = plan->engine->threads,
+                             .scratch = plan->scratch,
+                             .dropout_seed = plan->dropout_seed,
+                             .dropout_step = plan->dropout_step,
+                             .dropout_images = plan->dropout_images};
     for (int64_t i = 0; i < plan->n_steps; i++)
         if (plan->steps[i].half == half)
             aleat_op_exec_of(plan->steps[i].node.op)->run(&plan->steps[i], &exec);

@@ -18,6 +18,7 @@ typedef enum aleat_precision {
 typedef struct aleat_engine_options {
     int threads;               /**< 0: all processors of this process */
     aleat_precision precision; /**< BF16 on a processor without it: an error */
+    bool dropout;              /**< dropout drops (aleat_plan_dropout()); false: it is the identity */
     bool isa_given;            /**< use `isa` instead of the best one (tests) */
     aleat_isa isa;
 } aleat_engine_options;
@@ -30,6 +31,9 @@ ALEAT_MUST_USE aleat_status aleat_engine_new(aleat_engine **out, const aleat_gra
                                              const aleat_engine_options *options, aleat_error *err);
 void aleat_engine_free(aleat_engine *engine);
 int aleat_engine_threads(const aleat_engine *engine);
+/** After the caller changed the memory behind the graph's tensors (training): brings every form of
+ * them up to date. */
+ALEAT_MUST_USE aleat_status aleat_engine_refresh(aleat_engine *engine, aleat_error *err);
 /** Bytes of packed weights so far. */
 size_t aleat_engine_weight_bytes(const aleat_engine *engine);
 
@@ -47,6 +51,10 @@ float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
 
 /** Runs the steps that do not depend on the late input (half 0) or those that do (half 1). */
 void aleat_plan_run(aleat_plan *plan, int half);
+
+/** Names the masks of the next runs of an engine with dropout: by seed, step, dropout operation,
+ * and the number of each image of the plan (copied). */
+void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images);
 
 /** Bytes of the arena and of scratch. */
 size_t aleat_plan_bytes(const aleat_plan *plan);

@@ -12,8 +12,9 @@
 typedef struct reverse {
     aleat_graph *graph;
     int64_t n;              // values of the forward graph
-    bool *active;           // depends on x
+    bool *active;           // depends on x, or on a parameter if `grads`
     aleat_value *cotangent; // of each value, ALEAT_NO_VALUE until something is added
+    aleat_value *grads;     // of each parameter, the same; NULL: only x is asked for
 } reverse;
 
 /** A copy: building more nodes moves the graph's array. */
@@ -43,23 +44,106 @@ static aleat_value derived(reverse *r, aleat_op op, const aleat_node *forward, i
     return aleat_graph_add(r->graph, &node);
 }
 
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static int64_t count_of(aleat_dims d)
+{
+    return d.h * d.w * d.c;
+}
+
+/** A value of `count` numbers for the whole batch. */
+static aleat_value derived_shared(reverse *r, aleat_op op, const aleat_node *forward, int n_in,
+                                  const aleat_value *in, int64_t count)
+{
+    aleat_node node = *forward;
+    node.shared = true;
+    node.param[0] = node.param[1] = ALEAT_NO_PARAM;
+    return derived(r, op, &node, n_in, in, (aleat_dims){1, 1, count});
+}
+
+static void add_grad(reverse *r, aleat_param param, aleat_value grad)
+{
+    if (param == ALEAT_NO_PARAM || grad == ALEAT_NO_VALUE)
+        return;
+    if (r->grads[param] != ALEAT_NO_VALUE) {
+        const aleat_value both[] = {r->grads[param], grad};
+        grad = derived_shared(r, ALEAT_OP_ADD, &(aleat_node){0}, 2, both,
+                              aleat_graph_dims(r->graph, grad).c);
+    }
+    r->grads[param] = grad;
+}
+
+/** The second result of a node, [dgamma | dbeta]. */
+static void add_affine_grads(reverse *r, const aleat_node *node, aleat_value of)
+{
+    if (!r->grads || node->param[0] == ALEAT_NO_PARAM)
+        return;
+    const int64_t c = node->dims.c;
+    const aleat_value both = derived_shared(r, ALEAT_OP_SIDE, node, 1, &of, 2 * c);
+    for (int i = 0; i < 2; i++)
+        add_grad(r, node->param[i], aleat_op_slice(r->graph, both, i * c, c));
+}
+
+/** What is left of a cotangent for something that was repeated over the pixels. */
+static aleat_value sum_pixels(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    return derived(r, ALEAT_OP_SUM_PIXELS, node, 1, &dy, (aleat_dims){1, 1, node->dims.c});
+}
+
+/** Shares the gradients of stacks out to their parts, the last made first. */
+static void split_stacks(reverse *r)
+{
+    for (int64_t p = r->graph->n_params - 1; p >= 0; p--) {
+        const aleat_param_info *info = &r->graph->params[p];
+        if (r->grads[p] == ALEAT_NO_VALUE || info->name)
+            continue;
+        if (info->order) {
+            (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
+                                   "no gradient of a parameter whose rows are reordered");
+            return;
+        }
+        int64_t begin = 0;
+        for (int i = 0; i < info->n_parts; i++) {
+            const int64_t count = aleat_param_count(r->graph, info->parts[i]);
+            add_grad(r, info->parts[i], aleat_op_slice(r->graph, r->grads[p], begin, count));
+            begin += count;
+        }
+        r->grads[p] = ALEAT_NO_VALUE;
+    }
+}
+
+/* ---- rules ----------------------------------------------------------------------------------- */
+
 /** One input, no parameters: dx = op(dy). */
 static void simple(reverse *r, aleat_op op, const aleat_node *node, aleat_value dy)
 {
+    if (!r->active[node->in[0]])
+        return;
     add_cotangent(r, node->in[0],
                   derived(r, op, node, 1, &dy, aleat_graph_dims(r->graph, node->in[0])));
 }
 
-/** dx = op(x, dy). */
-static void with_input(reverse *r, aleat_op op, const aleat_node *node, aleat_value dy)
+/** dx = op(x, dy), which is returned. */
+static aleat_value with_input(reverse *r, aleat_op op, const aleat_node *node, aleat_value dy)
 {
     const aleat_value in[] = {node->in[0], dy};
-    add_cotangent(r, node->in[0],
-                  derived(r, op, node, 2, in, aleat_graph_dims(r->graph, node->in[0])));
+    const aleat_value dx = derived(r, op, node, 2, in, aleat_graph_dims(r->graph, node->in[0]));
+    add_cotangent(r, node->in[0], dx);
+    return dx;
 }
 
 static void vjp_conv(reverse *r, const aleat_node *node, aleat_value dy)
 {
+    if (r->grads) {
+        const aleat_value in[] = {node->in[0], dy};
+        const aleat_value dw =
+            derived_shared(r, ALEAT_OP_CONV_WEIGHT_GRAD, node, 2, in,
+                           aleat_param_count(r->graph, node->param[0]));
+        add_grad(r, node->param[0], dw);
+        if (node->param[1] != ALEAT_NO_PARAM)
+            add_grad(r, node->param[1],
+                     derived_shared(r, ALEAT_OP_SIDE, node, 1, &dw, node->dims.c));
+    }
     aleat_node adjoint = *node;
     adjoint.param[1] = ALEAT_NO_PARAM;
     adjoint.attrs.adjoint = !node->attrs.adjoint;
@@ -68,17 +152,17 @@ static void vjp_conv(reverse *r, const aleat_node *node, aleat_value dy)
 
 static void vjp_activation(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    with_input(r, ALEAT_OP_ACTIVATION_GRAD, node, dy);
+    (void)with_input(r, ALEAT_OP_ACTIVATION_GRAD, node, dy);
 }
 
 static void vjp_groupnorm(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    with_input(r, ALEAT_OP_GROUPNORM_GRAD, node, dy);
+    add_affine_grads(r, node, with_input(r, ALEAT_OP_GROUPNORM_GRAD, node, dy));
 }
 
 static void vjp_layernorm(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    with_input(r, ALEAT_OP_LAYERNORM_GRAD, node, dy);
+    add_affine_grads(r, node, with_input(r, ALEAT_OP_LAYERNORM_GRAD, node, dy));
 }
 
 static void vjp_add(reverse *r, const aleat_node *node, aleat_value dy)
@@ -86,10 +170,10 @@ static void vjp_add(reverse *r, const aleat_node *node, aleat_value dy)
     const aleat_dims out = node->dims;
     for (int i = 0; i < 2; i++) {
         const aleat_dims in = aleat_graph_dims(r->graph, node->in[i]);
-        if (r->active[node->in[i]] && in.h * in.w != out.h * out.w)
-            (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
-                                   "no gradient through an addition that repeats a vector");
-        add_cotangent(r, node->in[i], dy);
+        if (!r->active[node->in[i]])
+            continue;
+        const bool repeated = in.h * in.w != out.h * out.w;
+        add_cotangent(r, node->in[i], repeated ? sum_pixels(r, node, dy) : dy);
     }
 }
 
@@ -106,7 +190,12 @@ static void vjp_divide(reverse *r, const aleat_node *node, aleat_value dy)
 static void vjp_scale_shift(reverse *r, const aleat_node *node, aleat_value dy)
 {
     const aleat_value in[] = {node->in[0], node->in[1], dy};
-    add_cotangent(r, node->in[0], derived(r, ALEAT_OP_SCALE_SHIFT_GRAD, node, 3, in, node->dims));
+    const aleat_value dx = derived(r, ALEAT_OP_SCALE_SHIFT_GRAD, node, 3, in, node->dims);
+    add_cotangent(r, node->in[0], dx);
+    if (r->active[node->in[1]])
+        add_cotangent(r, node->in[1],
+                      derived(r, ALEAT_OP_SIDE, node, 1, &dx,
+                              aleat_graph_dims(r->graph, node->in[1])));
 }
 
 static void vjp_concat(reverse *r, const aleat_node *node, aleat_value dy)
@@ -154,9 +243,26 @@ static void vjp_unpatchify(reverse *r, const aleat_node *node, aleat_value dy)
     simple(r, ALEAT_OP_PATCHIFY, node, dy);
 }
 
-static void vjp_identity(reverse *r, const aleat_node *node, aleat_value dy)
+/** The same mask again. */
+static void vjp_dropout(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    add_cotangent(r, node->in[0], dy);
+    simple(r, ALEAT_OP_DROPOUT, node, dy);
+}
+
+static void vjp_embedding(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_value in[] = {node->in[0], dy};
+    if (r->grads)
+        add_grad(r, node->param[0],
+                 derived_shared(r, ALEAT_OP_EMBEDDING_GRAD, node, 2, in,
+                                aleat_param_count(r->graph, node->param[0])));
+}
+
+static void vjp_constant(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    if (r->grads)
+        add_grad(r, node->param[0],
+                 derived_shared(r, ALEAT_OP_SUM_IMAGES, node, 1, &dy, count_of(node->dims)));
 }
 
 bool aleat_thirds_of_one(const aleat_graph *graph, const aleat_node *attention)
@@ -211,16 +317,64 @@ static vjp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_UPSAMPLE] = vjp_upsample,
     [ALEAT_OP_UNPATCHIFY] = vjp_unpatchify,
     [ALEAT_OP_ATTENTION] = vjp_attention,
-    [ALEAT_OP_DROPOUT] = vjp_identity,
+    [ALEAT_OP_DROPOUT] = vjp_dropout,
+    [ALEAT_OP_EMBEDDING] = vjp_embedding,
+    [ALEAT_OP_CONSTANT] = vjp_constant,
 };
+
+/** Whether a node has parameters that can be trained; those of a Fourier embedding are fixed. */
+static bool has_parameters(const aleat_node *node)
+{
+    return node->op != ALEAT_OP_FOURIER &&
+           (node->param[0] != ALEAT_NO_PARAM || node->param[1] != ALEAT_NO_PARAM);
+}
 
 static void mark_active(reverse *r, aleat_value x)
 {
-    r->active[x] = true;
-    for (aleat_value v = x + 1; v < r->n; v++) {
+    if (x != ALEAT_NO_VALUE)
+        r->active[x] = true;
+    for (aleat_value v = 0; v < r->n; v++) {
         const aleat_node *node = aleat_graph_node(r->graph, v);
+        if (node->op != ALEAT_OP_INPUT && r->grads && has_parameters(node))
+            r->active[v] = true;
         for (int i = 0; i < node->n_in; i++)
             r->active[v] = r->active[v] || r->active[node->in[i]];
+    }
+}
+
+static bool reverse_begin(reverse *r)
+{
+    r->n = r->graph->n_nodes;
+    r->active = aleat_calloc((size_t)r->n, sizeof *r->active);
+    r->cotangent = aleat_alloc((size_t)r->n * sizeof *r->cotangent);
+    if (!r->active || !r->cotangent) {
+        (void)aleat_graph_fail(r->graph, ALEAT_ERR_MEMORY, "out of memory: reverse mode");
+        return false;
+    }
+    for (int64_t i = 0; i < r->n; i++)
+        r->cotangent[i] = ALEAT_NO_VALUE;
+    return true;
+}
+
+static void reverse_end(reverse *r)
+{
+    aleat_free(r->active);
+    aleat_free(r->cotangent);
+}
+
+/** Applies the rules from y down to the value after `last`. */
+static void reverse_run(reverse *r, aleat_value y, aleat_value cotangent, aleat_value last)
+{
+    add_cotangent(r, y, cotangent);
+    for (aleat_value v = y; v > last && !r->graph->error.status; v--) {
+        if (!r->active[v] || r->cotangent[v] == ALEAT_NO_VALUE)
+            continue;
+        const aleat_node node = node_of(r, v);
+        if (rules[node.op])
+            rules[node.op](r, &node, r->cotangent[v]);
+        else
+            (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED, "no gradient through '%s'",
+                                   aleat_op_name(node.op));
     }
 }
 
@@ -228,33 +382,31 @@ aleat_value aleat_graph_vjp(aleat_graph *graph, aleat_value y, aleat_value cotan
 {
     if (!graph || graph->error.status)
         return ALEAT_NO_VALUE;
-    reverse r = {.graph = graph, .n = graph->n_nodes};
-    r.active = aleat_calloc((size_t)r.n, sizeof *r.active);
-    r.cotangent = aleat_alloc((size_t)r.n * sizeof *r.cotangent);
+    reverse r = {.graph = graph};
     aleat_value result = ALEAT_NO_VALUE;
-    if (!r.active || !r.cotangent) {
-        (void)aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: reverse mode");
-        goto done;
+    if (reverse_begin(&r)) {
+        mark_active(&r, x);
+        reverse_run(&r, y, cotangent, x);
+        result = graph->error.status ? ALEAT_NO_VALUE : r.cotangent[x];
+        if (result == ALEAT_NO_VALUE)
+            result = aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "the output does not depend on x");
     }
-    for (int64_t i = 0; i < r.n; i++)
-        r.cotangent[i] = ALEAT_NO_VALUE;
-    mark_active(&r, x);
-    add_cotangent(&r, y, cotangent);
-    for (aleat_value v = y; v > x && !graph->error.status; v--) {
-        if (!r.active[v] || r.cotangent[v] == ALEAT_NO_VALUE)
-            continue;
-        const aleat_node node = node_of(&r, v);
-        if (rules[node.op])
-            rules[node.op](&r, &node, r.cotangent[v]);
-        else
-            (void)aleat_graph_fail(graph, ALEAT_ERR_UNSUPPORTED, "no gradient through '%s'",
-                                   aleat_op_name(node.op));
-    }
-    result = graph->error.status ? ALEAT_NO_VALUE : r.cotangent[x];
-    if (result == ALEAT_NO_VALUE)
-        result = aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "the output does not depend on x");
-done:
-    aleat_free(r.active);
-    aleat_free(r.cotangent);
+    reverse_end(&r);
     return result;
+}
+
+void aleat_graph_vjp_params(aleat_graph *graph, aleat_value y, aleat_value cotangent,
+                            aleat_value *grads)
+{
+    if (!graph || graph->error.status)
+        return;
+    reverse r = {.graph = graph, .grads = grads};
+    for (int64_t p = 0; p < graph->n_params; p++)
+        grads[p] = ALEAT_NO_VALUE;
+    if (reverse_begin(&r)) {
+        mark_active(&r, ALEAT_NO_VALUE);
+        reverse_run(&r, y, cotangent, ALEAT_NO_VALUE);
+        split_stacks(&r);
+    }
+    reverse_end(&r);
 }

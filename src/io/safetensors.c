@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "io/file.h"
 #include "io/json.h"
 #include "io/weights_build.h"
 
@@ -181,5 +182,72 @@ aleat_status aleat_read_safetensors(aleat_weights *weights, const unsigned char 
 done:
     aleat_free(spans);
     aleat_json_clear(&header);
+    return st;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static const char *stored_name(aleat_dtype dtype)
+{
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (dtypes[i].dtype == dtype)
+            return dtypes[i].name;
+    return NULL; // not reached: every dtype is in the table
+}
+
+static json_t *entry_json(const aleat_tensor *array, size_t begin, size_t end)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < array->shape.n_dims; i++)
+        (void)json_array_append_new(shape, json_integer(array->shape.dim[i]));
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", stored_name(array->dtype), "shape", shape,
+                     "data_offsets", (json_int_t)begin, (json_int_t)end);
+}
+
+// The header, padded with spaces so that the data begins at a multiple of ALEAT_ALIGN; aleat_free().
+static char *make_header(const aleat_named_array *arrays, int64_t count, uint64_t *len)
+{
+    size_t place = 0;
+    json_t *header = json_object();
+    bool failed = !header;
+    for (int64_t i = 0; i < count && !failed; i++) {
+        size_t bytes = 0;
+        failed = !aleat_shape_bytes(&arrays[i].array.shape, arrays[i].array.dtype, &bytes) ||
+                 json_object_set_new(header, arrays[i].name,
+                                     entry_json(&arrays[i].array, place, place + bytes));
+        place += bytes;
+    }
+    char *dumped = failed ? NULL : json_dumps(header, JSON_COMPACT);
+    char *padded = NULL;
+    if (dumped) {
+        const size_t used = strlen(dumped), unit = ALEAT_ALIGN;
+        *len = (used + sizeof *len + unit - 1) / unit * unit - sizeof *len;
+        padded = aleat_asprintf("%-*s", (int)*len, dumped);
+    }
+    free(dumped); // jansson's allocator
+    json_decref(header);
+    return padded;
+}
+
+aleat_status aleat_safetensors_write(const char *path, const aleat_named_array *arrays,
+                                     int64_t count, aleat_error *err)
+{
+    uint64_t len = 0;
+    aleat_atomic_file file = {0};
+    char *header = make_header(arrays, count, &len);
+    aleat_status st = header ? aleat_atomic_open(&file, path, err) : aleat_fail_memory(err, path);
+    if (!st)
+        st = aleat_atomic_write(&file, &len, sizeof len, err);
+    if (!st)
+        st = aleat_atomic_write(&file, header, len, err);
+    for (int64_t i = 0; i < count && !st; i++) {
+        size_t bytes = 0;
+        (void)aleat_shape_bytes(&arrays[i].array.shape, arrays[i].array.dtype, &bytes);
+        st = aleat_atomic_write(&file, arrays[i].array.data, bytes, err);
+    }
+    if (!st)
+        st = aleat_atomic_commit(&file, err);
+    aleat_atomic_abandon(&file);
+    aleat_free(header);
     return st;
 }

@@ -102,6 +102,28 @@ static aleat_status new_weights(aleat_weights **out, const char *path, aleat_err
     return ALEAT_OK;
 }
 
+aleat_status aleat_weights_of_arrays(aleat_weights **out, const aleat_named_array *arrays,
+                                     int64_t count, const char *name, aleat_error *err)
+{
+    aleat_weights *weights;
+    *out = NULL;
+    aleat_status st = new_weights(&weights, name, err);
+    if (st)
+        return st;
+    weights->format = "memory";
+    for (int64_t i = 0; i < count && !st; i++)
+        st = aleat_weights_add(weights, arrays[i].name, strlen(arrays[i].name),
+                               arrays[i].array.dtype, &arrays[i].array.shape, NULL,
+                               arrays[i].array.data, err);
+    if (!st)
+        st = index_names(weights, err);
+    if (!st)
+        *out = weights;
+    else
+        aleat_weights_free(weights);
+    return st;
+}
+
 void aleat_weights_free(aleat_weights *weights)
 {
     if (!weights)

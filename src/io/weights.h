@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "io/npy.h"
 #include "tensor/tensor.h"
 
 typedef struct aleat_weights aleat_weights;
@@ -46,6 +47,15 @@ ALEAT_MUST_USE aleat_status aleat_weights_open_memory(aleat_weights **out, const
 ALEAT_MUST_USE aleat_status aleat_weights_open_folder(aleat_weights **out, const char *folder,
                                                       const char *stem, const char *variant,
                                                       aleat_error *err);
+/** Weights that the caller holds: named arrays whose data outlives *out and may change meanwhile
+ * (training). `name` stands for the path. */
+ALEAT_MUST_USE aleat_status aleat_weights_of_arrays(aleat_weights **out,
+                                                    const aleat_named_array *arrays, int64_t count,
+                                                    const char *name, aleat_error *err);
+/** Writes named arrays as a safetensors file, atomically. */
+ALEAT_MUST_USE aleat_status aleat_safetensors_write(const char *path,
+                                                    const aleat_named_array *arrays, int64_t count,
+                                                    aleat_error *err);
 void aleat_weights_free(aleat_weights *weights);
 
 int64_t aleat_weights_count(const aleat_weights *weights);

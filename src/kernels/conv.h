@@ -49,6 +49,9 @@ typedef struct aleat_packed {
 /** Packs; false if there is no memory. Work is split over `threads`. */
 bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,
                        const aleat_filter *filter, int threads);
+/** Packs other values of the same sizes into the same memory. */
+void aleat_packed_fill(aleat_packed *packed, const aleat_kernels *k, const aleat_filter *filter,
+                       int threads);
 void aleat_packed_free(aleat_packed *packed);
 
 /** Sizes of a convolution. Rows of x are x_ld floats apart, images are dense. */

@@ -328,8 +328,8 @@ static void normalize_rows(const float *x, int64_t x_ld, float *y, int64_t y_ld,
 
 INLINE void scale_rows_grad_body(const aleat_fn act, const float *x, int64_t x_ld, const float *dy,
                                  int64_t dy_ld, float *u, int64_t u_ld, int64_t rows, int64_t c,
-                                 const float *a, const float *b, const float *mean, double *sum_u,
-                                 double *sum_ux)
+                                 const float *a, const float *b, const float *mean, double *sum_g,
+                                 double *sum_gx)
 {
     enum { CHUNK = 32 };
     for (int64_t first = 0; first < rows; first += CHUNK) {
@@ -342,18 +342,18 @@ INLINE void scale_rows_grad_body(const aleat_fn act, const float *x, int64_t x_l
             vf s = {0}, t = {0};
             for (int64_t r = first; r < last; r++) {
                 const vf vx = LOAD(x + r * x_ld);
-                const vf g = apply_grad(act, vx * va + vb) * LOAD(dy + r * dy_ld) * va;
+                const vf g = apply_grad(act, vx * va + vb) * LOAD(dy + r * dy_ld);
                 s += g;
                 t += g * (vx - vm);
                 if (whole)
-                    store(u + r * u_ld + i, g);
+                    store(u + r * u_ld + i, g * va);
                 else
-                    store_part(u + r * u_ld + i, g, n);
+                    store_part(u + r * u_ld + i, g * va, n);
             }
 #undef LOAD
             for (int64_t j = 0; j < n; j++) {
-                sum_u[i + j] += (double)s[j];
-                sum_ux[i + j] += (double)t[j];
+                sum_g[i + j] += (double)s[j];
+                sum_gx[i + j] += (double)t[j];
             }
         }
     }
@@ -361,12 +361,12 @@ INLINE void scale_rows_grad_body(const aleat_fn act, const float *x, int64_t x_l
 
 static void scale_rows_grad(const float *x, int64_t x_ld, const float *dy, int64_t dy_ld, float *u,
                             int64_t u_ld, int64_t rows, int64_t c, const float *a, const float *b,
-                            const float *mean, aleat_fn act, double *sum_u, double *sum_ux)
+                            const float *mean, aleat_fn act, double *sum_g, double *sum_gx)
 {
     switch (act) {
 #define CASE(f)                                                                                    \
     case f:                                                                                        \
-        scale_rows_grad_body(f, x, x_ld, dy, dy_ld, u, u_ld, rows, c, a, b, mean, sum_u, sum_ux);  \
+        scale_rows_grad_body(f, x, x_ld, dy, dy_ld, u, u_ld, rows, c, a, b, mean, sum_g, sum_gx);  \
         break;
         FOR_EACH_FN(CASE)
 #undef CASE

@@ -110,13 +110,13 @@ typedef struct aleat_kernels {
     void (*normalize_rows)(const float *x, int64_t x_ld, float *y, int64_t y_ld, int64_t rows,
                            int64_t c, const float *gamma, const float *beta, float eps);
     /**
-     * Adjoint of scale_rows' function chain, one pass: with y = act(x a + b),
-     * u = act'(x a + b) dy a is written to u; sums of u and of u (x - mean) over rows are added to
-     * sum_u, sum_ux [c] (double). mean [c].
+     * Adjoint of scale_rows' function chain, one pass: with y = act(x a + b) and
+     * g = act'(x a + b) dy, g a is written to u; sums of g and of g (x - mean) over rows are added
+     * to sum_g, sum_gx [c] (double). mean [c].
      */
     void (*scale_rows_grad)(const float *x, int64_t x_ld, const float *dy, int64_t dy_ld, float *u,
                             int64_t u_ld, int64_t rows, int64_t c, const float *a, const float *b,
-                            const float *mean, aleat_fn act, double *sum_u, double *sum_ux);
+                            const float *mean, aleat_fn act, double *sum_g, double *sum_gx);
     /** Per channel over `rows` rows: sums of t and of t (x - mean), added to the doubles sum_t and
      * sum_tx [c]. mean [c]. */
     void (*cross_moments)(const float *x, int64_t x_ld, const float *t, int64_t t_ld, int64_t rows,

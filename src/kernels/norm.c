@@ -208,8 +208,9 @@ static void grad_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             double s, t;
             channel_sums(job, image, c, &s, &t);
-            sum_u += s;
-            sum_ux += t;
+            const double a = (double)job->a[image * g->c + c];
+            sum_u += a * s;
+            sum_ux += a * t;
         }
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             const int64_t i = image * g->c + c;
@@ -238,8 +239,26 @@ static void finish_grad_units(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
+/** The sums of every image, in their order; the normalised input is (x - mean) inv. */
+static void grad_of_parameters(const norm_job *job, float *dgamma, float *dbeta)
+{
+    const aleat_groupnorm *g = job->g;
+    for (int64_t c = 0; c < g->c; c++) {
+        double gamma = 0, beta = 0;
+        for (int64_t image = 0; image < g->images; image++) {
+            double s, t;
+            channel_sums(job, image, c, &s, &t);
+            beta += s;
+            gamma += t * (double)job->inv[image * g->c + c];
+        }
+        dgamma[c] = (float)gamma;
+        dbeta[c] = (float)beta;
+    }
+}
+
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
-                          const float *dy, int64_t dy_ld, float *dx, void *scratch, int threads)
+                          const float *dy, int64_t dy_ld, float *dx, float *dparam, void *scratch,
+                          int threads)
 {
     norm_job job = job_of(k, g, scratch);
     job.x = x;
@@ -252,6 +271,8 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
     aleat_parallel_for(threads, units, grad_of_units, &job);
     aleat_parallel_for(threads, g->images, grad_coefficients, &job);
     aleat_parallel_for(threads, units, finish_grad_units, &job);
+    if (dparam)
+        grad_of_parameters(&job, dparam, dparam + g->c);
 }
 
 /* ---- tangent ----------------------------------------------------------------------------------

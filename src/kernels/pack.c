@@ -192,9 +192,15 @@ bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_alg
     out->data = aleat_alloc(out->bytes);
     if (!out->data)
         return false;
-    pack_job job = {.k = k, .filter = filter, .out = out};
-    aleat_parallel_for(threads, (filter->c_out + k->panel - 1) / k->panel, pack_panels, &job);
+    aleat_packed_fill(out, k, filter, threads);
     return true;
+}
+
+void aleat_packed_fill(aleat_packed *packed, const aleat_kernels *k, const aleat_filter *filter,
+                       int threads)
+{
+    pack_job job = {.k = k, .filter = filter, .out = packed};
+    aleat_parallel_for(threads, (filter->c_out + k->panel - 1) / k->panel, pack_panels, &job);
 }
 
 void aleat_packed_free(aleat_packed *packed)

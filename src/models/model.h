@@ -68,6 +68,15 @@ typedef struct aleat_model_files {
 ALEAT_MUST_USE aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
                                                    const aleat_model_options *options,
                                                    aleat_error *err);
+/**
+ * Builds a network from its config.json and weights that the caller has made; out owns the weights,
+ * also on failure. weights NULL: a blueprint, whose graph names every tensor and its shape and
+ * cannot run (what a training starts from).
+ */
+ALEAT_MUST_USE aleat_status aleat_model_files_build(aleat_model_files *out, const char *config_path,
+                                                    aleat_weights *weights,
+                                                    const aleat_model_options *options,
+                                                    aleat_error *err);
 void aleat_model_files_close(aleat_model_files *model);
 
 /** One family. */

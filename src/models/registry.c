@@ -181,7 +181,8 @@ static aleat_status choose_family(const aleat_model_family **out, const location
         (void)aleat_fail(err, st, "%s: a '%s' is not supported", at->config_path, at->class_name);
     else
         (void)aleat_fail(err, st, "%s: %lld tensors of no known family, and %s says what they are",
-                         aleat_weights_path(weights), (long long)aleat_weights_count(weights),
+                         weights ? aleat_weights_path(weights) : at->config_path,
+                         weights ? (long long)aleat_weights_count(weights) : 0,
                          at->config_path ? "no _class_name in config.json" : "no config.json");
     hint_families(err);
     return st;
@@ -256,6 +257,37 @@ aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
     st = family->build(&model, options, err);
     if (!st)
         st = check_superfluous(family, model.weights, err);
+    if (st)
+        goto done;
+    *out = model;
+    memset(&model, 0, sizeof model);
+done:
+    aleat_model_files_close(&model);
+    location_clear(&at);
+    return st;
+}
+
+aleat_status aleat_model_files_build(aleat_model_files *out, const char *config_path,
+                                     aleat_weights *weights, const aleat_model_options *options,
+                                     aleat_error *err)
+{
+    static const aleat_model_options no_options;
+    memset(out, 0, sizeof *out);
+    options = options ? options : &no_options;
+    aleat_model_files model = {.weights = weights};
+    const aleat_model_family *family = NULL;
+    location at = {0};
+
+    at.config_path = aleat_strdup(config_path);
+    aleat_status st = at.config_path ? read_class_name(&at, err) : aleat_fail_memory(err, config_path);
+    if (!st)
+        st = choose_family(&family, &at, weights, options->family, err);
+    if (st)
+        goto done;
+    model.family = family->name;
+    model.config_path = at.config_path;
+    at.config_path = NULL;
+    st = family->build(&model, options, err);
     if (st)
         goto done;
     *out = model;

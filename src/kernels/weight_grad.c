@@ -1,0 +1,274 @@
+#include "kernels/weight_grad.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/parallel.h"
+
+enum {
+    MR = ALEAT_MICRO_ROWS,
+    GROUP_PIXELS = 1024, // output pixels whose products are summed in registers
+    SUM_CHUNK = 1024,    // rows whose sums are made together
+    TURN = 16,           // channels and pixels of a block that is turned: a cache line
+    SKEW = 16,           // floats between planes, so that they do not fall on one cache set
+};
+
+static size_t align_up(size_t n)
+{
+    return (n + ALEAT_ALIGN - 1) / ALEAT_ALIGN * ALEAT_ALIGN;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ---- sums of rows -----------------------------------------------------------------------------
+ */
+
+typedef struct sum_job {
+    const aleat_kernels *k;
+    const float *x, *zeros;
+    int64_t ld, rows, c;
+    double *sums; // [chunks][2][c]: sums, and squares that nobody reads
+} sum_job;
+
+static void sum_chunks(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const sum_job *job = ctx;
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+        const int64_t first = chunk * SUM_CHUNK, left = job->rows - first;
+        double *sums = job->sums + chunk * 2 * job->c;
+        memset(sums, 0, (size_t)(2 * job->c) * sizeof *sums);
+        job->k->moments(job->x + first * job->ld, job->ld, left < SUM_CHUNK ? left : SUM_CHUNK,
+                        job->c, job->zeros, sums, sums + job->c);
+    }
+}
+
+size_t aleat_sum_rows_scratch(int64_t rows, int64_t c)
+{
+    return align_up((size_t)c * sizeof(float)) +
+           align_up((size_t)(ceil_div(rows, SUM_CHUNK) * 2 * c) * sizeof(double));
+}
+
+void aleat_sum_rows(const aleat_kernels *k, const float *x, int64_t ld, int64_t rows, int64_t c,
+                    float *out, void *scratch, int threads)
+{
+    const size_t zero_bytes = align_up((size_t)c * sizeof(float));
+    const int64_t chunks = ceil_div(rows, SUM_CHUNK);
+    sum_job job = {.k = k, .x = x, .zeros = scratch, .ld = ld, .rows = rows, .c = c};
+    job.sums = (double *)(void *)((char *)scratch + zero_bytes);
+    memset(scratch, 0, zero_bytes);
+    aleat_parallel_for(threads, chunks, sum_chunks, &job);
+    for (int64_t i = 0; i < c; i++) {
+        double sum = 0;
+        for (int64_t chunk = 0; chunk < chunks; chunk++)
+            sum += job.sums[chunk * 2 * c + i];
+        out[i] = (float)sum;
+    }
+}
+
+/* ---- convolutions -----------------------------------------------------------------------------
+ */
+
+typedef struct grad_job {
+    const aleat_kernels *k;
+    aleat_weight_grad g;
+    const float *x, *dy;
+    float *dw;
+    // x turned: plane of channel i of image n of the group at turned + (n c_in + i) plane; in a row
+    // the columns of each phase of the stride lie together, `phase` floats
+    float *turned;
+    int64_t padded_h, phase, plane;
+    int64_t group;     // images
+    float *packed;     // dy of a group with whole vectors, or NULL: dy is used where it lies
+    float *sums;       // [taps * c_in][width]
+    int64_t width;     // c_out in whole vectors
+    char *scratch;     // per thread
+    size_t stride;     // bytes of it
+} grad_job;
+
+/** Linear layers are one long row: nothing but the sum over pixels is left of the image. */
+static aleat_weight_grad flattened(const aleat_weight_grad *g)
+{
+    aleat_weight_grad flat = *g;
+    if (g->kernel_h == 1 && g->kernel_w == 1 && g->stride == 1 && !g->pad_top && !g->pad_left) {
+        const int64_t pixels = g->images * g->in_h * g->in_w;
+        const int64_t row = pixels % GROUP_PIXELS ? g->in_h * g->in_w : GROUP_PIXELS;
+        flat.in_h = flat.out_h = 1;
+        flat.images = row == 1 ? 1 : pixels / row;
+        flat.in_w = flat.out_w = row == 1 ? pixels : row;
+    }
+    return flat;
+}
+
+/** The sizes of a job, and the bytes of its parts: turned, packed, sums. */
+static grad_job job_of(const aleat_kernels *k, const aleat_weight_grad *g, size_t bytes[3])
+{
+    grad_job job = {.k = k, .g = flattened(g)};
+    const int64_t pixels = job.g.out_h * job.g.out_w;
+    job.padded_h = (job.g.out_h - 1) * job.g.stride + job.g.kernel_h;
+    job.phase = ceil_div((job.g.out_w - 1) * job.g.stride + job.g.kernel_w, job.g.stride);
+    job.plane = job.padded_h * job.g.stride * job.phase + SKEW;
+    job.group = pixels >= GROUP_PIXELS ? 1 : GROUP_PIXELS / pixels;
+    if (job.group > job.g.images)
+        job.group = job.g.images;
+    job.width = ceil_div(job.g.c_out, k->vlen) * k->vlen;
+    bytes[0] = align_up((size_t)(job.group * job.g.c_in * job.plane) * sizeof(float));
+    bytes[1] =
+        job.width == job.g.c_out ? 0 : align_up((size_t)(job.group * pixels * job.width) * sizeof(float));
+    bytes[2] = align_up((size_t)(job.g.kernel_h * job.g.kernel_w * job.g.c_in * job.width) *
+                        sizeof(float));
+    job.stride = align_up((size_t)(MR * k->panel) * sizeof(float)) +
+                 align_up((size_t)(job.group * job.g.out_h * MR) * sizeof(float *));
+    return job;
+}
+
+/** Pixels p of row y that exist: p * stride + s - pad_left in [0, in_w). */
+static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64_t *begin,
+                     int64_t *end)
+{
+    const int64_t offset = g->pad_left - s;
+    *begin = offset > 0 ? ceil_div(offset, g->stride) : 0;
+    *end = ceil_div(g->in_w + offset, g->stride);
+    if (*end > phase)
+        *end = phase;
+}
+
+/** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group. */
+static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c)
+{
+    const aleat_weight_grad *g = &job->g;
+    const int64_t iy = y - g->pad_top, length = g->stride * job->phase;
+    const int64_t channels = g->c_in - c < TURN ? g->c_in - c : TURN;
+    float *row = job->turned + (slot * g->c_in + c) * job->plane + y * length;
+    const float *x = job->x + (image * g->in_h + iy) * g->in_w * g->x_ld + c;
+    for (int64_t i = 0; i < channels; i++)
+        memset(row + i * job->plane, 0, (size_t)length * sizeof *row);
+    for (int64_t s = 0; s < g->stride && iy >= 0 && iy < g->in_h; s++) {
+        int64_t begin, end;
+        existing(g, s, job->phase, &begin, &end);
+        for (int64_t block = begin; block < end; block += TURN) {
+            const int64_t last = end - block < TURN ? end : block + TURN;
+            for (int64_t i = 0; i < channels; i++)
+                for (int64_t p = block; p < last; p++)
+                    row[i * job->plane + s * job->phase + p] =
+                        x[(p * g->stride + s - g->pad_left) * g->x_ld + i];
+        }
+    }
+}
+
+/** Output row y of a group's image, padded to whole vectors. */
+static void pack_row(const grad_job *job, int64_t image, int64_t slot, int64_t y)
+{
+    const aleat_weight_grad *g = &job->g;
+    const float *src = job->dy + (image * g->out_h + y) * g->out_w * g->dy_ld;
+    float *dst = job->packed + (slot * g->out_h + y) * g->out_w * job->width;
+    for (int64_t p = 0; p < g->out_w; p++, src += g->dy_ld, dst += job->width) {
+        memcpy(dst, src, (size_t)g->c_out * sizeof *dst);
+        memset(dst + g->c_out, 0, (size_t)(job->width - g->c_out) * sizeof *dst);
+    }
+}
+
+/** Sums of rows [m, m+mr) of x^T dy (row = tap * c_in + channel) over the group. */
+static void multiply_block(const grad_job *job, int64_t first, int64_t count, int64_t m, char *mine)
+{
+    const aleat_weight_grad *g = &job->g;
+    const aleat_kernels *k = job->k;
+    float *tile = (float *)(void *)mine;
+    const float **rows =
+        (const float **)(void *)(mine + align_up((size_t)(MR * k->panel) * sizeof(float)));
+    const int64_t left = g->kernel_h * g->kernel_w * g->c_in - m, length = g->stride * job->phase;
+    const int mr = (int)(left < MR ? left : MR);
+    for (int i = 0; i < mr; i++) {
+        const int64_t tap = (m + i) / g->c_in, c = (m + i) % g->c_in;
+        const int64_t ky = tap / g->kernel_w, kx = tap % g->kernel_w;
+        const float *at = job->turned + c * job->plane + ky * length +
+                          kx % g->stride * job->phase + kx / g->stride;
+        for (int64_t n = 0; n < count; n++, at += g->c_in * job->plane)
+            for (int64_t y = 0; y < g->out_h; y++)
+                rows[(n * g->out_h + y) * MR + i] = at + y * g->stride * length;
+    }
+    const float *b = job->packed ? job->packed
+                                 : job->dy + first * g->out_h * g->out_w * g->dy_ld;
+    const int64_t b_ld = job->packed ? job->width : g->dy_ld;
+    for (int64_t col = 0; col < job->width; col += k->panel) {
+        const int64_t n = job->width - col < k->panel ? job->width - col : k->panel;
+        float *sums = job->sums + m * job->width + col;
+        float *to = first == 0 ? sums : tile;
+        const int64_t to_ld = first == 0 ? job->width : k->panel;
+        k->igemm(mr, (int)(n / k->vlen), count * g->out_h, g->out_w, rows, b + col, b_ld, to, to_ld);
+        for (int i = 0; i < mr && first != 0; i++)
+            for (int64_t j = 0; j < n; j++)
+                sums[i * job->width + j] += tile[i * k->panel + j];
+    }
+}
+
+/** All groups, by a team: turn a group's images, then every thread its rows of the product. */
+static void multiply_groups(void *ctx, int thread, int threads)
+{
+    const grad_job *job = ctx;
+    const aleat_weight_grad *g = &job->g;
+    const int64_t blocks = ceil_div(g->kernel_h * g->kernel_w * g->c_in, MR);
+    const int64_t strips = ceil_div(g->c_in, TURN);
+    char *mine = job->scratch + (size_t)thread * job->stride;
+    for (int64_t first = 0; first < g->images; first += job->group) {
+        const int64_t left = g->images - first, count = left < job->group ? left : job->group;
+        int64_t begin, end;
+        aleat_split(count * job->padded_h * strips, thread, threads, &begin, &end);
+        for (int64_t u = begin; u < end; u++) {
+            const int64_t row = u / strips, slot = row / job->padded_h;
+            turn_row(job, first + slot, slot, row % job->padded_h, u % strips * TURN);
+        }
+        aleat_split(count * g->out_h, thread, threads, &begin, &end);
+        for (int64_t r = begin; r < end && job->packed; r++)
+            pack_row(job, first + r / g->out_h, r / g->out_h, r % g->out_h);
+        aleat_team_barrier();
+        aleat_split(blocks, thread, threads, &begin, &end);
+        for (int64_t b = begin; b < end; b++)
+            multiply_block(job, first, count, b * MR, mine);
+        aleat_team_barrier();
+    }
+}
+
+/** From sums[tap][i][o] to dw[o][i][tap]. */
+static void store_outputs(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const grad_job *job = ctx;
+    const int64_t taps = job->g.kernel_h * job->g.kernel_w, c_in = job->g.c_in;
+    for (int64_t o = begin; o < end; o++)
+        for (int64_t i = 0; i < c_in; i++)
+            for (int64_t tap = 0; tap < taps; tap++)
+                job->dw[(o * c_in + i) * taps + tap] =
+                    job->sums[(tap * c_in + i) * job->width + o];
+}
+
+size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
+{
+    size_t bytes[3];
+    const grad_job job = job_of(k, g, bytes);
+    const size_t product = bytes[0] + bytes[1] + bytes[2] + (size_t)threads * job.stride;
+    const size_t sums = aleat_sum_rows_scratch(g->images * g->out_h * g->out_w, g->c_out);
+    return product > sums ? product : sums;
+}
+
+void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
+                           const float *dy, float *dw, float *db, void *scratch, int threads)
+{
+    size_t bytes[3];
+    grad_job job = job_of(k, g, bytes);
+    job.x = x;
+    job.dy = dy;
+    job.dw = dw;
+    job.turned = scratch;
+    job.packed = bytes[1] ? (float *)(void *)((char *)scratch + bytes[0]) : NULL;
+    job.sums = (float *)(void *)((char *)scratch + bytes[0] + bytes[1]);
+    job.scratch = (char *)job.sums + bytes[2];
+    aleat_parallel_team(threads, multiply_groups, &job);
+    aleat_parallel_for(threads, job.g.c_out, store_outputs, &job);
+    if (db)
+        aleat_sum_rows(k, dy, g->dy_ld, g->images * g->out_h * g->out_w, g->c_out, db, scratch,
+                       threads);
+}
