@@ -62,18 +62,23 @@ size_t aleat_engine_weight_bytes(const aleat_engine *engine)
 /**
  * The algorithm of a convolution, by its shape and the precision alone: never by the batch, the
  * threads or a timing, since it decides the last bits. Winograd takes 4 times the weight memory, so
- * it must have pixels enough to pay for that (256: measured, docs/speed.md); at that size it also
- * beats bf16.
+ * it must have pixels enough to pay for that (docs/speed.md has the measurement); at that size it
+ * also beats bf16. Vectors (time and label embeddings) and short sums stay f32 in any precision:
+ * they cost little, and on small networks they made up nine tenths of bf16's error.
  */
 static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat_node *conv,
                                          int64_t c_in)
 {
+    enum { WINOGRAD_PIXELS = 64, BF16_TERMS = 256 };
     const aleat_conv_spec *s = &conv->attrs.conv;
-    enum { WINOGRAD_PIXELS = 64 };
+    const int64_t pixels = conv->dims.h * conv->dims.w;
     if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
-        conv->dims.h * conv->dims.w >= WINOGRAD_PIXELS)
+        pixels >= WINOGRAD_PIXELS)
         return ALEAT_CONV_WINOGRAD;
-    return engine->precision == ALEAT_PRECISION_BF16 ? ALEAT_CONV_DIRECT_BF16 : ALEAT_CONV_DIRECT;
+    if (engine->precision == ALEAT_PRECISION_BF16 && pixels > 1 &&
+        c_in * s->kernel_h * s->kernel_w >= BF16_TERMS)
+        return ALEAT_CONV_DIRECT_BF16;
+    return ALEAT_CONV_DIRECT;
 }
 
 static aleat_engine_weight *find(const aleat_engine *engine, aleat_param param, bool plain,
