@@ -146,7 +146,8 @@ static void every_algorithm_is_the_convolution(void **state)
         const int64_t n = g.images * g.out_h * g.out_w * c->c_out;
         float *x = floats(g.images * c->in_h * c->in_w * c->c_in, 1);
         float *w = floats(weights_of(c), 2), *y = floats(n, 3);
-        const aleat_filter filter = aleat_filter_of(w, c->c_out, c->c_in, c->kernel_h, c->kernel_w);
+        aleat_filter filter = aleat_filter_of(w, c->c_out, c->c_in, c->kernel_h, c->kernel_w);
+        filter.tap_step = c->dilate;
         double *want = naive(c, &g, x, w, false), *magnitude = naive(c, &g, x, w, true);
         FOR_EACH_ISA(k)
         for (aleat_conv_algorithm a = 0; a < ALEAT_CONV_ALGORITHM_COUNT; a++)
@@ -248,7 +249,8 @@ static void the_adjoint_filter_gives_the_transposed_convolution(void **state)
         float *x = floats(n_x, 1), *w = floats(weights_of(c), 2), *y = floats(n_y, 3);
         float *cx = floats(n_y, 4), *ay = floats(n_x, 5);
         const aleat_filter f = aleat_filter_of(w, c->c_out, c->c_in, c->kernel_h, c->kernel_w);
-        const aleat_filter adjoint = aleat_filter_adjoint(&f);
+        aleat_filter adjoint = aleat_filter_adjoint(&f);
+        adjoint.tap_step = g.stride;
         double *magnitudes = naive(c, &g, x, w, true), all = 0;
         for (int64_t j = 0; j < n_y; j++)
             all += magnitudes[j] * fabs((double)y[j]);
@@ -291,7 +293,8 @@ static void images_come_out_the_same_bits_in_any_batch_on_any_threads(void **sta
         const int64_t size_x = c.in_h * c.in_w * c.c_in, size_y = g.out_h * g.out_w * c.c_out;
         float *x = floats(7 * size_x, 1), *w = floats(weights_of(&c), 2);
         float *vec = floats(7 * c.c_out, 3), *y = floats(7 * size_y, 4), *z = floats(size_y, 5);
-        const aleat_filter f = aleat_filter_of(w, c.c_out, c.c_in, c.kernel_h, c.kernel_w);
+        aleat_filter f = aleat_filter_of(w, c.c_out, c.c_in, c.kernel_h, c.kernel_w);
+        f.tap_step = c.dilate;
         FOR_EACH_ISA(k)
         for (aleat_conv_algorithm a = 0; a < ALEAT_CONV_ALGORITHM_COUNT; a++)
             for (int threads = 1; threads <= 3 && can(k, a, &c); threads++) {

@@ -84,6 +84,17 @@ static aleat_value shape_error(aleat_graph *graph, aleat_op op, aleat_value a, a
         (long long)y.w, (long long)y.c);
 }
 
+/** Operations that walk over images expect them one behind the other; a constant exists once. */
+static aleat_value constant_error(aleat_graph *graph, aleat_op op)
+{
+    return aleat_graph_fail(graph, ALEAT_ERR_UNSUPPORTED, "%s: of a constant", aleat_op_name(op));
+}
+
+static bool is_constant(const aleat_graph *graph, aleat_value x)
+{
+    return graph->nodes[x].shared;
+}
+
 aleat_value aleat_graph_constant(aleat_graph *graph, aleat_param param)
 {
     if (!graph || graph->error.status || param < 0)
@@ -108,6 +119,8 @@ aleat_value aleat_op_conv2d(aleat_graph *graph, aleat_value x, aleat_param weigh
 {
     if (!usable(graph, x) || weight < 0)
         return ALEAT_NO_VALUE;
+    if (is_constant(graph, x))
+        return constant_error(graph, ALEAT_OP_CONV);
     aleat_node node = node_of(graph, ALEAT_OP_CONV, 1, x, ALEAT_NO_VALUE);
     const aleat_shape *w = &graph->params[weight].shape;
     const int64_t count = aleat_param_count(graph, weight);
@@ -151,6 +164,8 @@ aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param ga
 {
     if (!usable(graph, x))
         return ALEAT_NO_VALUE;
+    if (is_constant(graph, x))
+        return constant_error(graph, ALEAT_OP_GROUPNORM);
     aleat_node node = node_of(graph, ALEAT_OP_GROUPNORM, 1, x, ALEAT_NO_VALUE);
     if (groups < 1 || node.dims.c % groups || !vector_or_none(graph, gamma, node.dims.c) ||
         !vector_or_none(graph, beta, node.dims.c))
@@ -170,6 +185,8 @@ aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param ga
 {
     if (!usable(graph, x))
         return ALEAT_NO_VALUE;
+    if (is_constant(graph, x))
+        return constant_error(graph, ALEAT_OP_LAYERNORM);
     aleat_node node = node_of(graph, ALEAT_OP_LAYERNORM, 1, x, ALEAT_NO_VALUE);
     if (!vector_or_none(graph, gamma, node.dims.c) || !vector_or_none(graph, beta, node.dims.c))
         return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
@@ -316,6 +333,8 @@ aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k,
 {
     if (!usable(graph, q) || !usable(graph, k) || !usable(graph, v))
         return ALEAT_NO_VALUE;
+    if (is_constant(graph, q) || is_constant(graph, k) || is_constant(graph, v))
+        return constant_error(graph, ALEAT_OP_ATTENTION);
     aleat_node node = node_of(graph, ALEAT_OP_ATTENTION, 3, q, k);
     node.in[2] = v;
     const aleat_dims a = node.dims, b = aleat_graph_dims(graph, k), c = aleat_graph_dims(graph, v);

@@ -29,6 +29,7 @@ struct aleat_plan {
 /** What planning knows of a node. */
 typedef struct node_info {
     bool needed;
+    bool wanted; // by the caller, who expects it dense
     bool melted; // its value exists only inside another step
     int32_t uses;
     aleat_value user; // the last one
@@ -71,7 +72,7 @@ static int64_t pixels(aleat_dims d)
 static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
 {
     for (int i = 0; i < n_wanted; i++) {
-        p->info[wanted[i]].needed = true;
+        p->info[wanted[i]].needed = p->info[wanted[i]].wanted = true;
         p->info[wanted[i]].uses++; // the caller's
         p->info[wanted[i]].user = ALEAT_NO_VALUE;
     }
@@ -168,9 +169,10 @@ static void melt_conv(planner *p, aleat_value v)
     aleat_value at = v;
     for (;;) {
         const aleat_value next = only_user(p, at);
-        // Two convolutions may meet in one addition: the first to come has taken it.
-        if (next == ALEAT_NO_VALUE || p->info[next].main != ALEAT_NO_VALUE ||
-            !melt_next(p, &chain, at, node_at(p, next)))
+        // Two convolutions may meet in one addition: the first to come has taken it, as the end of
+        // its chain or as a link.
+        if (next == ALEAT_NO_VALUE || p->info[next].melted ||
+            p->info[next].main != ALEAT_NO_VALUE || !melt_next(p, &chain, at, node_at(p, next)))
             break;
         p->info[at].melted = true;
         at = next;
@@ -229,11 +231,15 @@ static void melt(planner *p)
 /* ---- views and order --------------------------------------------------------------------------
  */
 
-/** Operations whose value is a part of, or the same as, their input's memory. */
-static bool is_view(const planner *p, const aleat_node *node)
+/** Whether a value is a part of, or the same as, its input's memory. Slices that are wanted are
+ * copied, since the caller expects them dense, and those of constants, which lie outside the arena.
+ */
+static bool is_view(const planner *p, aleat_value v)
 {
-    return node->op == ALEAT_OP_SLICE ||
-           (node->op == ALEAT_OP_DROPOUT && !p->plan->engine->dropout);
+    const aleat_node *node = node_at(p, v);
+    if (node->op == ALEAT_OP_SLICE)
+        return !p->info[v].wanted && node_at(p, node->in[0])->op != ALEAT_OP_CONSTANT;
+    return node->op == ALEAT_OP_DROPOUT && !p->plan->engine->dropout;
 }
 
 /** Values that no step of their own makes. */
@@ -249,12 +255,12 @@ static void make_order(planner *p)
         for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
             const node_info *info = &p->info[v];
             if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
-                !is_view(p, node_at(p, v)))
+                !is_view(p, v))
                 p->order[p->n_order++] = v;
         }
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         const aleat_node *node = node_at(p, v);
-        if (!is_view(p, node))
+        if (!is_view(p, v))
             continue;
         const node_info *below = &p->info[node->in[0]];
         p->info[v].root = below->root;
@@ -313,8 +319,10 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
         const aleat_value side = p->info[p->order[i]].side;
         if (side)
             p->info[side].born = p->info[side].dies = i;
-        for (int j = 0; j < n; j++)
-            p->info[p->info[in[j]].root].dies = i;
+        for (int j = 0; j < n; j++) {
+            node_info *root = &p->info[p->info[in[j]].root];
+            root->dies = root->dies < i ? i : root->dies; // inputs stay to the end
+        }
     }
     for (int i = 0; i < n_wanted; i++)
         p->info[p->info[wanted[i]].root].dies = end;

@@ -1,0 +1,650 @@
+/* Graphs, plans and the executor: shape rules, fusion, views, lifetimes, failing allocations. */
+#include "checkpoint.h"
+#include "interpreter.h"
+#include "numbers.h"
+
+#include "base/error.h"
+#include "graph/node.h"
+#include "graph/plan.h"
+
+/* ---- a checkpoint with a weight for every need ----------------------------------------------- */
+
+static const int64_t widths[] = {4, 16, 20};
+enum { N_WIDTHS = sizeof widths / sizeof *widths };
+
+static aleat_weights *weights;
+
+static void add_tensor(json_t *list, const char *shape, const char *fmt, ...)
+{
+    char name[64];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(name, sizeof name, fmt, args);
+    va_end(args);
+    json_array_append_new(list, json_pack("[s, o]", name, json_loads(shape, 0, NULL)));
+}
+
+static int make_weights(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    json_t *list = json_array();
+    char shape[64];
+    if (make_scratch(state))
+        return -1;
+    for (int i = 0; i < N_WIDTHS; i++) {
+        for (int o = 0; o < N_WIDTHS; o++)
+            for (int k = 1; k <= 3; k++) {
+                (void)snprintf(shape, sizeof shape, "[%d,%d,%d,%d]", (int)widths[o], (int)widths[i],
+                               k, k);
+                add_tensor(list, shape, "conv.%d.%d.%d", (int)widths[o], (int)widths[i], k);
+            }
+        (void)snprintf(shape, sizeof shape, "[%d]", (int)widths[i]);
+        add_tensor(list, shape, "bias.%d", (int)widths[i]);
+        add_tensor(list, shape, "gain.%d.weight", (int)widths[i]);
+        (void)snprintf(shape, sizeof shape, "[8,8,%d]", (int)widths[i]);
+        add_tensor(list, shape, "table.%d", (int)widths[i]);
+        (void)snprintf(shape, sizeof shape, "[%d,%d]", (int)(2 * widths[i]), (int)widths[i]);
+        add_tensor(list, shape, "modulation.%d", (int)widths[i]);
+    }
+    write_checkpoint(scratch("weights.safetensors"), list, true);
+    json_decref(list);
+    return aleat_weights_open(&weights, scratch("weights.safetensors"), &err) ? -1 : 0;
+}
+
+static int remove_weights(void **state)
+{
+    aleat_weights_free(weights);
+    return remove_scratch(state);
+}
+
+static aleat_param conv_weight(aleat_graph *g, int64_t c_out, int64_t c_in, int64_t k)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "conv.%d.%d.%d", (int)c_out, (int)c_in, (int)k);
+    const aleat_shape shape = aleat_shape_of(4, c_out, c_in, k, k);
+    return aleat_graph_param(g, name, &shape);
+}
+
+static aleat_param vector(aleat_graph *g, const char *kind, int64_t c)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s.%d%s", kind, (int)c, *kind == 'g' ? ".weight" : "");
+    const aleat_shape shape = aleat_shape_of(1, c);
+    return aleat_graph_param(g, name, &shape);
+}
+
+static aleat_value table(aleat_graph *g, int64_t c)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "table.%d", (int)c);
+    const aleat_shape shape = aleat_shape_of(3, (int64_t)8, (int64_t)8, c);
+    return aleat_graph_constant(g, aleat_graph_param(g, name, &shape));
+}
+
+static aleat_value conv(aleat_graph *g, aleat_value x, int64_t c_out, int64_t k)
+{
+    return aleat_op_conv2d(g, x, conv_weight(g, c_out, aleat_graph_dims(g, x).c, k),
+                           vector(g, "bias", c_out), aleat_conv_same(k));
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+enum { MOST_WANTED = 4, MOST_INPUTS = 8 };
+
+// What to compute how; inputs get seeded numbers in [0.5, 1.5).
+typedef struct trial {
+    aleat_graph *graph;
+    aleat_value inputs[MOST_INPUTS];
+    int n_inputs;
+    aleat_value wanted[MOST_WANTED];
+    int n_wanted;
+    aleat_value late;
+    int64_t images;
+    aleat_engine_options options;
+} trial;
+
+static int64_t count_of(const trial *t, aleat_value v)
+{
+    const aleat_dims d = aleat_graph_dims(t->graph, v);
+    return t->images * d.h * d.w * d.c;
+}
+
+static float input_number(aleat_value v, int64_t i)
+{
+    uint64_t seed = (uint64_t)(v * 1000003 + i);
+    return 1 + uniform(&seed) / 2;
+}
+
+static void feed(const trial *t, aleat_plan *plan, bool late)
+{
+    for (int i = 0; i < t->n_inputs; i++) {
+        const aleat_value v = t->inputs[i];
+        float *data = aleat_plan_data(plan, v);
+        for (int64_t j = 0; data && j < count_of(t, v); j++) // an input that nothing needs has none
+            if (v != t->late)
+                data[j] = input_number(v, j);
+            else
+                data[j] = late ? input_number(v, j) : NAN; // half 0 must not see it
+    }
+}
+
+static void run_plan(const trial *t, aleat_plan *plan)
+{
+    feed(t, plan, false);
+    aleat_plan_run(plan, 0);
+    if (t->late != ALEAT_NO_VALUE) {
+        feed(t, plan, true);
+        aleat_plan_run(plan, 1);
+    }
+}
+
+/*
+ * Compares with the interpreter. A value may be 30 operations deep, each of which may be wrong by
+ * some 1e-6 and enlarge the error several times; a planner's mistake is of the size of the values.
+ */
+static void compare(const trial *t, const char *what)
+{
+    aleat_error err = {0};
+    aleat_engine *engine;
+    aleat_plan *plan;
+    assert_ok(aleat_graph_check(t->graph, &err), &err);
+    assert_ok(aleat_engine_new(&engine, t->graph, &t->options, &err), &err);
+    assert_ok(aleat_plan_new(&plan, engine, t->images, t->wanted, t->n_wanted, t->late, &err),
+              &err);
+    interpreter *in = interpreter_new(t->graph, t->images);
+    for (int i = 0; i < t->n_inputs; i++)
+        for (int64_t j = 0; j < count_of(t, t->inputs[i]); j++)
+            interpreter_value(in, t->inputs[i])[j] = (double)input_number(t->inputs[i], j);
+    interpreter_run(in);
+    for (int again = 0; again < 2; again++) { // nothing of a first run may show in a second
+        run_plan(t, plan);
+        for (int i = 0; i < t->n_wanted; i++) {
+            const float *got = aleat_plan_data(plan, t->wanted[i]);
+            const double *want = interpreter_value(in, t->wanted[i]);
+            double largest = 0;
+            assert_non_null(got);
+            for (int64_t j = 0; j < count_of(t, t->wanted[i]); j++)
+                largest = fmax(largest, fabs(want[j]));
+            for (int64_t j = 0; j < count_of(t, t->wanted[i]); j++)
+                assert_near(got[j], want[j], 1e-3 * (largest + 1e-3), "%s: value %d", what,
+                            t->wanted[i]);
+        }
+    }
+    interpreter_free(in);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+}
+
+// One wanted value of a graph with one input.
+static void compare_one(aleat_graph *g, aleat_value x, aleat_value y, const char *what)
+{
+    trial t = {.graph = g,
+               .inputs = {x},
+               .n_inputs = 1,
+               .wanted = {y},
+               .n_wanted = 1,
+               .late = ALEAT_NO_VALUE,
+               .images = 3,
+               .options = {.threads = 2}};
+    compare(&t, what);
+    aleat_graph_free(g);
+}
+
+static aleat_graph *new_graph(aleat_value *x)
+{
+    aleat_graph *g = aleat_graph_new(weights);
+    assert_non_null(g);
+    *x = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
+    return g;
+}
+
+/* ---- shape rules ----------------------------------------------------------------------------- */
+
+typedef aleat_value build_fn(aleat_graph *g, aleat_value x);
+
+static aleat_value wrong_weight(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_linear(g, x, conv_weight(g, 4, 20, 1), ALEAT_NO_PARAM);
+}
+static aleat_value wrong_bias(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_linear(g, x, conv_weight(g, 4, 16, 1), vector(g, "bias", 20));
+}
+static aleat_value too_small(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_conv2d(g, aleat_op_slice_tokens(g, x, 0, 2, 2), conv_weight(g, 4, 16, 3),
+                           ALEAT_NO_PARAM, (aleat_conv_spec){3, 3, 1, 0, 0, 0, 0});
+}
+static aleat_value wrong_groups(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_groupnorm(g, x, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 5, 1e-5, ALEAT_ACT_NONE);
+}
+static aleat_value wrong_gamma(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_layernorm(g, x, vector(g, "gain", 4), ALEAT_NO_PARAM, 1e-5);
+}
+static aleat_value wrong_add(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_add(g, x, aleat_op_slice(g, x, 0, 4));
+}
+static aleat_value wrong_modulation(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_scale_shift(g, x, x, ALEAT_ACT_NONE);
+}
+static aleat_value wrong_concat(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_concat(g, x, aleat_op_avgpool2(g, x));
+}
+static aleat_value wrong_tokens(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_concat_tokens(g, x, aleat_op_slice(g, x, 0, 4));
+}
+static aleat_value wrong_slice(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_slice(g, x, 10, 7);
+}
+static aleat_value wrong_token_slice(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_slice_tokens(g, x, 60, 5, 1);
+}
+static aleat_value wrong_pool(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_avgpool2(g, aleat_op_slice_tokens(g, x, 0, 1, 8));
+}
+static aleat_value wrong_patch(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_unpatchify(g, x, 3);
+}
+static aleat_value wrong_heads(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_attention(g, x, x, x, 3, 0);
+}
+static aleat_value wrong_divisor(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_divide(g, x, x);
+}
+static aleat_value wrong_sinusoid(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_sinusoid(g, x, (aleat_sinusoid_spec){.dim = 1, .max_period = 10000});
+}
+static aleat_value missing_tensor(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_linear(g, x, conv_weight(g, 5, 16, 1), ALEAT_NO_PARAM);
+}
+static aleat_value normalised_constant(aleat_graph *g, aleat_value x)
+{
+    (void)x;
+    return aleat_op_layernorm(g, table(g, 16), ALEAT_NO_PARAM, ALEAT_NO_PARAM, 1e-5);
+}
+static aleat_value convolved_constant(aleat_graph *g, aleat_value x)
+{
+    (void)x;
+    return conv(g, table(g, 16), 4, 1);
+}
+
+static void what_does_not_fit_is_an_error_that_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        build_fn *build;
+        const char *text;
+        aleat_status status;
+    } rules[] = {
+        {wrong_weight, "convolution: a weight of 4 x 20 does not take 16", ALEAT_ERR_SHAPE},
+        {wrong_bias, "convolution", ALEAT_ERR_SHAPE},
+        {too_small, "needs a larger image", ALEAT_ERR_SHAPE},
+        {wrong_groups, "group norm: 16 channels do not divide into 5", ALEAT_ERR_SHAPE},
+        {wrong_gamma, "layer norm: gamma or beta is not a vector of 16", ALEAT_ERR_SHAPE},
+        {wrong_add, "add: 8x8x16 does not fit 8x8x4", ALEAT_ERR_SHAPE},
+        {wrong_modulation, "scale-shift: 8x8x16", ALEAT_ERR_SHAPE},
+        {wrong_concat, "concat: 8x8x16 does not fit 4x4x16", ALEAT_ERR_SHAPE},
+        {wrong_tokens, "concat tokens", ALEAT_ERR_SHAPE},
+        {wrong_slice, "slice: channels 10..17 of 16", ALEAT_ERR_SHAPE},
+        {wrong_token_slice, "slice: tokens 60..65 of 64", ALEAT_ERR_SHAPE},
+        {wrong_pool, "average pool", ALEAT_ERR_SHAPE},
+        {wrong_patch, "unpatchify: 16 channels with patch 3", ALEAT_ERR_SHAPE},
+        {wrong_heads, "attention", ALEAT_ERR_SHAPE},
+        {wrong_divisor, "divide: by more than one number", ALEAT_ERR_SHAPE},
+        {wrong_sinusoid, "sinusoid: 1 channels", ALEAT_ERR_SHAPE},
+        {missing_tensor, "tensor 'conv.5.16.1' of shape [5,16,1,1] is missing", ALEAT_ERR_FORMAT},
+        {normalised_constant, "layer norm: of a constant", ALEAT_ERR_UNSUPPORTED},
+        {convolved_constant, "convolution: of a constant", ALEAT_ERR_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        aleat_error err = {0};
+        aleat_value x;
+        aleat_graph *g = new_graph(&x);
+        assert_int_equal(rules[i].build(g, x), ALEAT_NO_VALUE);
+        assert_int_equal(aleat_op_activation(g, x, ALEAT_ACT_SILU), ALEAT_NO_VALUE);
+        assert_int_equal(wrong_slice(g, x), ALEAT_NO_VALUE); // the first error stays
+        assert_failed(aleat_graph_check(g, &err), rules[i].status, &err, rules[i].text);
+        aleat_graph_free(g);
+    }
+}
+
+static void a_plan_of_a_broken_graph_reports_its_error(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_value y = wrong_slice(g, x);
+    const aleat_engine_options options = {.threads = 1};
+    aleat_engine *engine;
+    aleat_plan *plan;
+    assert_ok(aleat_engine_new(&engine, g, &options, &err), &err);
+    assert_failed(aleat_plan_new(&plan, engine, 1, &y, 1, ALEAT_NO_VALUE, &err), ALEAT_ERR_SHAPE,
+                  &err, "slice: channels");
+    assert_null(plan);
+    aleat_engine_free(engine);
+    aleat_graph_free(g);
+}
+
+/* ---- fusion and views ------------------------------------------------------------------------ */
+
+static void a_convolution_takes_sums_a_factor_and_a_function_into_its_epilogue(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_value pooled = aleat_op_slice_tokens(g, x, 3, 1, 1);
+    aleat_value y = aleat_op_add(g, conv(g, x, 16, 3), conv(g, pooled, 16, 1)); // vector
+    y = aleat_op_add(g, x, y);                                                  // residual
+    y = aleat_op_activation(g, aleat_op_affine(g, y, 0.5, 0), ALEAT_ACT_SILU);
+    compare_one(g, x, y, "epilogue");
+}
+
+static void two_convolutions_may_meet_in_one_addition(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_value a = conv(g, x, 20, 3), b = conv(g, x, 20, 1);
+    compare_one(g, x, aleat_op_activation(g, aleat_op_add(g, a, b), ALEAT_ACT_SILU), "two");
+}
+
+static void an_addition_of_a_value_to_itself_is_not_taken(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_value y = conv(g, x, 16, 3);
+    compare_one(g, x, aleat_op_add(g, y, y), "double");
+}
+
+static void an_enlargement_melts_into_the_convolution_behind_it(void **state)
+{
+    (void)state;
+    for (int64_t k = 1; k <= 3; k += 2) {
+        aleat_value x;
+        aleat_graph *g = new_graph(&x);
+        compare_one(g, x, conv(g, aleat_op_upsample2(g, x), 20, k), "upsample");
+        g = new_graph(&x);
+        compare_one(g, x, conv(g, aleat_op_upsample_to(g, x, 13, 9), 20, k), "upsample to");
+    }
+}
+
+static void a_norm_takes_the_modulation_behind_it(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_shape shape = aleat_shape_of(2, (int64_t)32, (int64_t)16);
+    const aleat_value ss =
+        aleat_op_linear(g, aleat_op_slice_tokens(g, x, 5, 1, 1),
+                        aleat_graph_param(g, "modulation.16", &shape), ALEAT_NO_PARAM);
+    const aleat_value y = aleat_op_groupnorm(g, x, vector(g, "gain", 16), vector(g, "bias", 16), 4,
+                                             1e-5, ALEAT_ACT_NONE);
+    compare_one(g, x, aleat_op_scale_shift(g, y, ss, ALEAT_ACT_SILU), "modulated norm");
+}
+
+static void slices_are_views_also_of_views_and_of_constants(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    aleat_value y = conv(g, x, 20, 1);
+    const aleat_value left = aleat_op_slice(g, aleat_op_slice(g, y, 2, 18), 1, 4);
+    const aleat_value right = aleat_op_dropout(g, aleat_op_slice(g, y, 16, 4), 0.1);
+    y = aleat_op_attention(g, left, right, aleat_op_slice(g, y, 0, 4), 2, 0);
+    y = aleat_op_add(g, conv(g, right, 4, 3), y);
+    compare_one(g, x, aleat_op_add(g, y, aleat_op_slice(g, table(g, 16), 7, 4)), "views");
+}
+
+static void a_wanted_view_is_dense(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    compare_one(g, x, aleat_op_slice(g, conv(g, x, 16, 1), 5, 4), "slice");
+    g = new_graph(&x);
+    compare_one(g, x, aleat_op_slice(g, x, 5, 4), "slice of an input");
+}
+
+static void constants_are_repeated_over_the_batch(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    aleat_value y = aleat_op_add(g, conv(g, x, 16, 1), table(g, 16));
+    y = aleat_op_concat(g, y, aleat_op_slice_tokens(g, table(g, 4), 0, 8, 8));
+    y = aleat_op_add(g, y, aleat_graph_constant(g, vector(g, "bias", 20)));
+    compare_one(g, x, aleat_op_concat_tokens(g, y, table(g, 20)), "constants");
+}
+
+/* ---- random graphs --------------------------------------------------------------------------- */
+
+static aleat_value pick(uint64_t *seed, aleat_value last)
+{
+    // Recent ones mostly, so that chains form; old ones too, so that some live long.
+    return below(seed, 3) ? last - (aleat_value)below(seed, last < 3 ? last + 1 : 3)
+                          : (aleat_value)below(seed, last + 1);
+}
+
+// Adds some operation that fits, or nothing. x is any value, y another one.
+static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_value y)
+{
+    const aleat_dims d = aleat_graph_dims(g, x), e = aleat_graph_dims(g, y);
+    const int64_t width = widths[below(seed, N_WIDTHS)], tokens = d.h * d.w;
+    const bool known = d.c == 4 || d.c == 16 || d.c == 20;
+    switch (below(seed, 17)) {
+    case 0:
+    case 1:
+    case 2:
+        if (known && tokens >= 9)
+            conv(g, x, width, 1 + 2 * below(seed, 2));
+        break;
+    case 3:
+        if (known && d.h > 1 && d.w > 1)
+            aleat_op_conv2d(g, x, conv_weight(g, width, d.c, 2), ALEAT_NO_PARAM,
+                            (aleat_conv_spec){2, 2, 2, 0, 0, 0, 1});
+        break;
+    case 4: aleat_op_activation(g, x, (aleat_activation)(1 + below(seed, 6))); break;
+    case 5:
+        aleat_op_groupnorm(g, x, ALEAT_NO_PARAM, known ? vector(g, "bias", d.c) : ALEAT_NO_PARAM,
+                           d.c % 4 ? 1 : 4, 0.1, (aleat_activation)below(seed, 3));
+        break;
+    case 6: aleat_op_layernorm(g, x, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 0.1); break;
+    case 7:
+    case 8:
+        if (d.c == e.c && (tokens == e.h * e.w || e.h * e.w == 1))
+            aleat_op_add(g, x, y);
+        break;
+    case 9: aleat_op_affine(g, x, 0.5, (double)below(seed, 2)); break;
+    case 10:
+        if (d.h == e.h && d.w == e.w && d.c + e.c <= 64)
+            aleat_op_concat(g, x, y);
+        break;
+    case 11:
+        if (d.c > 4)
+            aleat_op_slice(g, x, below(seed, d.c - 3), 4);
+        break;
+    case 12: aleat_op_slice_tokens(g, x, below(seed, tokens), 1, 1); break;
+    case 13:
+        if (tokens <= 64)
+            aleat_op_upsample2(g, x);
+        break;
+    case 14:
+        if (d.h > 1 && d.w > 1)
+            aleat_op_avgpool2(g, x);
+        break;
+    case 15:
+        if (d.c == e.c && d.c % 2 == 0)
+            aleat_op_attention(g, x, y, y, 2, 0.1);
+        break;
+    default:
+        if (known && tokens == 64)
+            aleat_op_add(g, x, table(g, d.c));
+        else
+            aleat_op_dropout(g, x, 0.1);
+        break;
+    }
+}
+
+static bool is_constant(const aleat_graph *g, aleat_value v)
+{
+    return aleat_graph_node(g, v)->op == ALEAT_OP_CONSTANT;
+}
+
+static void random_graph(uint64_t seed)
+{
+    char what[32];
+    (void)snprintf(what, sizeof what, "seed %d", (int)seed);
+    trial t = {.graph = aleat_graph_new(weights),
+               .images = 1 + (int64_t)(seed % 3),
+               .options = {.threads = 1 + (int)(seed % 2), .isa_given = seed % 4 == 0}};
+    aleat_graph *g = t.graph;
+    t.inputs[t.n_inputs++] = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
+    t.inputs[t.n_inputs++] = aleat_graph_input(g, "y", (aleat_dims){8, 8, 16});
+    t.inputs[t.n_inputs++] = aleat_graph_input(g, "v", (aleat_dims){1, 1, 16});
+    aleat_value last = 2;
+    for (int i = 0; i < 40; i++) {
+        const aleat_value x = pick(&seed, last), y = pick(&seed, last);
+        if (is_constant(g, x) || is_constant(g, y))
+            continue;
+        add_something(g, &seed, x, y);
+        while (aleat_graph_dims(g, last + 1).c)
+            last++;
+    }
+    t.late = below(&seed, 2) ? t.inputs[below(&seed, 2)] : ALEAT_NO_VALUE;
+    while (t.n_wanted < MOST_WANTED) {
+        const aleat_value v = (aleat_value)below(&seed, last + 1);
+        const aleat_op op = aleat_graph_node(g, v)->op;
+        if (op != ALEAT_OP_CONSTANT && op != ALEAT_OP_DROPOUT) // no memory of their own
+            t.wanted[t.n_wanted++] = v;
+    }
+    compare(&t, what);
+    aleat_graph_free(g);
+}
+
+static void random_graphs_give_what_their_operations_say(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++)
+        random_graph(seed);
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+static void stacks_and_reordered_and_turned_parameters_reach_the_product(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_param parts[] = {conv_weight(g, 4, 16, 1), conv_weight(g, 20, 16, 1)};
+    const int32_t order[] = {23, 0, 7, 7};
+    const aleat_param stack = aleat_graph_param_stack(g, parts, 2);
+    aleat_value y =
+        aleat_op_linear(g, x, aleat_graph_param_rows(g, stack, order, 4), ALEAT_NO_PARAM);
+    const aleat_shape shape = aleat_shape_of(2, (int64_t)8, (int64_t)4);
+    const aleat_param turned =
+        aleat_graph_param_transpose(g, aleat_graph_param(g, "modulation.4", &shape));
+    y = aleat_op_concat(g, y, y);
+    compare_one(g, x, aleat_op_linear(g, y, turned, ALEAT_NO_PARAM), "parameters");
+}
+
+/* ---- failing allocations --------------------------------------------------------------------- */
+
+static aleat_value build_all(aleat_graph *g, aleat_value x)
+{
+    const aleat_param weight = conv_weight(g, 16, 16, 1);
+    const int32_t order[] = {15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
+    aleat_value y =
+        aleat_op_linear(g, x, aleat_graph_param_rows(g, weight, order, 16), ALEAT_NO_PARAM);
+    y = aleat_op_add(g, conv(g, y, 16, 3), table(g, 16));
+    y = aleat_op_groupnorm(g, y, vector(g, "gain", 16), vector(g, "bias", 16), 4, 1e-5,
+                           ALEAT_ACT_SILU);
+    return aleat_op_attention(g, y, y, y, 2, 0);
+}
+
+// A graph, an engine and a plan; the results of a run into y if all went well.
+static aleat_status make_all(float *y, aleat_error *err)
+{
+    aleat_engine *engine = NULL;
+    aleat_plan *plan = NULL;
+    const aleat_engine_options options = {.threads = 1};
+    aleat_graph *g = aleat_graph_new(weights);
+    const aleat_value x = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
+    const aleat_value out = build_all(g, x);
+    aleat_status st = aleat_graph_check(g, err);
+    if (!st)
+        st = aleat_engine_new(&engine, g, &options, err);
+    if (!st)
+        st = aleat_plan_new(&plan, engine, 2, &out, 1, ALEAT_NO_VALUE, err);
+    if (!st) {
+        for (int64_t i = 0; i < 2 * 8 * 8 * 16; i++)
+            aleat_plan_data(plan, x)[i] = input_number(x, i);
+        aleat_plan_run(plan, 0);
+        memcpy(y, aleat_plan_data(plan, out), 2 * 8 * 8 * 16 * sizeof *y);
+    } else
+        assert_null(plan);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    aleat_graph_free(g);
+    return st;
+}
+
+static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
+{
+    (void)state;
+    static float want[2 * 8 * 8 * 16], got[2 * 8 * 8 * 16];
+    aleat_error err = {0};
+    assert_ok(make_all(want, &err), &err);
+    const uint64_t bytes = aleat_alloc_bytes();
+    for (uint64_t n = 1;; n++) {
+        aleat_alloc_fail_at(n);
+        const uint64_t before = aleat_alloc_count();
+        const aleat_status st = make_all(got, &err);
+        const bool failed = aleat_alloc_count() - before >= n;
+        aleat_alloc_fail_at(0);
+        assert_int_equal(aleat_alloc_bytes(), bytes);
+        if (!failed) { // there were fewer than n
+            assert_int_equal(st, ALEAT_OK);
+            assert_memory_equal(got, want, sizeof want);
+            assert_true(n > 20);
+            return;
+        }
+        assert_failed(st, ALEAT_ERR_MEMORY, &err, "memory");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_does_not_fit_is_an_error_that_stays),
+        cmocka_unit_test(a_plan_of_a_broken_graph_reports_its_error),
+        cmocka_unit_test(a_convolution_takes_sums_a_factor_and_a_function_into_its_epilogue),
+        cmocka_unit_test(two_convolutions_may_meet_in_one_addition),
+        cmocka_unit_test(an_addition_of_a_value_to_itself_is_not_taken),
+        cmocka_unit_test(an_enlargement_melts_into_the_convolution_behind_it),
+        cmocka_unit_test(a_norm_takes_the_modulation_behind_it),
+        cmocka_unit_test(slices_are_views_also_of_views_and_of_constants),
+        cmocka_unit_test(a_wanted_view_is_dense),
+        cmocka_unit_test(constants_are_repeated_over_the_batch),
+        cmocka_unit_test(random_graphs_give_what_their_operations_say),
+        cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
+        cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, make_weights, remove_weights);
+}
