@@ -27,6 +27,7 @@ struct aleat_plan {
 /** What planning knows of a node. */
 typedef struct node_info {
     bool needed;
+    bool wanted; // by the caller: must lie dense
     bool melted; // its value exists only inside another step
     int32_t uses;
     aleat_value user; // the last one
@@ -68,7 +69,7 @@ static int64_t pixels(aleat_dims d)
 static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
 {
     for (int i = 0; i < n_wanted; i++) {
-        p->info[wanted[i]].needed = true;
+        p->info[wanted[i]].needed = p->info[wanted[i]].wanted = true;
         p->info[wanted[i]].uses++; // the caller's
         p->info[wanted[i]].user = ALEAT_NO_VALUE;
     }
@@ -225,9 +226,10 @@ static void melt(planner *p)
  */
 
 /** Operations whose value is a part of, or the same as, their input's memory. */
-static bool is_view(const aleat_node *node)
+static bool is_view(const planner *p, aleat_value v)
 {
-    return node->op == ALEAT_OP_SLICE || node->op == ALEAT_OP_DROPOUT;
+    const aleat_op op = node_at(p, v)->op;
+    return (op == ALEAT_OP_SLICE && !p->info[v].wanted) || op == ALEAT_OP_DROPOUT;
 }
 
 static bool is_source(const aleat_node *node)
@@ -241,12 +243,12 @@ static void make_order(planner *p)
         for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
             const node_info *info = &p->info[v];
             if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
-                !is_view(node_at(p, v)))
+                !is_view(p, v))
                 p->order[p->n_order++] = v;
         }
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         const aleat_node *node = node_at(p, v);
-        if (!is_view(node))
+        if (!is_view(p, v))
             continue;
         const node_info *below = &p->info[node->in[0]];
         p->info[v].root = below->root;
