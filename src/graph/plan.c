@@ -294,7 +294,7 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         p->info[v].born = node_at(p, v)->op == ALEAT_OP_INPUT ? -1 : end;
         p->info[v].dies = -1;
-        if (node_at(p, v)->op == ALEAT_OP_INPUT) // fed again at every run: never overwritten
+        if (node_at(p, v)->op == ALEAT_OP_INPUT) // there before the first step, read or not
             p->info[v].dies = end;
     }
     for (int64_t i = 0; i < p->n_order; i++) {
@@ -303,8 +303,11 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
         p->info[p->order[i]].born = i;
         if (p->info[p->order[i]].dies < i)
             p->info[p->order[i]].dies = i;
-        for (int j = 0; j < n; j++)
-            p->info[p->info[in[j]].root].dies = i;
+        for (int j = 0; j < n; j++) {
+            node_info *root = &p->info[p->info[in[j]].root];
+            // The second half may be run again: what it takes from the first one stays.
+            root->dies = p->info[p->order[i]].half > root->half ? end : i;
+        }
     }
     for (int i = 0; i < n_wanted; i++)
         p->info[p->info[wanted[i]].root].dies = end;
