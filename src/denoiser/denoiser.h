@@ -46,7 +46,8 @@ typedef struct aleat_denoiser_ops {
     aleat_status (*forward_keep)(void *self, const aleat_batch *in, float *out, aleat_error *err);
     /**
      * grad_x [n,channels,height,width] = d <cotangent, out> / dx at the last forward_keep().
-     * cotangent [n,out_channels,height,width].
+     * cotangent [n,out_channels,height,width]. May be called again for another cotangent, with
+     * predict() and jvp() in between.
      */
     aleat_status (*backward)(void *self, const float *cotangent, float *grad_x, aleat_error *err);
     /**

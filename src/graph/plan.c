@@ -307,7 +307,7 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         p->info[v].born = node_at(p, v)->op == ALEAT_OP_INPUT ? -1 : end;
         p->info[v].dies = -1;
-        if (node_at(p, v)->op == ALEAT_OP_INPUT) // fed again at every run: never overwritten
+        if (node_at(p, v)->op == ALEAT_OP_INPUT) // there before the first step, read or not
             p->info[v].dies = end;
     }
     for (int64_t i = 0; i < p->n_order; i++) {
@@ -321,7 +321,9 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
             p->info[side].born = p->info[side].dies = i;
         for (int j = 0; j < n; j++) {
             node_info *root = &p->info[p->info[in[j]].root];
-            root->dies = root->dies < i ? i : root->dies; // inputs stay to the end
+            // The second half may be run again: what it takes from the first one stays.
+            const int64_t last = p->info[p->order[i]].half > root->half ? end : i;
+            root->dies = root->dies < last ? last : root->dies; // inputs stay to the end
         }
     }
     for (int i = 0; i < n_wanted; i++)
