@@ -30,7 +30,7 @@ aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
     engine->k = k;
     engine->threads = options->threads > 0 ? options->threads : aleat_cpu_count();
     engine->precision = options->precision;
-    engine->dropout = options->dropout;
+    engine->training = options->training;
     *out = engine;
     return ALEAT_OK;
 }
@@ -63,15 +63,16 @@ size_t aleat_engine_weight_bytes(const aleat_engine *engine)
  * The algorithm of a convolution, by its shape and the precision alone: never by the batch, the
  * threads or a timing, since it decides the last bits. Winograd takes 4 times the weight memory, so
  * it must have pixels enough to pay for that (256: measured, docs/speed.md); at that size it also
- * beats bf16.
+ * beats bf16. Batches of a training are large, so that there the weights are read once for many
+ * images and the limit is lower.
  */
 static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat_node *conv,
                                          int64_t c_in)
 {
     const aleat_conv_spec *s = &conv->attrs.conv;
-    enum { WINOGRAD_PIXELS = 256 };
+    const int64_t fewest = engine->training ? 64 : 256;
     if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
-        conv->dims.h * conv->dims.w >= WINOGRAD_PIXELS)
+        conv->dims.h * conv->dims.w >= fewest)
         return ALEAT_CONV_WINOGRAD;
     return engine->precision == ALEAT_PRECISION_BF16 ? ALEAT_CONV_DIRECT_BF16 : ALEAT_CONV_DIRECT;
 }

@@ -233,7 +233,7 @@ static void melt(planner *p)
 static bool is_view(const planner *p, const aleat_node *node)
 {
     return node->op == ALEAT_OP_SLICE ||
-           (node->op == ALEAT_OP_DROPOUT && !p->plan->engine->dropout);
+           (node->op == ALEAT_OP_DROPOUT && !p->plan->engine->training);
 }
 
 /** Values that no step of their own makes. */

@@ -9,7 +9,7 @@ enum {
     MR = ALEAT_MICRO_ROWS,
     GROUP_PIXELS = 1024, // output pixels whose products are summed in registers
     SUM_CHUNK = 1024,    // rows whose sums are made together
-    TURN = 16,           // channels and pixels of a block that is turned: a cache line
+    TURN = 16,           // channels that are turned together: a cache line
     SKEW = 16,           // floats between planes, so that they do not fall on one cache set
 };
 
@@ -136,6 +136,37 @@ static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64
         *end = phase;
 }
 
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t index4 __attribute__((vector_size(16)));
+
+/** A 4x4 block: four pixels of four channels become four channels of four pixels. */
+static inline void turn_4x4(const float *x, int64_t x_ld, float *dst, int64_t plane)
+{
+    const vec4 a = *(const vec4 *)x, b = *(const vec4 *)(x + x_ld);
+    const vec4 c = *(const vec4 *)(x + 2 * x_ld), d = *(const vec4 *)(x + 3 * x_ld);
+    const index4 low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, first = {0, 1, 4, 5},
+                 second = {2, 3, 6, 7};
+    const vec4 ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
+    const vec4 ab2 = __builtin_shuffle(a, b, high), cd2 = __builtin_shuffle(c, d, high);
+    *(vec4 *)dst = __builtin_shuffle(ab, cd, first);
+    *(vec4 *)(dst + plane) = __builtin_shuffle(ab, cd, second);
+    *(vec4 *)(dst + 2 * plane) = __builtin_shuffle(ab2, cd2, first);
+    *(vec4 *)(dst + 3 * plane) = __builtin_shuffle(ab2, cd2, second);
+}
+
+/** `pixels` pixels (x_ld apart) of `channels` channels into rows `plane` apart. */
+static void turn_block(const float *x, int64_t x_ld, int64_t pixels, int64_t channels, float *dst,
+                       int64_t plane)
+{
+    const int64_t p4 = pixels / 4 * 4, c4 = channels / 4 * 4;
+    for (int64_t p = 0; p < p4; p += 4)
+        for (int64_t c = 0; c < c4; c += 4)
+            turn_4x4(x + p * x_ld + c, x_ld, dst + c * plane + p, plane);
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t c = p < p4 ? c4 : 0; c < channels; c++)
+            dst[c * plane + p] = x[p * x_ld + c];
+}
+
 /** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group. */
 static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c)
 {
@@ -149,13 +180,9 @@ static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y
     for (int64_t s = 0; s < g->stride && iy >= 0 && iy < g->in_h; s++) {
         int64_t begin, end;
         existing(g, s, job->phase, &begin, &end);
-        for (int64_t block = begin; block < end; block += TURN) {
-            const int64_t last = end - block < TURN ? end : block + TURN;
-            for (int64_t i = 0; i < channels; i++)
-                for (int64_t p = block; p < last; p++)
-                    row[i * job->plane + s * job->phase + p] =
-                        x[(p * g->stride + s - g->pad_left) * g->x_ld + i];
-        }
+        if (begin < end)
+            turn_block(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
+                       end - begin, channels, row + s * job->phase + begin, job->plane);
     }
 }
 

@@ -101,7 +101,7 @@ static aleat_status make_plan(aleat_learner *l, aleat_error *err)
         if (l->grads[p] != ALEAT_NO_VALUE)
             wanted[n_wanted++] = l->grads[p];
     const aleat_engine_options engine = {
-        .threads = l->options.threads, .precision = l->options.precision, .dropout = true};
+        .threads = l->options.threads, .precision = l->options.precision, .training = true};
     if (!st)
         st = aleat_engine_new(&l->engine, graph, &engine, err);
     if (!st)
