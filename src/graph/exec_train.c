@@ -84,7 +84,8 @@ static aleat_weight_grad weight_grad_of(const aleat_step *s)
                                .pad_top = spec->pad_top,
                                .pad_left = spec->pad_left,
                                .x_ld = s->in[0].ld,
-                               .dy_ld = s->in[1].ld};
+                               .dy_ld = s->in[1].ld,
+                               .bf16 = s->bf16};
 }
 
 size_t aleat_conv_weight_grad_scratch(const aleat_step *s, const aleat_exec *exec)

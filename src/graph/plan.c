@@ -451,7 +451,8 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
                          .scale_shift = view_or_none(p, info->scale_shift),
                          .scale = info->scale,
                          .act = info->act,
-                         .half = info->half};
+                         .half = info->half,
+                         .bf16 = p->plan->engine->precision == ALEAT_PRECISION_BF16};
     for (int i = 0; i < node->n_in; i++)
         step->in[i] = p->plan->views[i == 0 && info->x != ALEAT_NO_VALUE ? info->x : node->in[i]];
     aleat_status st = ALEAT_OK;

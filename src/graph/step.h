@@ -27,6 +27,7 @@ typedef struct aleat_step {
     aleat_activation act;                  /**< fused or own activation */
     aleat_view scale_shift;                /**< GROUPNORM: fused modulation */
     int half;
+    bool bf16; /**< CONV_WEIGHT_GRAD: the engine's precision */
 } aleat_step;
 
 /** What steps run with. */

@@ -2,6 +2,7 @@
 #ifndef ALEAT_KERNELS_WEIGHT_GRAD_H
 #define ALEAT_KERNELS_WEIGHT_GRAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kernels/kernels.h"
@@ -12,6 +13,8 @@ typedef struct aleat_weight_grad {
     int64_t images, in_h, in_w, out_h, out_w, c_in, c_out;
     int64_t kernel_h, kernel_w, stride, pad_top, pad_left;
     int64_t x_ld, dy_ld;
+    bool bf16; /**< round the factors of the products to bf16, if the processor multiplies those and
+                    out_w (of linear layers: the number of rows) is even; sums stay f32 */
 } aleat_weight_grad;
 
 size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads);

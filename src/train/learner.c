@@ -275,7 +275,9 @@ aleat_status aleat_learner_gradient(aleat_learner *l, int64_t step, double *loss
     *loss = 0;
     for (int64_t b = 0; b < batch; b++)
         *loss += l->losses[b] / (double)batch;
-    return ALEAT_OK;
+    return isfinite(*loss) ? ALEAT_OK
+                           : aleat_fail(err, ALEAT_ERR_NUMERIC, "step %lld: the loss is not finite",
+                                        (long long)step);
 }
 
 aleat_status aleat_learner_refresh(aleat_learner *l, aleat_error *err)
