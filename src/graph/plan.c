@@ -239,8 +239,7 @@ static bool is_view(const planner *p, const aleat_node *node)
 /** Values that no step of their own makes. */
 static bool is_source(const aleat_node *node)
 {
-    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT ||
-           node->op == ALEAT_OP_SIDE;
+    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT || node->op == ALEAT_OP_SIDE;
 }
 
 static void make_order(planner *p)

@@ -18,9 +18,9 @@ typedef enum aleat_precision {
 typedef struct aleat_engine_options {
     int threads;               /**< 0: all processors of this process */
     aleat_precision precision; /**< BF16 on a processor without it: an error */
-    bool training;             /**< dropout drops (aleat_plan_dropout()) instead of being the identity,
-                                    and the batch is taken to be large */
-    bool isa_given;            /**< use `isa` instead of the best one (tests) */
+    bool training;  /**< dropout drops (aleat_plan_dropout()) instead of being the identity,
+                         and the batch is taken to be large */
+    bool isa_given; /**< use `isa` instead of the best one (tests) */
     aleat_isa isa;
 } aleat_engine_options;
 

@@ -134,9 +134,10 @@ static void pack_winograd(const pack_job *job, int64_t panel)
             const int64_t lanes = width - first < LANES ? width - first : LANES;
             for (int64_t j = 0; j < LANES; j++)
                 for (int tap = 0; tap < 9; tap++)
-                    g[tap][j] = first + j < n ? (double)element(f, panel * job->k->panel + first + j,
-                                                                i, tap / 3, tap % 3)
-                                              : 0;
+                    g[tap][j] = first + j < n
+                                    ? (double)element(f, panel * job->k->panel + first + j, i,
+                                                      tap / 3, tap % 3)
+                                    : 0;
             wino_filters(g, u);
             for (int p = 0; p < WINO_POINTS; p++)
                 memcpy(base + (p * f->c_in + i) * width + first, u[p],

@@ -81,16 +81,16 @@ typedef struct grad_job {
     // the columns of each phase of the stride lie together, `phase` floats
     void *turned; // f32, or bf16
     bool bf16;
-    size_t size;  // bytes of a factor
+    size_t size; // bytes of a factor
     int64_t padded_h, phase, plane;
-    int64_t group;     // images
+    int64_t group; // images
     // dy of a group with whole vectors, in bf16 two pixels interleaved, or NULL: dy where it lies
     void *packed;
-    float *sums;       // [taps * c_in][width]
-    int64_t width;     // c_out in whole vectors
-    char *scratch;     // per thread
+    float *sums;   // [taps * c_in][width]
+    int64_t width; // c_out in whole vectors
+    char *scratch; // per thread
     size_t tile_bytes;
-    size_t stride;     // bytes of it
+    size_t stride; // bytes of it
 } grad_job;
 
 /** Linear layers are one long row: nothing but the sum over pixels is left of the image. */
@@ -130,8 +130,7 @@ static grad_job job_of(const aleat_kernels *k, const aleat_weight_grad *g, size_
     // A tile of sums or the strip that is being turned, and the pointers of a block.
     const int64_t strip = TURN * job.g.stride * job.phase, tile = (int64_t)MR * k->panel;
     job.tile_bytes = align_up((size_t)(strip > tile ? strip : tile) * sizeof(float));
-    job.stride =
-        job.tile_bytes + align_up((size_t)(job.group * job.g.out_h * MR) * sizeof(void *));
+    job.stride = job.tile_bytes + align_up((size_t)(job.group * job.g.out_h * MR) * sizeof(void *));
     return job;
 }
 
@@ -241,8 +240,8 @@ static void make_pointers(const grad_job *job, int64_t count, int64_t m, int mr,
     for (int i = 0; i < mr; i++) {
         const int64_t tap = (m + i) / g->c_in, c = (m + i) % g->c_in;
         const int64_t ky = tap / g->kernel_w, kx = tap % g->kernel_w;
-        const int64_t first = c * job->plane + ky * length + kx % g->stride * job->phase +
-                              kx / g->stride;
+        const int64_t first =
+            c * job->plane + ky * length + kx % g->stride * job->phase + kx / g->stride;
         for (int64_t n = 0; n < count; n++)
             for (int64_t y = 0; y < g->out_h; y++)
                 rows[(n * g->out_h + y) * MR + i] =
@@ -329,8 +328,7 @@ static void store_outputs(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t o = begin; o < end; o++)
         for (int64_t i = 0; i < c_in; i++)
             for (int64_t tap = 0; tap < taps; tap++)
-                job->dw[(o * c_in + i) * taps + tap] =
-                    job->sums[(tap * c_in + i) * job->width + o];
+                job->dw[(o * c_in + i) * taps + tap] = job->sums[(tap * c_in + i) * job->width + o];
 }
 
 size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)

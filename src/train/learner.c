@@ -21,12 +21,12 @@ struct aleat_learner {
     aleat_engine *engine;
     aleat_plan *plan;
     aleat_value cotangent;
-    aleat_value *grads;  // of each parameter of the graph
-    int64_t *order;      // the images in this epoch's order
-    int64_t epoch;       // whose order that is, or -1
-    float *noise;        // [batch, size], channels last
-    double *losses;      // [batch]
-    uint32_t *slots;     // 0, 1, ...: the numbers of images in a step
+    aleat_value *grads; // of each parameter of the graph
+    int64_t *order;     // the images in this epoch's order
+    int64_t epoch;      // whose order that is, or -1
+    float *noise;       // [batch, size], channels last
+    double *losses;     // [batch]
+    uint32_t *slots;    // 0, 1, ...: the numbers of images in a step
 };
 
 void aleat_learner_free(aleat_learner *l)
