@@ -175,7 +175,7 @@ static void the_gradient_of_groupnorm_is_its_central_difference(void **state)
         {
             const aleat_groupnorm g = spec_of(&d, c->c);
             void *scratch = aleat_alloc(aleat_groupnorm_scratch(&g));
-            aleat_groupnorm_grad(k, &g, d.x, dy, ld, dx, scratch, 2);
+            aleat_groupnorm_grad(k, &g, d.x, dy, ld, dx, NULL, scratch, 2);
             double got = 0, size = 0;
             for (int64_t j = 0; j < n; j++) {
                 got += v[j] * (double)dx[j];
@@ -206,7 +206,7 @@ static void run_norm(const aleat_kernels *k, const norm_data *d, int64_t first, 
     const float *x = d->x + first * g.rows * g.x_ld;
     void *scratch = aleat_alloc(aleat_groupnorm_scratch(&g));
     aleat_groupnorm_run(k, &g, x, y, scratch, threads);
-    aleat_groupnorm_grad(k, &g, x, x, g.x_ld, dx, scratch, threads);
+    aleat_groupnorm_grad(k, &g, x, x, g.x_ld, dx, NULL, scratch, threads);
     aleat_free(scratch);
 }
 

@@ -23,11 +23,11 @@
 /* A small network with everything that training meets: attention, both kinds of resampling,
  * a shortcut convolution, labels, dropout. */
 #define CONFIG(shift, down, up)                                                                    \
-    "{\"_class_name\": \"UNet2DModel\", \"sample_size\": 8, \"in_channels\": 1, "                   \
-    "\"out_channels\": 1, \"block_out_channels\": [16, 32], \"layers_per_block\": 1, "              \
-    "\"down_block_types\": [\"" down "\", \"AttnDownBlock2D\"], "                                   \
-    "\"up_block_types\": [\"AttnUpBlock2D\", \"" up "\"], \"attention_head_dim\": 8, "              \
-    "\"norm_num_groups\": 4, \"num_class_embeds\": 3, \"_aleat_null_class\": 2, "                   \
+    "{\"_class_name\": \"UNet2DModel\", \"sample_size\": 8, \"in_channels\": 1, "                  \
+    "\"out_channels\": 1, \"block_out_channels\": [16, 32], \"layers_per_block\": 1, "             \
+    "\"down_block_types\": [\"" down "\", \"AttnDownBlock2D\"], "                                  \
+    "\"up_block_types\": [\"AttnUpBlock2D\", \"" up "\"], \"attention_head_dim\": 8, "             \
+    "\"norm_num_groups\": 4, \"num_class_embeds\": 3, \"_aleat_null_class\": 2, "                  \
     "\"dropout\": 0.2, \"resnet_time_scale_shift\": \"" shift "\"}"
 
 enum { TRAIN_STEPS = 10, IMAGES = 12, SIZE = 8 };
@@ -179,7 +179,7 @@ static void write_data(const char *folder)
 {
     aleat_dataset data;
     make_data(&data);
-    unsigned char images[16 + IMAGES * SIZE * SIZE] = {0, 0, 8, 3, 0, 0, 0, IMAGES,
+    unsigned char images[16 + IMAGES * SIZE * SIZE] = {0, 0, 8, 3,    0, 0, 0, IMAGES,
                                                        0, 0, 0, SIZE, 0, 0, 0, SIZE};
     unsigned char labels[8 + IMAGES] = {0, 0, 8, 1, 0, 0, 0, IMAGES};
     memcpy(images + 16, data.pixels, IMAGES * SIZE * SIZE);

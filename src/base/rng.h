@@ -42,6 +42,9 @@ void aleat_rng_normals(const aleat_rng_key *key, int64_t first, float *out, int6
 /** out[j] = number `j` of the stream, uniform on [0, 1) in steps of 2^-24. */
 void aleat_rng_uniforms(const aleat_rng_key *key, float *out, int64_t count);
 
+/** out[j] = number `j` of the stream as 32 random bits. */
+void aleat_rng_words(const aleat_rng_key *key, uint32_t *out, int64_t count);
+
 /** Number `index` of the stream as 64 random bits. */
 uint64_t aleat_rng_bits(const aleat_rng_key *key, int64_t index);
 

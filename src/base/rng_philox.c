@@ -175,6 +175,17 @@ void aleat_rng_uniforms(const aleat_rng_key *key, float *out, int64_t count)
     }
 }
 
+void aleat_rng_words(const aleat_rng_key *key, uint32_t *out, int64_t count)
+{
+    uint32_t words[4][LANES];
+    for (int64_t done = 0; done < count; done += 4 * LANES) {
+        const int64_t rest = count - done, here = rest < 4 * LANES ? rest : 4 * LANES;
+        many_blocks(key, done / 4, words);
+        for (int64_t j = 0; j < here; j++)
+            out[done + j] = words[j % 4][j / 4];
+    }
+}
+
 uint64_t aleat_rng_bits(const aleat_rng_key *key, int64_t index)
 {
     uint32_t counter[4], seed[2], words[4];

@@ -21,7 +21,7 @@ struct aleat_engine {
     const aleat_kernels *k;
     int threads;
     aleat_precision precision;
-    bool dropout;
+    bool training;
     aleat_engine_weight *weights;
     size_t weight_bytes;
 };

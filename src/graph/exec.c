@@ -175,18 +175,6 @@ static void run_slice_tokens(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, slice_tokens_row);
 }
 
-/** A slice that could not be a view. */
-static void slice_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
-{
-    (void)exec;
-    copy_row(s, image, p, pixel(&s->in[0], image, p) + s->node.attrs.begin);
-}
-
-static void run_slice(const aleat_step *s, const aleat_exec *exec)
-{
-    aleat_exec_rows(s, exec, slice_row);
-}
-
 /* ---- resampling -------------------------------------------------------------------------------
  */
 
@@ -404,7 +392,6 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_SCALE_SHIFT] = {run_scale_shift, NULL},
         [ALEAT_OP_CONCAT] = {run_concat, NULL},
         [ALEAT_OP_CONCAT_TOKENS] = {run_concat_tokens, NULL},
-        [ALEAT_OP_SLICE] = {run_slice, NULL},
         [ALEAT_OP_SLICE_TOKENS] = {run_slice_tokens, NULL},
         [ALEAT_OP_SLICE] = {run_slice, NULL},
         [ALEAT_OP_AVGPOOL2] = {run_avgpool, NULL},

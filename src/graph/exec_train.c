@@ -20,36 +20,40 @@ static float *pixel(const aleat_view *v, int64_t image, int64_t p)
 /* ---- dropout ----------------------------------------------------------------------------------
  */
 
-static int64_t size_of(const aleat_view *v)
+/** Words of random bits for one image, two elements a word. */
+static int64_t words_of(const aleat_view *v)
 {
-    return (pixels(v) * v->dims.c + 15) / 16 * 16;
+    return (pixels(v) * v->dims.c + 31) / 32 * 16;
 }
 
 size_t aleat_dropout_scratch(const aleat_step *s, const aleat_exec *exec)
 {
-    return (size_t)(exec->threads * size_of(&s->out)) * sizeof(float);
+    return (size_t)(exec->threads * words_of(&s->out)) * sizeof(uint32_t);
 }
 
-/** y = x / (1 - p) where a uniform number of the image's stream is at least p, else 0. */
+/** y = x / (1 - p) where 16 random bits of the image's stream are at least 2^16 p, else 0; p is
+ * rounded to that. */
 static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const aleat_step_job *job = ctx;
     const aleat_step *s = job->step;
     const int64_t c = s->out.dims.c;
-    float *uniforms = (float *)job->exec->scratch + thread * size_of(&s->out);
-    const float p = (float)s->node.attrs.a, scale = (float)(1 / (1 - s->node.attrs.a));
+    uint32_t *words = (uint32_t *)job->exec->scratch + thread * words_of(&s->out);
+    const int32_t limit = (int32_t)lround(s->node.attrs.a * 65536);
+    const float scale = (float)(65536.0 / (65536 - limit));
     for (int64_t image = begin; image < end; image++) {
         const aleat_rng_key key = {.seed = job->exec->dropout_seed,
                                    .image = job->exec->dropout_images[image],
                                    .step = job->exec->dropout_step,
                                    .copy = (uint32_t)s->node.attrs.begin,
                                    .purpose = ALEAT_FOR_DROPOUT};
-        aleat_rng_uniforms(&key, uniforms, pixels(&s->out) * c);
-        for (int64_t r = 0; r < pixels(&s->out); r++) {
-            const float *x = pixel(&s->in[0], image, r), *u = uniforms + r * c;
+        aleat_rng_words(&key, words, words_of(&s->out));
+        const uint16_t *bits = (const uint16_t *)words;
+        for (int64_t r = 0; r < pixels(&s->out); r++, bits += c) {
+            const float *x = pixel(&s->in[0], image, r);
             float *y = pixel(&s->out, image, r);
             for (int64_t i = 0; i < c; i++)
-                y[i] = u[i] >= p ? x[i] * scale : 0.0f;
+                y[i] = x[i] * ((int32_t)bits[i] >= limit ? scale : 0.0f);
         }
     }
 }
@@ -80,7 +84,8 @@ static aleat_weight_grad weight_grad_of(const aleat_step *s)
                                .pad_top = spec->pad_top,
                                .pad_left = spec->pad_left,
                                .x_ld = s->in[0].ld,
-                               .dy_ld = s->in[1].ld};
+                               .dy_ld = s->in[1].ld,
+                               .bf16 = s->bf16};
 }
 
 size_t aleat_conv_weight_grad_scratch(const aleat_step *s, const aleat_exec *exec)

@@ -73,7 +73,7 @@ typedef struct aleat_node {
     aleat_value in[ALEAT_NODE_INPUTS];
     aleat_param param[ALEAT_NODE_PARAMS]; /**< weight and bias, gamma and beta, table */
     aleat_dims dims;
-    bool shared;      /**< the same for every image of a batch (CONSTANT, gradients of parameters) */
+    bool shared; /**< the same for every image of a batch (CONSTANT, gradients of parameters) */
     const char *name; /**< of an input */
     aleat_attrs attrs;
 } aleat_node;

@@ -239,14 +239,13 @@ static bool is_view(const planner *p, aleat_value v)
     const aleat_node *node = node_at(p, v);
     if (node->op == ALEAT_OP_SLICE)
         return !p->info[v].wanted && node_at(p, node->in[0])->op != ALEAT_OP_CONSTANT;
-    return node->op == ALEAT_OP_DROPOUT && !p->plan->engine->dropout;
+    return node->op == ALEAT_OP_DROPOUT && !p->plan->engine->training;
 }
 
 /** Values that no step of their own makes. */
 static bool is_source(const aleat_node *node)
 {
-    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT ||
-           node->op == ALEAT_OP_SIDE;
+    return node->op == ALEAT_OP_INPUT || node->op == ALEAT_OP_CONSTANT || node->op == ALEAT_OP_SIDE;
 }
 
 static void make_order(planner *p)
@@ -462,7 +461,8 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
                          .scale_shift = view_or_none(p, info->scale_shift),
                          .scale = info->scale,
                          .act = info->act,
-                         .half = info->half};
+                         .half = info->half,
+                         .bf16 = p->plan->engine->precision == ALEAT_PRECISION_BF16};
     for (int i = 0; i < node->n_in; i++)
         step->in[i] = p->plan->views[i == 0 && info->x != ALEAT_NO_VALUE ? info->x : node->in[i]];
     aleat_status st = ALEAT_OK;

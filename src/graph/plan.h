@@ -18,8 +18,9 @@ typedef enum aleat_precision {
 typedef struct aleat_engine_options {
     int threads;               /**< 0: all processors of this process */
     aleat_precision precision; /**< BF16 on a processor without it: an error */
-    bool dropout;              /**< dropout drops (aleat_plan_dropout()); false: it is the identity */
-    bool isa_given;            /**< use `isa` instead of the best one (tests) */
+    bool training;  /**< dropout drops (aleat_plan_dropout()) instead of being the identity,
+                         and the batch is taken to be large */
+    bool isa_given; /**< use `isa` instead of the best one (tests) */
     aleat_isa isa;
 } aleat_engine_options;
 
@@ -56,7 +57,7 @@ float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
  */
 void aleat_plan_run(aleat_plan *plan, int half);
 
-/** Names the masks of the next runs of an engine with dropout: by seed, step, dropout operation,
+/** Names the masks of the next runs of a training engine: by seed, step, dropout operation,
  * and the number of each image of the plan (copied). */
 void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images);
 

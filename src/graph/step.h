@@ -18,7 +18,7 @@ typedef struct aleat_step {
         node; /**< the operation (of a fused chain its main one); a copy: the graph may grow */
     int64_t images;
     aleat_view in[ALEAT_NODE_INPUTS], out;
-    aleat_view side; /**< second result; data NULL if nobody wants it */
+    aleat_view side;                       /**< second result; data NULL if nobody wants it */
     const float *param[ALEAT_NODE_PARAMS]; /**< plain f32 vectors and tables, or NULL */
     const aleat_packed *packed;            /**< CONV */
     int64_t upsample;                      /**< CONV: fused enlargement of the input */
@@ -27,6 +27,7 @@ typedef struct aleat_step {
     aleat_activation act;                  /**< fused or own activation */
     aleat_view scale_shift;                /**< GROUPNORM: fused modulation */
     int half;
+    bool bf16; /**< CONV_WEIGHT_GRAD: the engine's precision */
 } aleat_step;
 
 /** What steps run with. */

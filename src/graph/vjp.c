@@ -136,9 +136,8 @@ static void vjp_conv(reverse *r, const aleat_node *node, aleat_value dy)
 {
     if (r->grads) {
         const aleat_value in[] = {node->in[0], dy};
-        const aleat_value dw =
-            derived_shared(r, ALEAT_OP_CONV_WEIGHT_GRAD, node, 2, in,
-                           aleat_param_count(r->graph, node->param[0]));
+        const aleat_value dw = derived_shared(r, ALEAT_OP_CONV_WEIGHT_GRAD, node, 2, in,
+                                              aleat_param_count(r->graph, node->param[0]));
         add_grad(r, node->param[0], dw);
         if (node->param[1] != ALEAT_NO_PARAM)
             add_grad(r, node->param[1],
@@ -193,9 +192,9 @@ static void vjp_scale_shift(reverse *r, const aleat_node *node, aleat_value dy)
     const aleat_value dx = derived(r, ALEAT_OP_SCALE_SHIFT_GRAD, node, 3, in, node->dims);
     add_cotangent(r, node->in[0], dx);
     if (r->active[node->in[1]])
-        add_cotangent(r, node->in[1],
-                      derived(r, ALEAT_OP_SIDE, node, 1, &dx,
-                              aleat_graph_dims(r->graph, node->in[1])));
+        add_cotangent(
+            r, node->in[1],
+            derived(r, ALEAT_OP_SIDE, node, 1, &dx, aleat_graph_dims(r->graph, node->in[1])));
 }
 
 static void vjp_concat(reverse *r, const aleat_node *node, aleat_value dy)

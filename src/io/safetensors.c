@@ -204,7 +204,8 @@ static json_t *entry_json(const aleat_tensor *array, size_t begin, size_t end)
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
-// The header, padded with spaces so that the data begins at a multiple of ALEAT_ALIGN; aleat_free().
+// The header, padded with spaces so that the data begins at a multiple of ALEAT_ALIGN;
+// aleat_free().
 static char *make_header(const aleat_named_array *arrays, int64_t count, uint64_t *len)
 {
     size_t place = 0;

@@ -119,8 +119,10 @@ static void pack_direct_bf16(const pack_job *job, int64_t panel)
     pack_taps(job, panel, sizeof(uint16_t), pack_tap_bf16);
 }
 
-/** u[6][6] = G g G^T in double, rounded once. */
-static void wino_filter(const aleat_filter *f, int64_t o, int64_t i, float u[WINO_POINTS])
+enum { LANES = 16 };
+
+/** u[6][6] = G g G^T of LANES filters at once, in double, rounded once. */
+static void wino_filters(double g[9][LANES], float u[WINO_POINTS][LANES])
 {
     static const double G[6][3] = {{1.0 / 4, 0, 0},
                                    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
@@ -128,17 +130,16 @@ static void wino_filter(const aleat_filter *f, int64_t o, int64_t i, float u[WIN
                                    {1.0 / 24, 1.0 / 12, 1.0 / 6},
                                    {1.0 / 24, -1.0 / 12, 1.0 / 6},
                                    {0, 0, 1}};
-    double half[6][3];
+    double half[6][3][LANES];
     for (int r = 0; r < 6; r++)
-        for (int x = 0; x < 3; x++) {
-            half[r][x] = 0;
-            for (int y = 0; y < 3; y++)
-                half[r][x] += G[r][y] * (double)element(f, o, i, y, x);
-        }
+        for (int x = 0; x < 3; x++)
+            for (int j = 0; j < LANES; j++)
+                half[r][x][j] = G[r][0] * g[x][j] + G[r][1] * g[3 + x][j] + G[r][2] * g[6 + x][j];
     for (int r = 0; r < 6; r++)
         for (int c = 0; c < 6; c++)
-            u[r * 6 + c] =
-                (float)(half[r][0] * G[c][0] + half[r][1] * G[c][1] + half[r][2] * G[c][2]);
+            for (int j = 0; j < LANES; j++)
+                u[r * 6 + c][j] = (float)(half[r][0][j] * G[c][0] + half[r][1][j] * G[c][1] +
+                                          half[r][2][j] * G[c][2]);
 }
 
 static void pack_winograd(const pack_job *job, int64_t panel)
@@ -147,13 +148,21 @@ static void pack_winograd(const pack_job *job, int64_t panel)
     int64_t width;
     const int64_t n = panel_columns(job, panel, &width);
     float *base = (float *)job->out->data + panel * job->k->panel * job->out->lines;
+    double g[9][LANES];
+    float u[WINO_POINTS][LANES];
     for (int64_t i = 0; i < f->c_in; i++)
-        for (int64_t j = 0; j < width; j++) {
-            float u[WINO_POINTS] = {0};
-            if (j < n)
-                wino_filter(f, panel * job->k->panel + j, i, u);
+        for (int64_t first = 0; first < width; first += LANES) {
+            const int64_t lanes = width - first < LANES ? width - first : LANES;
+            for (int64_t j = 0; j < LANES; j++)
+                for (int tap = 0; tap < 9; tap++)
+                    g[tap][j] = first + j < n
+                                    ? (double)element(f, panel * job->k->panel + first + j, i,
+                                                      tap / 3, tap % 3)
+                                    : 0;
+            wino_filters(g, u);
             for (int p = 0; p < WINO_POINTS; p++)
-                base[(p * f->c_in + i) * width + j] = u[p];
+                memcpy(base + (p * f->c_in + i) * width + first, u[p],
+                       (size_t)lanes * sizeof(float));
         }
 }
 

@@ -9,7 +9,7 @@ enum {
     MR = ALEAT_MICRO_ROWS,
     GROUP_PIXELS = 1024, // output pixels whose products are summed in registers
     SUM_CHUNK = 1024,    // rows whose sums are made together
-    TURN = 16,           // channels and pixels of a block that is turned: a cache line
+    TURN = 16,           // channels that are turned together: a cache line
     SKEW = 16,           // floats between planes, so that they do not fall on one cache set
 };
 
@@ -79,14 +79,18 @@ typedef struct grad_job {
     float *dw;
     // x turned: plane of channel i of image n of the group at turned + (n c_in + i) plane; in a row
     // the columns of each phase of the stride lie together, `phase` floats
-    float *turned;
+    void *turned; // f32, or bf16
+    bool bf16;
+    size_t size; // bytes of a factor
     int64_t padded_h, phase, plane;
-    int64_t group;     // images
-    float *packed;     // dy of a group with whole vectors, or NULL: dy is used where it lies
-    float *sums;       // [taps * c_in][width]
-    int64_t width;     // c_out in whole vectors
-    char *scratch;     // per thread
-    size_t stride;     // bytes of it
+    int64_t group; // images
+    // dy of a group with whole vectors, in bf16 two pixels interleaved, or NULL: dy where it lies
+    void *packed;
+    float *sums;   // [taps * c_in][width]
+    int64_t width; // c_out in whole vectors
+    char *scratch; // per thread
+    size_t tile_bytes;
+    size_t stride; // bytes of it
 } grad_job;
 
 /** Linear layers are one long row: nothing but the sum over pixels is left of the image. */
@@ -115,13 +119,18 @@ static grad_job job_of(const aleat_kernels *k, const aleat_weight_grad *g, size_
     if (job.group > job.g.images)
         job.group = job.g.images;
     job.width = ceil_div(job.g.c_out, k->vlen) * k->vlen;
-    bytes[0] = align_up((size_t)(job.group * job.g.c_in * job.plane) * sizeof(float));
-    bytes[1] =
-        job.width == job.g.c_out ? 0 : align_up((size_t)(job.group * pixels * job.width) * sizeof(float));
+    job.bf16 = g->bf16 && k->igemm_bf16 && job.g.out_w % 2 == 0;
+    job.size = job.bf16 ? sizeof(uint16_t) : sizeof(float);
+    bytes[0] = align_up((size_t)(job.group * job.g.c_in * job.plane) * job.size);
+    bytes[1] = align_up((size_t)(job.group * pixels * job.width) * job.size);
+    if (!job.bf16 && job.width == job.g.c_out)
+        bytes[1] = 0;
     bytes[2] = align_up((size_t)(job.g.kernel_h * job.g.kernel_w * job.g.c_in * job.width) *
                         sizeof(float));
-    job.stride = align_up((size_t)(MR * k->panel) * sizeof(float)) +
-                 align_up((size_t)(job.group * job.g.out_h * MR) * sizeof(float *));
+    // A tile of sums or the strip that is being turned, and the pointers of a block.
+    const int64_t strip = TURN * job.g.stride * job.phase, tile = (int64_t)MR * k->panel;
+    job.tile_bytes = align_up((size_t)(strip > tile ? strip : tile) * sizeof(float));
+    job.stride = job.tile_bytes + align_up((size_t)(job.group * job.g.out_h * MR) * sizeof(void *));
     return job;
 }
 
@@ -136,27 +145,67 @@ static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64
         *end = phase;
 }
 
-/** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group. */
-static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c)
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t index4 __attribute__((vector_size(16)));
+
+/** A 4x4 block: four pixels of four channels become four channels of four pixels. */
+static inline void turn_4x4(const float *x, int64_t x_ld, float *dst, int64_t plane)
+{
+    const vec4 a = *(const vec4 *)x, b = *(const vec4 *)(x + x_ld);
+    const vec4 c = *(const vec4 *)(x + 2 * x_ld), d = *(const vec4 *)(x + 3 * x_ld);
+    const index4 low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, first = {0, 1, 4, 5},
+                 second = {2, 3, 6, 7};
+    const vec4 ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
+    const vec4 ab2 = __builtin_shuffle(a, b, high), cd2 = __builtin_shuffle(c, d, high);
+    *(vec4 *)dst = __builtin_shuffle(ab, cd, first);
+    *(vec4 *)(dst + plane) = __builtin_shuffle(ab, cd, second);
+    *(vec4 *)(dst + 2 * plane) = __builtin_shuffle(ab2, cd2, first);
+    *(vec4 *)(dst + 3 * plane) = __builtin_shuffle(ab2, cd2, second);
+}
+
+/** `pixels` pixels (x_ld apart) of `channels` channels into rows `plane` apart. */
+static void turn_block(const float *x, int64_t x_ld, int64_t pixels, int64_t channels, float *dst,
+                       int64_t plane)
+{
+    const int64_t p4 = pixels / 4 * 4, c4 = channels / 4 * 4;
+    for (int64_t p = 0; p < p4; p += 4)
+        for (int64_t c = 0; c < c4; c += 4)
+            turn_4x4(x + p * x_ld + c, x_ld, dst + c * plane + p, plane);
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t c = p < p4 ? c4 : 0; c < channels; c++)
+            dst[c * plane + p] = x[p * x_ld + c];
+}
+
+/** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group; in
+ * bf16 by way of `strip`. */
+static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c,
+                     float *strip)
 {
     const aleat_weight_grad *g = &job->g;
     const int64_t iy = y - g->pad_top, length = g->stride * job->phase;
     const int64_t channels = g->c_in - c < TURN ? g->c_in - c : TURN;
-    float *row = job->turned + (slot * g->c_in + c) * job->plane + y * length;
+    const int64_t at = (slot * g->c_in + c) * job->plane + y * length;
+    float *row = job->bf16 ? strip : (float *)job->turned + at;
+    const int64_t row_ld = job->bf16 ? length : job->plane;
     const float *x = job->x + (image * g->in_h + iy) * g->in_w * g->x_ld + c;
     for (int64_t i = 0; i < channels; i++)
-        memset(row + i * job->plane, 0, (size_t)length * sizeof *row);
+        memset(row + i * row_ld, 0, (size_t)length * sizeof *row);
     for (int64_t s = 0; s < g->stride && iy >= 0 && iy < g->in_h; s++) {
         int64_t begin, end;
         existing(g, s, job->phase, &begin, &end);
-        for (int64_t block = begin; block < end; block += TURN) {
-            const int64_t last = end - block < TURN ? end : block + TURN;
-            for (int64_t i = 0; i < channels; i++)
-                for (int64_t p = block; p < last; p++)
-                    row[i * job->plane + s * job->phase + p] =
-                        x[(p * g->stride + s - g->pad_left) * g->x_ld + i];
-        }
+        if (begin < end)
+            turn_block(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
+                       end - begin, channels, row + s * job->phase + begin, row_ld);
     }
+    for (int64_t i = 0; i < channels && job->bf16; i++)
+        job->k->to_bf16(row + i * row_ld, (uint16_t *)job->turned + at + i * job->plane, length);
+}
+
+/** bf16 of a in the low half, of b in the high half; both finite. */
+static inline uint32_t round_pair(uint32_t a, uint32_t b)
+{
+    const uint32_t low = (a + 0x7fffu + (a >> 16 & 1u)) >> 16;
+    return low | ((b + 0x7fffu + (b >> 16 & 1u)) & 0xffff0000u);
 }
 
 /** Output row y of a group's image, padded to whole vectors. */
@@ -164,44 +213,81 @@ static void pack_row(const grad_job *job, int64_t image, int64_t slot, int64_t y
 {
     const aleat_weight_grad *g = &job->g;
     const float *src = job->dy + (image * g->out_h + y) * g->out_w * g->dy_ld;
-    float *dst = job->packed + (slot * g->out_h + y) * g->out_w * job->width;
-    for (int64_t p = 0; p < g->out_w; p++, src += g->dy_ld, dst += job->width) {
-        memcpy(dst, src, (size_t)g->c_out * sizeof *dst);
+    const int64_t at = (slot * g->out_h + y) * g->out_w * job->width;
+    if (!job->bf16) {
+        float *dst = (float *)job->packed + at;
+        for (int64_t p = 0; p < g->out_w; p++, src += g->dy_ld, dst += job->width) {
+            memcpy(dst, src, (size_t)g->c_out * sizeof *dst);
+            memset(dst + g->c_out, 0, (size_t)(job->width - g->c_out) * sizeof *dst);
+        }
+        return;
+    }
+    uint32_t *dst = (uint32_t *)job->packed + at / 2;
+    for (int64_t p = 0; p < g->out_w; p += 2, src += 2 * g->dy_ld, dst += job->width) {
+        const uint32_t *a = (const uint32_t *)(const void *)src;
+        const uint32_t *b = (const uint32_t *)(const void *)(src + g->dy_ld);
+        for (int64_t c = 0; c < g->c_out; c++)
+            dst[c] = round_pair(a[c], b[c]);
         memset(dst + g->c_out, 0, (size_t)(job->width - g->c_out) * sizeof *dst);
     }
 }
 
-/** Sums of rows [m, m+mr) of x^T dy (row = tap * c_in + channel) over the group. */
-static void multiply_block(const grad_job *job, int64_t first, int64_t count, int64_t m, char *mine)
+/** Pointers to the rows [m, m+mr) of x^T (row = tap * c_in + channel), one set an image row. */
+static void make_pointers(const grad_job *job, int64_t count, int64_t m, int mr, const void **rows)
 {
     const aleat_weight_grad *g = &job->g;
-    const aleat_kernels *k = job->k;
-    float *tile = (float *)(void *)mine;
-    const float **rows =
-        (const float **)(void *)(mine + align_up((size_t)(MR * k->panel) * sizeof(float)));
-    const int64_t left = g->kernel_h * g->kernel_w * g->c_in - m, length = g->stride * job->phase;
-    const int mr = (int)(left < MR ? left : MR);
+    const int64_t length = g->stride * job->phase;
     for (int i = 0; i < mr; i++) {
         const int64_t tap = (m + i) / g->c_in, c = (m + i) % g->c_in;
         const int64_t ky = tap / g->kernel_w, kx = tap % g->kernel_w;
-        const float *at = job->turned + c * job->plane + ky * length +
-                          kx % g->stride * job->phase + kx / g->stride;
-        for (int64_t n = 0; n < count; n++, at += g->c_in * job->plane)
+        const int64_t first =
+            c * job->plane + ky * length + kx % g->stride * job->phase + kx / g->stride;
+        for (int64_t n = 0; n < count; n++)
             for (int64_t y = 0; y < g->out_h; y++)
-                rows[(n * g->out_h + y) * MR + i] = at + y * g->stride * length;
+                rows[(n * g->out_h + y) * MR + i] =
+                    (const char *)job->turned +
+                    (size_t)(first + n * g->c_in * job->plane + y * g->stride * length) * job->size;
     }
-    const float *b = job->packed ? job->packed
-                                 : job->dy + first * g->out_h * g->out_w * g->dy_ld;
-    const int64_t b_ld = job->packed ? job->width : g->dy_ld;
-    for (int64_t col = 0; col < job->width; col += k->panel) {
-        const int64_t n = job->width - col < k->panel ? job->width - col : k->panel;
+}
+
+/** One panel of columns: out = the block's rows of x^T times dy, over the group. */
+static void multiply_panel(const grad_job *job, int64_t first, int64_t count, int mr, int64_t col,
+                           const void **rows, float *out, int64_t out_ld)
+{
+    const aleat_weight_grad *g = &job->g;
+    const aleat_kernels *k = job->k;
+    const int64_t left = job->width - col, taps = count * g->out_h;
+    const int nv = (int)((left < k->panel ? left : k->panel) / k->vlen);
+    if (job->bf16) {
+        k->igemm_bf16(mr, nv, taps, g->out_w, (const uint16_t *const *)rows,
+                      (const uint16_t *)job->packed + 2 * col, 2 * job->width, out, out_ld);
+        return;
+    }
+    const float *dy = job->packed ? job->packed : job->dy + first * g->out_h * g->out_w * g->dy_ld;
+    k->igemm(mr, nv, taps, g->out_w, (const float *const *)rows, dy + col,
+             job->packed ? job->width : g->dy_ld, out, out_ld);
+}
+
+/** Adds the group's products of rows [m, m+MR) to the sums; the first group makes them. */
+static void multiply_block(const grad_job *job, int64_t first, int64_t count, int64_t m, char *mine)
+{
+    const aleat_weight_grad *g = &job->g;
+    const int64_t panel = job->k->panel, left = g->kernel_h * g->kernel_w * g->c_in - m;
+    const int mr = (int)(left < MR ? left : MR);
+    float *tile = (float *)(void *)mine;
+    const void **rows = (const void **)(void *)(mine + job->tile_bytes);
+    make_pointers(job, count, m, mr, rows);
+    for (int64_t col = 0; col < job->width; col += panel) {
+        const int64_t n = job->width - col < panel ? job->width - col : panel;
         float *sums = job->sums + m * job->width + col;
-        float *to = first == 0 ? sums : tile;
-        const int64_t to_ld = first == 0 ? job->width : k->panel;
-        k->igemm(mr, (int)(n / k->vlen), count * g->out_h, g->out_w, rows, b + col, b_ld, to, to_ld);
-        for (int i = 0; i < mr && first != 0; i++)
+        if (first == 0) {
+            multiply_panel(job, first, count, mr, col, rows, sums, job->width);
+            continue;
+        }
+        multiply_panel(job, first, count, mr, col, rows, tile, panel);
+        for (int i = 0; i < mr; i++)
             for (int64_t j = 0; j < n; j++)
-                sums[i * job->width + j] += tile[i * k->panel + j];
+                sums[i * job->width + j] += tile[i * panel + j];
     }
 }
 
@@ -219,7 +305,8 @@ static void multiply_groups(void *ctx, int thread, int threads)
         aleat_split(count * job->padded_h * strips, thread, threads, &begin, &end);
         for (int64_t u = begin; u < end; u++) {
             const int64_t row = u / strips, slot = row / job->padded_h;
-            turn_row(job, first + slot, slot, row % job->padded_h, u % strips * TURN);
+            turn_row(job, first + slot, slot, row % job->padded_h, u % strips * TURN,
+                     (float *)(void *)mine);
         }
         aleat_split(count * g->out_h, thread, threads, &begin, &end);
         for (int64_t r = begin; r < end && job->packed; r++)
@@ -241,8 +328,7 @@ static void store_outputs(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t o = begin; o < end; o++)
         for (int64_t i = 0; i < c_in; i++)
             for (int64_t tap = 0; tap < taps; tap++)
-                job->dw[(o * c_in + i) * taps + tap] =
-                    job->sums[(tap * c_in + i) * job->width + o];
+                job->dw[(o * c_in + i) * taps + tap] = job->sums[(tap * c_in + i) * job->width + o];
 }
 
 size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
@@ -263,7 +349,7 @@ void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, c
     job.dy = dy;
     job.dw = dw;
     job.turned = scratch;
-    job.packed = bytes[1] ? (float *)(void *)((char *)scratch + bytes[0]) : NULL;
+    job.packed = bytes[1] ? (char *)scratch + bytes[0] : NULL;
     job.sums = (float *)(void *)((char *)scratch + bytes[0] + bytes[1]);
     job.scratch = (char *)job.sums + bytes[2];
     aleat_parallel_team(threads, multiply_groups, &job);

@@ -279,7 +279,8 @@ aleat_status aleat_model_files_build(aleat_model_files *out, const char *config_
     location at = {0};
 
     at.config_path = aleat_strdup(config_path);
-    aleat_status st = at.config_path ? read_class_name(&at, err) : aleat_fail_memory(err, config_path);
+    aleat_status st =
+        at.config_path ? read_class_name(&at, err) : aleat_fail_memory(err, config_path);
     if (!st)
         st = choose_family(&family, &at, weights, options->family, err);
     if (st)

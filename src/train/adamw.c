@@ -18,18 +18,18 @@ double aleat_adamw_rate(const aleat_adamw *a, int64_t step)
     const int64_t done = step - (a->steps - length);
     if (done <= 0)
         return a->rate;
-    return done >= length ? 0
-                          : a->rate * 0.5 *
-                                (1 + cos(3.14159265358979323846 * (double)done / (double)length));
+    return done >= length
+               ? 0
+               : a->rate * 0.5 * (1 + cos(3.14159265358979323846 * (double)done / (double)length));
 }
 
 typedef struct adamw_job {
     const aleat_adamw *a;
     aleat_params *params;
     int64_t size;
-    double *squares;              // of each chunk
-    double rate, shrink;          // shrink: factor of the gradient
-    double correct1, correct2;    // 1 - beta^n
+    double *squares;           // of each chunk
+    double rate, shrink;       // shrink: factor of the gradient
+    double correct1, correct2; // 1 - beta^n
     double average;
 } adamw_job;
 

@@ -71,7 +71,8 @@ static aleat_status open_idx(aleat_dataset *out, const char *path, aleat_error *
         return st;
     const aleat_shape *shape = &images.shape;
     if (images.dtype != ALEAT_U8 || shape->n_dims < 3 || shape->n_dims > 4) {
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: not bytes of images [n,h,w] or [n,h,w,c]", path);
+        st =
+            aleat_fail(err, ALEAT_ERR_FORMAT, "%s: not bytes of images [n,h,w] or [n,h,w,c]", path);
         goto done;
     }
     out->count = shape->dim[0];

@@ -21,12 +21,12 @@ struct aleat_learner {
     aleat_engine *engine;
     aleat_plan *plan;
     aleat_value cotangent;
-    aleat_value *grads;  // of each parameter of the graph
-    int64_t *order;      // the images in this epoch's order
-    int64_t epoch;       // whose order that is, or -1
-    float *noise;        // [batch, size], channels last
-    double *losses;      // [batch]
-    uint32_t *slots;     // 0, 1, ...: the numbers of images in a step
+    aleat_value *grads; // of each parameter of the graph
+    int64_t *order;     // the images in this epoch's order
+    int64_t epoch;      // whose order that is, or -1
+    float *noise;       // [batch, size], channels last
+    double *losses;     // [batch]
+    uint32_t *slots;    // 0, 1, ...: the numbers of images in a step
 };
 
 void aleat_learner_free(aleat_learner *l)
@@ -101,7 +101,7 @@ static aleat_status make_plan(aleat_learner *l, aleat_error *err)
         if (l->grads[p] != ALEAT_NO_VALUE)
             wanted[n_wanted++] = l->grads[p];
     const aleat_engine_options engine = {
-        .threads = l->options.threads, .precision = l->options.precision, .dropout = true};
+        .threads = l->options.threads, .precision = l->options.precision, .training = true};
     if (!st)
         st = aleat_engine_new(&l->engine, graph, &engine, err);
     if (!st)
@@ -275,7 +275,9 @@ aleat_status aleat_learner_gradient(aleat_learner *l, int64_t step, double *loss
     *loss = 0;
     for (int64_t b = 0; b < batch; b++)
         *loss += l->losses[b] / (double)batch;
-    return ALEAT_OK;
+    return isfinite(*loss) ? ALEAT_OK
+                           : aleat_fail(err, ALEAT_ERR_NUMERIC, "step %lld: the loss is not finite",
+                                        (long long)step);
 }
 
 aleat_status aleat_learner_refresh(aleat_learner *l, aleat_error *err)

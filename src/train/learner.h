@@ -19,8 +19,8 @@ typedef struct aleat_learner_options {
 } aleat_learner_options;
 
 /**
- * A network on `params`, whose values it reads, with its gradient. `abar` [train_steps] is the noise
- * schedule. All but the options is borrowed. ALEAT_ERR_SHAPE if the images do not fit.
+ * A network on `params`, whose values it reads, with its gradient. `abar` [train_steps] is the
+ * noise schedule. All but the options is borrowed. ALEAT_ERR_SHAPE if the images do not fit.
  */
 ALEAT_MUST_USE aleat_status aleat_learner_new(aleat_learner **out, const char *config_path,
                                               aleat_params *params, const aleat_dataset *data,
@@ -30,8 +30,9 @@ ALEAT_MUST_USE aleat_status aleat_learner_new(aleat_learner **out, const char *c
 void aleat_learner_free(aleat_learner *learner);
 
 /**
- * Mean over the batch and all pixels of (eps_theta(x_t, t, y) - eps)^2 into *loss, its gradient into
- * params->grad. Images go by in a new order each epoch; t is uniform. Source: Ho et al. 2020, eq. 14.
+ * Mean over the batch and all pixels of (eps_theta(x_t, t, y) - eps)^2 into *loss, its gradient
+ * into params->grad. Images go by in a new order each epoch; t is uniform. Source: Ho et al. 2020,
+ * eq. 14.
  */
 ALEAT_MUST_USE aleat_status aleat_learner_gradient(aleat_learner *learner, int64_t step,
                                                    double *loss, aleat_error *err);

@@ -105,9 +105,8 @@ static void name_arrays(const aleat_params *p, char *data, aleat_dtype dtype,
 {
     for (int64_t i = 0; i < p->count; i++)
         arrays[i] = (aleat_named_array){
-            p->names[i],
-            aleat_tensor_view(dtype, &p->shapes[i],
-                              data + (size_t)p->offsets[i] * aleat_dtype_size(dtype))};
+            p->names[i], aleat_tensor_view(dtype, &p->shapes[i],
+                                           data + (size_t)p->offsets[i] * aleat_dtype_size(dtype))};
 }
 
 aleat_status aleat_params_weights(const aleat_params *p, aleat_weights **out, aleat_error *err)
@@ -128,7 +127,8 @@ aleat_status aleat_params_weights(const aleat_params *p, aleat_weights **out, al
 aleat_status aleat_params_save(const aleat_params *p, int64_t steps, const char *path,
                                aleat_error *err)
 {
-    const aleat_shape flat = aleat_shape_of(1, aleat_params_size(p)), one = aleat_shape_of(1, (int64_t)1);
+    const aleat_shape flat = aleat_shape_of(1, aleat_params_size(p)),
+                      one = aleat_shape_of(1, (int64_t)1);
     aleat_named_array arrays[ALEAT_PARAM_ARRAYS + 1];
     for (int a = 0; a < ALEAT_PARAM_ARRAYS; a++)
         arrays[a] =
@@ -148,10 +148,11 @@ static aleat_status find_array(aleat_weights *weights, const char *name, aleat_d
         (void)aleat_shape_count(&(*out)->shape, &have);
     if (have == count && (*out)->dtype == dtype)
         return ALEAT_OK;
-    return aleat_fail(err, ALEAT_ERR_FORMAT,
-                      "%s: '%s' is not %lld numbers of type %s: this is no checkpoint of a training "
-                      "with this configuration",
-                      aleat_weights_path(weights), name, (long long)count, aleat_dtype_name(dtype));
+    return aleat_fail(
+        err, ALEAT_ERR_FORMAT,
+        "%s: '%s' is not %lld numbers of type %s: this is no checkpoint of a training "
+        "with this configuration",
+        aleat_weights_path(weights), name, (long long)count, aleat_dtype_name(dtype));
 }
 
 aleat_status aleat_params_load(aleat_params *p, int64_t *steps, const char *path, aleat_error *err)

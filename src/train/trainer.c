@@ -242,8 +242,8 @@ static aleat_status one_step(training *t, bool *go_on, aleat_error *err)
     fprintf(t->log, "%lld,%.4f,%.6f,%.6g,%.5g\n", (long long)t->step,
             (double)t->step * (double)o->batch / (double)t->data.count, loss, rate, norm);
     t->step++;
-    *go_on = !o->progress ||
-             o->progress(o->progress_ctx, t->step, o->optimizer.steps, loss, rate, norm);
+    *go_on =
+        !o->progress || o->progress(o->progress_ctx, t->step, o->optimizer.steps, loss, rate, norm);
     return ALEAT_OK;
 }
 
