@@ -13,6 +13,8 @@
 
 #include "aleat/array.h"
 #include "aleat/model.h"
+#include "aleat/run.h"
+#include "aleat/sampling.h"
 #include "aleat/status.h"
 
 #ifdef __cplusplus

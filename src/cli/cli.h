@@ -32,6 +32,21 @@ typedef struct aleat_cli_args {
     const char *variant, *family;
     // arrays
     const char *x, *t, *label, *out, *cotangent, *grad;
+    const char *noise, *x0, *eps;
+    // sampling
+    const char *schedule;
+    int sampler; /**< 0: the schedule's own, else 1 + index of the sampler */
+    int64_t steps, copies;
+    double eta;
+    uint64_t seed;
+    int stat, clip; /**< index into their choices */
+    // generate
+    const char *run, *labels, *init, *noise_dir, *trajectory;
+    int64_t n;
+    int rng, resume, maps, guide_sign; /**< index into their choices */
+    bool uncertainty, guide;
+    aleat_cli_range score_steps, guide_steps;
+    double percentile, strength;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

@@ -5,16 +5,15 @@
 #include "cli/verbs.h"
 
 // The library's way to set an error is not public; the tool has few of its own.
-static void explain(aleat_error *err, aleat_status status, const char *fmt, ...) ALEAT_PRINTF(3, 4);
-static void explain(aleat_error *err, aleat_status status, const char *fmt, ...)
+aleat_status aleat_cli_fail(aleat_error *err, aleat_status status, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     *err = (aleat_error){.status = status};
     (void)vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
+    return status;
 }
-#define fail(err, status, ...) (explain(err, status, __VA_ARGS__), (status))
 
 aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
 {
@@ -28,6 +27,54 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .max_images = args->batch,
     };
     return aleat_model_open(out, args->operand, &options, err);
+}
+
+aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args, const aleat_array *x,
+                                aleat_error *err)
+{
+    aleat_cli_args sized = *args;
+    if (!args->height && !args->width && x->n_dims == 4) {
+        sized.height = x->dim[2];
+        sized.width = x->dim[3];
+    }
+    return aleat_cli_open(out, &sized, err);
+}
+
+const char *aleat_cli_sampler_choice(int i, const char **help)
+{
+    if (i == 0 && help)
+        *help = "the one of the model's scheduler";
+    return i == 0 ? "auto" : aleat_sampler_name(i - 1, help);
+}
+
+const char *aleat_cli_maps_choice(int i, const char **help)
+{
+    static const char *const words[][2] = {{"sum", "over the scored steps"},
+                                           {"all", "also each step's, in *-steps.npy"}};
+    if (i < 0 || i > 1)
+        return NULL;
+    if (help)
+        *help = words[i][1];
+    return words[i][0];
+}
+
+const char *aleat_cli_sign_choice(int i, const char **help)
+{
+    static const char *const words[][2] = {{"+", "up, as in the paper"}, {"-", "down"}};
+    if (i < 0 || i > 1)
+        return NULL;
+    if (help)
+        *help = words[i][1];
+    return words[i][0];
+}
+
+aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args)
+{
+    return (aleat_sampling_options){
+        .sampler = args->sampler ? aleat_cli_sampler_choice(args->sampler, NULL) : NULL,
+        .schedule = args->schedule,
+        .steps = args->steps,
+        .eta = args->eta};
 }
 
 int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err)
@@ -51,7 +98,7 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     if (ends_in(text, ".npy")) {
         aleat_status st = aleat_array_read(out, text, err);
         if (!st && aleat_array_count(out) != n) {
-            st = fail(err, ALEAT_ERR_SHAPE, "--%s: %s holds %lld values for %lld images", name,
+            st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "--%s: %s holds %lld values for %lld images", name,
                       text, (long long)aleat_array_count(out), (long long)n);
             aleat_array_clear(out);
         }
@@ -60,7 +107,7 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     char *end;
     const double value = strtod(text, &end);
     if (*end || end == text || !isfinite(value))
-        return fail(err, ALEAT_ERR_ARGUMENT,
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
                     "--%s: '%s' is neither a number nor the name of an .npy", name, text);
     aleat_status st = aleat_array_new(out, 1, &n, err);
     for (int64_t i = 0; !st && i < n; i++)
@@ -74,21 +121,21 @@ aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const 
     *out = NULL;
     const aleat_model_facts facts = aleat_model_describe(model);
     if (facts.n_classes == 0)
-        return text ? fail(err, ALEAT_ERR_ARGUMENT, "--label: this model takes no labels")
+        return text ? aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label: this model takes no labels")
                     : ALEAT_OK;
     const long long last = (long long)facts.n_classes - 1;
     if (!text)
-        return fail(err, ALEAT_ERR_ARGUMENT, "this model needs --label, a class from 0 to %lld",
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "this model needs --label, a class from 0 to %lld",
                     last);
     aleat_array values;
     aleat_status st = aleat_cli_values(&values, "label", text, n, err);
     int32_t *labels = st ? NULL : calloc((size_t)n, sizeof *labels);
     if (!st && !labels)
-        st = fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
+        st = aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
     for (int64_t i = 0; !st && i < n; i++) {
         const float v = values.data[i];
         if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
-            st = fail(err, ALEAT_ERR_ARGUMENT, "--label: %g is not a class from 0 to %lld",
+            st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label: %g is not a class from 0 to %lld",
                       (double)v, last);
         else
             labels[i] = (int32_t)v;

@@ -28,18 +28,6 @@ static aleat_status question_read(question *q, const aleat_cli_args *args, const
     return st;
 }
 
-// Networks of any image size get that of x, unless the user says another.
-static aleat_status open_for(aleat_model **out, const aleat_cli_args *args, const aleat_array *x,
-                             aleat_error *err)
-{
-    aleat_cli_args sized = *args;
-    if (!args->height && !args->width && x->n_dims == 4) {
-        sized.height = x->dim[2];
-        sized.width = x->dim[3];
-    }
-    return aleat_cli_open(out, &sized, err);
-}
-
 static json_t *shape_json(const aleat_array *array)
 {
     json_t *shape = json_array();
@@ -72,7 +60,7 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args)
 
     aleat_status st = aleat_array_read(&q.x, args->x, &err);
     if (!st)
-        st = open_for(&model, args, &q.x, &err);
+        st = aleat_cli_open_for(&model, args, &q.x, &err);
     if (!st)
         st = question_read(&q, args, model, &err);
     if (!st)

@@ -9,11 +9,19 @@
 
 int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
+
+/** The same for images x: networks of any image size get that of x, unless the user says another.
+ */
+ALEAT_MUST_USE aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args,
+                                               const aleat_array *x, aleat_error *err);
 
 /** Reports a failure, if it is one, and gives the exit code that goes with it. */
 int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err);
@@ -30,6 +38,17 @@ ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name,
  */
 ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
                                              const aleat_model *model, aleat_error *err);
+
+/** The choices of --sampler, --maps and --guide-sign. */
+const char *aleat_cli_sampler_choice(int i, const char **help);
+const char *aleat_cli_maps_choice(int i, const char **help);
+const char *aleat_cli_sign_choice(int i, const char **help);
+/** What the sampler options say. */
+aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
+
+/** Sets an error of the tool's own; returns `status`. */
+aleat_status aleat_cli_fail(aleat_error *err, aleat_status status, const char *fmt, ...)
+    ALEAT_PRINTF(3, 4);
 
 /** Prints a JSON value on stdout, one line, and releases it. */
 void aleat_cli_print_json(json_t *value);

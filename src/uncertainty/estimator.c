@@ -50,21 +50,21 @@ static double standard_error(double mean, double squares, int m, double e0)
 }
 
 static const aleat_statistic table[] = {
-    {"eps-var", "variance of the predicted noise, unbiased: the paper's U", ALEAT_QUANTITY_EPS,
+    {"eps-var", "var", "variance of the predicted noise, unbiased: the paper's U", ALEAT_QUANTITY_EPS,
      unbiased_variance, 2, 0, true},
-    {"eps-var0", "variance of the predicted noise, divided by M", ALEAT_QUANTITY_EPS,
+    {"eps-var0", "var0", "variance of the predicted noise, divided by M", ALEAT_QUANTITY_EPS,
      biased_variance, 2, 0, true},
-    {"eps-std", "standard deviation of the predicted noise", ALEAT_QUANTITY_EPS, deviation, 1, 0,
+    {"eps-std", "std", "standard deviation of the predicted noise", ALEAT_QUANTITY_EPS, deviation, 1, 0,
      true},
-    {"eps-mse", "mean squared distance from the sampler's own prediction: the paper's code",
+    {"eps-mse", "mse", "mean squared distance from the sampler's own prediction: the paper's code",
      ALEAT_QUANTITY_EPS, squared_distance, 2, 0, true},
-    {"eps-square", "mean square of the predicted noise", ALEAT_QUANTITY_EPS, second_moment, 2, 0,
+    {"eps-square", "square", "mean square of the predicted noise", ALEAT_QUANTITY_EPS, second_moment, 2, 0,
      true},
-    {"x0-var", "variance of the predicted x0, unbiased", ALEAT_QUANTITY_RESIDUAL, unbiased_variance,
+    {"x0-var", NULL, "variance of the predicted x0, unbiased", ALEAT_QUANTITY_RESIDUAL, unbiased_variance,
      0, 2, false},
-    {"post-var", "posterior variance of x0, in squared units of x0: mean of z (z - eps)",
+    {"post-var", NULL, "posterior variance of x0, in squared units of x0: mean of z (z - eps)",
      ALEAT_QUANTITY_PRODUCT, average, 0, 2, false},
-    {"post-var-se", "standard error of post-var over the copies", ALEAT_QUANTITY_PRODUCT,
+    {"post-var-se", NULL, "standard error of post-var over the copies", ALEAT_QUANTITY_PRODUCT,
      standard_error, 0, 2, false},
     {0},
 };
@@ -77,7 +77,7 @@ const aleat_statistic *aleat_statistics(void)
 const aleat_statistic *aleat_statistic_find(const char *name)
 {
     for (const aleat_statistic *s = table; s->name; s++)
-        if (!strcmp(s->name, name))
+        if (!strcmp(s->name, name) || (s->alias && !strcmp(s->alias, name)))
             return s;
     return NULL;
 }

@@ -23,6 +23,7 @@ typedef enum aleat_quantity {
 /** A statistic: one map. */
 typedef struct aleat_statistic {
     const char *name;        /**< as --stat spells it */
+    const char *alias;       /**< a shorter spelling, or NULL */
     const char *description; /**< one line */
     aleat_quantity quantity;
     /** From the mean and the summed squared deviations over m copies, and e0. */
@@ -35,7 +36,7 @@ typedef struct aleat_statistic {
 
 /** The table, ended by a row whose name is NULL. */
 const aleat_statistic *aleat_statistics(void);
-/** A row by name; NULL if there is none. */
+/** A row by name or alias; NULL if there is none. */
 const aleat_statistic *aleat_statistic_find(const char *name);
 
 /** Maps that one estimator may give. */

@@ -1,0 +1,86 @@
+/*
+ * A whole sampling run into a folder: images, maps of uncertainty, scores (docs/formats.md).
+ */
+#ifndef ALEAT_RUN_H
+#define ALEAT_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aleat/model.h"
+#include "aleat/sampling.h"
+#include "aleat/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The i-th name, with one line of explanation in *help (which may be NULL); NULL beyond the last. */
+/** Where random numbers come from. */
+ALEAT_API const char *aleat_rng_name(int i, const char **help);
+/** What to do with a folder that holds a run already. */
+ALEAT_API const char *aleat_resume_name(int i, const char **help);
+
+/** Sampler steps begin <= k < end, counted from 0. */
+typedef struct aleat_steps {
+    int64_t begin, end;
+} aleat_steps;
+
+/** A run. Zero-initialise: defaults. Everything is borrowed for the call. */
+typedef struct aleat_run_options {
+    int64_t n; /**< images, at least 1 */
+    aleat_sampling_options sampling;
+    uint64_t seed;
+    const char *rng;       /**< a name from aleat_rng_name(); NULL: "philox" */
+    const int32_t *labels; /**< [n], or NULL for a network without classes */
+    int64_t batch; /**< images at once, at most 16; 0: by their size; changes no result */
+
+    bool uncertainty;        /**< score steps by M copies */
+    aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
+    bool keep_step_maps;     /**< also keep each step's map, not only their sum */
+    int64_t copies;          /**< M of scoring and guidance; 0: 5 */
+    const char *clip;        /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+
+    bool guide;              /**< Algorithm 2: move along the gradient of the uncertainty */
+    aleat_steps guide_steps; /**< both 0: as score_steps */
+    double percentile;       /**< of U above which pixels move, 0 to 1 */
+    double strength;         /**< lambda >= 0 */
+    bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */
+
+    const char *initial;   /**< .npy [n,C,H,W], standard normal, to start from; or NULL */
+    const char *noise_dir; /**< folder with step.npy [steps,n,C,H,W] and copy.npy [steps or
+                                1,M,n,C,H,W], either may be missing; or NULL */
+    const char *trajectory; /**< .npy [steps+1,n,C,H,W] to write, x_T first; or NULL */
+    const char *resume;     /**< a name from aleat_resume_name(); NULL: "auto" */
+
+    /** Called now and then with the images finished, fractions included; returning false stops the
+     * run with ALEAT_ERR_CANCELLED. May be NULL. */
+    bool (*progress)(void *ctx, double done, double total);
+    void *ctx;
+} aleat_run_options;
+
+/** What a run came to. */
+typedef struct aleat_run_result {
+    int64_t n, made;            /**< images of the run, and made in this call */
+    int64_t evaluations;        /**< of the network for each image; 0 if none was made */
+    double seconds;             /**< of this call */
+    bool complete_before;       /**< there was nothing left to do */
+    bool pixels;                /**< false: not grey or RGB, see samples.npy instead of images/ */
+    double score_low, score_high; /**< of the images; 0 without uncertainty or if complete_before */
+} aleat_run_result;
+
+/**
+ * Samples into a folder, going on with what is there of the same run.
+ *
+ * @param result  filled on success; may be NULL
+ * @return ALEAT_ERR_ARGUMENT: options that do not fit the model or the run in the folder
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_generate(aleat_model *model, const char *folder,
+                                                           const aleat_run_options *options,
+                                                           aleat_run_result *result,
+                                                           aleat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

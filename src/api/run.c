@@ -1,0 +1,624 @@
+/* aleat_model_generate(): from options to a run folder, shard by shard and batch by batch. */
+#include "aleat/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/run_folder.h"
+#include "api/run_settings.h"
+#include "api/schedule.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "io/file.h"
+#include "io/npy.h"
+
+#define DEFAULT_STEPS  50
+#define DEFAULT_COPIES 5
+// A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
+#define BATCH_PIXELS (16 * 32 * 32)
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *help;
+} rngs[] = {
+    {"philox", "by image number: same on every machine"},
+    {"torch", "image i as diffusers makes it with a CPU generator of seed + i"},
+};
+
+static const struct {
+    const char *name, *help;
+    aleat_resume resume;
+} resumes[] = {
+    {"auto", "go on with the same run, begin if there is none", ALEAT_RESUME_AUTO},
+    {"require", "go on, never begin", ALEAT_RESUME_REQUIRE},
+    {"discard", "throw away what is there", ALEAT_RESUME_DISCARD},
+};
+
+const char *aleat_rng_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof rngs / sizeof *rngs))
+        return NULL;
+    if (help)
+        *help = rngs[i].help;
+    return rngs[i].name;
+}
+
+const char *aleat_resume_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof resumes / sizeof *resumes))
+        return NULL;
+    if (help)
+        *help = resumes[i].help;
+    return resumes[i].name;
+}
+
+// The maps of scored runs, all from the same evaluations; the first is the score.
+static const aleat_run_map run_maps[] = {
+    {"eps-var", "uncertainty.npy", "no unit"},
+    {"x0-var", "x0-var.npy", "squared pixels"},
+    {"post-var", "post-var.npy", "squared pixels"},
+};
+#define N_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
+
+/* ---- from options to a job ------------------------------------------------------------------- */
+
+static void job_clear(aleat_run_job *job)
+{
+    aleat_sampling_plan_free(job->plan);
+    aleat_array_clear(&job->initial);
+    aleat_array_clear(&job->step_noise);
+    aleat_array_clear(&job->copy_noise);
+}
+
+static aleat_status check_options(const aleat_run_options *o, const aleat_denoiser_info *info,
+                                  aleat_error *err)
+{
+    if (o->n < 1 || o->n > UINT32_MAX)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a run of %" PRId64 " images", o->n);
+    if (!o->labels != (info->n_classes == 0))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          info->n_classes ? "this model needs labels, classes from 0 to %" PRId64
+                                          : "this model takes no labels (%" PRId64 " classes)",
+                          info->n_classes ? info->n_classes - 1 : 0);
+    if (o->guide && o->percentile != o->percentile)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the percentile of guidance is not a number");
+    return ALEAT_OK;
+}
+
+static aleat_status make_plan(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_sampling_options *o = &job->options->sampling;
+    const aleat_model *model = job->model;
+    aleat_sampler_config config;
+    aleat_status st =
+        aleat_schedule_of(&config, &model->files, model->path, o->schedule, o->sampler, err);
+    if (st)
+        return st;
+    config.eta = o->eta;
+    st = aleat_sampling_plan_new(&job->plan, &config, o->steps ? (int)o->steps : DEFAULT_STEPS,
+                                 err);
+    aleat_sampler_config_clear(&config);
+    return st;
+}
+
+static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, const char *what,
+                              aleat_error *err)
+{
+    *out = aleat_window_default(steps);
+    if (!wanted.begin && !wanted.end)
+        return ALEAT_OK;
+    if (wanted.begin < 0 || wanted.begin >= wanted.end || wanted.end > steps)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "the %s steps %" PRId64 ":%" PRId64 " are not steps of a run of %d", what,
+                          wanted.begin, wanted.end, steps);
+    *out = (aleat_window){(int)wanted.begin, (int)wanted.end};
+    return ALEAT_OK;
+}
+
+static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    aleat_observer_options *w = &job->observe;
+    aleat_status st = ALEAT_OK;
+    w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
+    for (int m = 0; m < N_MAPS; m++)
+        w->estimator.statistics[m] = aleat_statistic_find(run_maps[m].name);
+    st = aleat_clip_find(&w->estimator.clip, o->clip, err);
+    if (!st && o->uncertainty)
+        st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
+    if (!st && o->guide)
+        st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : o->score_steps,
+                       job->plan->n_outer, "guided", err);
+    w->guidance = aleat_guide_defaults();
+    w->guidance.copies = w->estimator.copies;
+    w->guidance.clip = w->estimator.clip;
+    w->guidance.percentile = o->percentile;
+    w->guidance.strength = o->strength;
+    w->guidance.descend = o->descend;
+    return st;
+}
+
+// Reads an array whose last four dimensions are the run's, after `leading` others.
+static aleat_status read_noise(aleat_array *out, const aleat_run_job *job, const char *path,
+                               int leading, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &job->model->files.info;
+    const int64_t want[4] = {job->options->n, info->channels, info->height, info->width};
+    aleat_status st = aleat_array_read(out, path, err);
+    if (!st && (out->n_dims != leading + 4 ||
+                memcmp(out->dim + leading, want, sizeof want) != 0))
+        st = aleat_fail(err, ALEAT_ERR_SHAPE,
+                        "%s: must have %d dimensions, the last four %lld,%lld,%lld,%lld", path,
+                        leading + 4, (long long)want[0], (long long)want[1], (long long)want[2],
+                        (long long)want[3]);
+    return st;
+}
+
+static aleat_status read_noise_dir(aleat_run_job *job, aleat_error *err)
+{
+    const char *dir = job->options->noise_dir;
+    const struct {
+        const char *name;
+        aleat_array *array;
+        int leading;
+    } files[] = {{"step.npy", &job->step_noise, 1}, {"copy.npy", &job->copy_noise, 2}};
+    int found = 0;
+    for (int i = 0; i < 2; i++) {
+        char *path = aleat_path_join(dir, files[i].name);
+        if (!path)
+            return aleat_fail_memory(err, dir);
+        const bool there = aleat_is_file(path);
+        const aleat_status st =
+            there ? read_noise(files[i].array, job, path, files[i].leading, err) : ALEAT_OK;
+        aleat_free(path);
+        if (st)
+            return st;
+        found += there;
+    }
+    if (found == 0)
+        return aleat_fail(err, ALEAT_ERR_IO, "%s: holds neither step.npy nor copy.npy", dir);
+    const aleat_array *copy = &job->copy_noise;
+    if (copy->data && copy->dim[1] < job->observe.estimator.copies)
+        return aleat_fail(err, ALEAT_ERR_SHAPE, "%s/copy.npy: holds noise for %lld copies, not %d",
+                          dir, (long long)copy->dim[1], job->observe.estimator.copies);
+    return ALEAT_OK;
+}
+
+static aleat_status job_make(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    const aleat_denoiser_info *info = &job->model->files.info;
+    int rng = 0;
+    aleat_status st = check_options(o, info, err);
+    if (!st)
+        st = aleat_name_find(&rng, aleat_rng_name, o->rng, "source of random numbers", err);
+    job->torch = rng == 1;
+    if (!st)
+        st = make_plan(job, err);
+    if (!st)
+        st = make_observation(job, err);
+    if (!st && o->initial)
+        st = read_noise(&job->initial, job, o->initial, 0, err);
+    if (!st && o->noise_dir)
+        st = read_noise_dir(job, err);
+    job->batch = o->batch ? o->batch : BATCH_PIXELS / (info->height * info->width);
+    job->batch = job->batch < 1                    ? 1
+                 : job->batch > ALEAT_SHARD_IMAGES ? ALEAT_SHARD_IMAGES
+                                                   : job->batch;
+    return st;
+}
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+// |e'-e| / |e| of the guided steps, over the images made in this call.
+typedef struct guided_step {
+    double sum, most;
+    int64_t n;
+} guided_step;
+
+// What samples one batch after the other into the folder's shards.
+typedef struct runner {
+    const aleat_run_job *job;
+    aleat_run_folder *folder;
+    const aleat_run_shape *shape;
+    aleat_sampler *sampler;
+    aleat_observer *observer;
+    aleat_noise_torch *torch;
+    aleat_noise_arrays stored;
+    aleat_noise_source noise;
+    float *x;         // [batch, count]
+    guided_step *guided; // [n_outer]
+    aleat_shard *shard;
+    int64_t row, rows; // of the shard: where the batch begins, how many it has
+    int64_t done, batches;
+} runner;
+
+static int64_t count_of(const runner *r)
+{
+    return r->shape->channels * r->shape->height * r->shape->width;
+}
+
+static aleat_status keep_step_maps(void *ctx, int step, float *const *maps, int64_t n,
+                                   aleat_error *err)
+{
+    (void)err;
+    const runner *r = ctx;
+    const aleat_run_shape *s = r->shape;
+    const int64_t count = count_of(r), k = step - r->job->observe.score.begin;
+    for (int m = 0; s->keep_steps && m < s->n_maps; m++)
+        for (int64_t j = 0; j < n; j++)
+            memcpy(r->shard->step_maps +
+                       ((m * r->shard->count + r->row + j) * s->n_score_steps + k) * count,
+                   maps[m] + j * count, (size_t)count * sizeof(float));
+    return ALEAT_OK;
+}
+
+static aleat_status note_guidance(void *ctx, int step, const double *change, int64_t n,
+                                  aleat_error *err)
+{
+    (void)err;
+    guided_step *g = &((runner *)ctx)->guided[step];
+    for (int64_t j = 0; j < n; j++) {
+        g->sum += change[j];
+        g->most = change[j] > g->most ? change[j] : g->most;
+    }
+    g->n += n;
+    return ALEAT_OK;
+}
+
+static aleat_status tell_progress(const runner *r, int index, aleat_error *err)
+{
+    const aleat_run_options *o = r->job->options;
+    if (!o->progress)
+        return ALEAT_OK;
+    const double part = (double)(index + 1) / r->job->plan->n_steps * (double)r->rows;
+    if (o->progress(o->ctx, (double)r->done + part, (double)o->n))
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_CANCELLED, "stopped after %" PRId64 " of %" PRId64 " images",
+                     aleat_run_folder_done(r->folder), o->n);
+    aleat_hint(err, "the same command goes on from there");
+    return ALEAT_ERR_CANCELLED;
+}
+
+static aleat_status evaluated(void *ctx, aleat_evaluation *evaluation, aleat_error *err)
+{
+    return aleat_observer_evaluated(((runner *)ctx)->observer, evaluation, err);
+}
+
+// Keeps the state after the last evaluation of each outer step, and x_T.
+static aleat_status advanced(void *ctx, int index, const float *x, int64_t n, aleat_error *err)
+{
+    const runner *r = ctx;
+    const aleat_sampling_plan *plan = r->job->plan;
+    const int64_t count = count_of(r), states = r->shape->trajectory_states;
+    const bool last = index + 1 == plan->n_steps;
+    const bool whole = index < 0 || last || plan->steps[index + 1].outer != plan->steps[index].outer;
+    const int64_t outer = index < 0 ? 0 : plan->steps[index].outer + 1;
+    const int64_t place = states == 1 ? 0 : outer; // one state: the last
+    if (states > 0 && whole && (states > 1 || last))
+        for (int64_t j = 0; j < n; j++)
+            memcpy(r->shard->trajectory + ((r->row + j) * states + place) * count, x + j * count,
+                   (size_t)count * sizeof *x);
+    return tell_progress(r, index, err);
+}
+
+static void take_pixels(const runner *r)
+{
+    const int64_t channels = r->shape->channels, plane = r->shape->height * r->shape->width;
+    for (int64_t j = 0; j < r->rows; j++)
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t p = 0; p < plane; p++) {
+                const float v = (r->x[(j * channels + c) * plane + p] / 2 + 0.5f) * 255;
+                r->shard->images[((r->row + j) * plane + p) * channels + c] =
+                    (uint8_t)rintf(v < 0 ? 0 : v > 255 ? 255 : v);
+            }
+}
+
+static void take_maps(const runner *r)
+{
+    const aleat_run_shape *s = r->shape;
+    for (int m = 0; m < s->n_maps; m++) {
+        const aleat_accumulator *sums = aleat_observer_sums(r->observer, m);
+        for (int64_t j = 0; j < r->rows; j++) {
+            const int64_t at = m * r->shard->count + r->row + j;
+            aleat_accumulator_map(sums, j, r->shard->maps + at * count_of(r));
+            for (int64_t k = 0; k < s->n_score_steps; k++)
+                r->shard->sums[at * s->n_score_steps + k] =
+                    aleat_accumulator_step_sum(sums, j, (int)s->score_steps[k]);
+        }
+    }
+}
+
+static aleat_status run_batch(runner *r, aleat_error *err)
+{
+    const aleat_run_options *o = r->job->options;
+    const int64_t first = r->shard->first + r->row;
+    uint32_t images[ALEAT_SHARD_IMAGES];
+    for (int64_t j = 0; j < r->rows; j++) {
+        images[j] = (uint32_t)(first + j);
+        r->shard->labels[r->row + j] = o->labels ? o->labels[first + j] : -1;
+    }
+    if (r->torch)
+        aleat_noise_torch_restart(r->torch, (uint32_t)first);
+    aleat_observer_begin(r->observer, r->noise);
+    const aleat_sample_request request = {
+        .n = r->rows,
+        .images = images,
+        .condition = {.labels = o->labels ? o->labels + first : NULL},
+        .noise = r->noise,
+        .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
+        .hooks = {.ctx = r, .evaluated = evaluated, .advanced = advanced}};
+    const aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
+    if (st)
+        return st;
+    take_pixels(r);
+    take_maps(r);
+    r->batches++;
+    r->done += r->rows;
+    return ALEAT_OK;
+}
+
+static aleat_status run_shards(runner *r, aleat_error *err)
+{
+    aleat_status st = ALEAT_OK;
+    r->done = aleat_run_folder_done(r->folder);
+    for (int64_t i = 0; !st && i < aleat_run_folder_shards(r->folder); i++) {
+        if (aleat_run_folder_has(r->folder, i))
+            continue;
+        st = aleat_run_folder_begin(r->folder, i, &r->shard, err);
+        for (r->row = 0; !st && r->row < r->shard->count; r->row += r->rows) {
+            const int64_t rest = r->shard->count - r->row;
+            r->rows = rest < r->job->batch ? rest : r->job->batch;
+            st = run_batch(r, err);
+        }
+        if (!st)
+            st = aleat_run_folder_commit(r->folder, err);
+    }
+    return st;
+}
+
+static void runner_clear(runner *r)
+{
+    aleat_sampler_free(r->sampler);
+    aleat_observer_free(r->observer);
+    aleat_noise_torch_free(r->torch);
+    aleat_free(r->x);
+    aleat_free(r->guided);
+}
+
+// Generated noise, under the stored arrays if there are any.
+static aleat_status make_noise(runner *r, aleat_error *err)
+{
+    const aleat_run_job *job = r->job;
+    r->noise = aleat_noise_philox(&job->options->seed);
+    if (job->torch) {
+        const aleat_status st =
+            aleat_noise_torch_new(&r->torch, job->options->seed, 0, job->batch, err);
+        if (st)
+            return st;
+        r->noise = aleat_noise_torch_source(r->torch);
+    }
+    if (!job->step_noise.data && !job->copy_noise.data)
+        return ALEAT_OK;
+    r->stored = (aleat_noise_arrays){.step = job->step_noise.data,
+                                     .copy = job->copy_noise.data,
+                                     .images = job->options->n,
+                                     .count = count_of(r),
+                                     .steps = job->step_noise.dim[0],
+                                     .copies = job->copy_noise.dim[1],
+                                     .copy_steps = job->copy_noise.dim[0],
+                                     .otherwise = r->noise};
+    r->noise = aleat_noise_from_arrays(&r->stored);
+    return ALEAT_OK;
+}
+
+static aleat_status runner_make(runner *r, aleat_error *err)
+{
+    const aleat_run_job *job = r->job;
+    const aleat_denoiser *d = &job->model->denoiser;
+    const int64_t height = r->shape->height, width = r->shape->width;
+    const aleat_time_map map = {job->model->files.time_scale,
+                                job->model->files.time_scale * job->model->files.time_offset};
+    aleat_observer_options observe = job->observe;
+    observe.scored = keep_step_maps;
+    observe.guided = note_guidance;
+    observe.ctx = r;
+    r->x = aleat_calloc((size_t)(job->batch * count_of(r)), sizeof *r->x);
+    r->guided = aleat_calloc((size_t)job->plan->n_outer, sizeof *r->guided);
+    aleat_status st = r->x && r->guided ? ALEAT_OK : aleat_fail_memory(err, "a batch of images");
+    if (!st)
+        st = make_noise(r, err);
+    if (!st)
+        st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
+    if (!st)
+        st = aleat_observer_new(&r->observer, d, job->plan->prediction, &observe, job->batch,
+                                height, width, err);
+    return st;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+// Evaluations of the network for each image, as counted; 0 if none was made.
+static int64_t evaluations_of(const runner *r)
+{
+    return r->batches == 0
+               ? 0
+               : (aleat_sampler_nfe(r->sampler) + aleat_observer_nfe(r->observer)) / r->batches;
+}
+
+static json_t *guidance_json(const runner *r)
+{
+    json_t *list = json_array();
+    for (int k = 0; k < r->job->plan->n_outer; k++) {
+        const guided_step *g = &r->guided[k];
+        if (g->n > 0)
+            (void)json_array_append_new(
+                list, json_pack("{sisfsf}", "step", k, "mean_change", g->sum / (double)g->n,
+                                "most_change", g->most));
+    }
+    return list;
+}
+
+// What run.json tells beside the settings; of the images made in this call.
+static json_t *make_report(const runner *r, double seconds)
+{
+    const aleat_model_facts facts = aleat_model_describe(r->job->model);
+    json_t *report = json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
+                               (json_int_t)(r->done), "evaluations_per_image",
+                               (json_int_t)evaluations_of(r), "seconds", seconds, "threads",
+                               facts.threads);
+    if (report && r->job->options->guide)
+        (void)json_object_set_new(report, "guidance", guidance_json(r));
+    return report;
+}
+
+// dst = the array in the folder's trajectory.npy, whole or only its last state.
+static aleat_status copy_trajectory(const char *folder, const char *dst, bool last_only,
+                                    aleat_error *err)
+{
+    aleat_tensor all = {0};
+    char *path = aleat_path_join(folder, "trajectory.npy");
+    aleat_status st = path ? aleat_npy_read(&all, path, err) : aleat_fail_memory(err, folder);
+    if (!st && last_only) {
+        const int64_t states = all.shape.dim[0], one = aleat_tensor_count(&all) / states;
+        const aleat_shape shape = aleat_shape_of(4, all.shape.dim[1], all.shape.dim[2],
+                                                 all.shape.dim[3], all.shape.dim[4]);
+        const aleat_tensor view = aleat_tensor_view(
+            ALEAT_F32, &shape, aleat_tensor_f32(&all) + (states - 1) * one);
+        st = aleat_npy_write(dst, &view, err);
+    } else if (!st) {
+        st = aleat_npy_write(dst, &all, err);
+    }
+    aleat_tensor_clear(&all);
+    aleat_free(path);
+    return st;
+}
+
+// Arrays that are asked for outside the folder, or that stand for images that are no pictures.
+static aleat_status give_arrays(const aleat_run_options *o, const char *folder, bool pixels,
+                                aleat_error *err)
+{
+    aleat_status st = ALEAT_OK;
+    if (o->trajectory)
+        st = copy_trajectory(folder, o->trajectory, false, err);
+    if (st || pixels)
+        return st;
+    char *path = aleat_path_join(folder, "samples.npy");
+    if (!path)
+        return aleat_fail_memory(err, folder);
+    st = copy_trajectory(folder, path, true, err);
+    aleat_free(path);
+    return st;
+}
+
+static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool pixels)
+{
+    const aleat_run_options *o = job->options;
+    const aleat_denoiser_info *info = &job->model->files.info;
+    aleat_run_shape shape = {.n = o->n,
+                             .channels = info->channels,
+                             .height = info->height,
+                             .width = info->width,
+                             .keep_steps = o->keep_step_maps,
+                             .trajectory_states = o->trajectory ? job->plan->n_outer + 1
+                                                  : pixels      ? 0
+                                                                : 1,
+                             .seed = o->seed,
+                             .score_steps = steps};
+    if (!o->uncertainty)
+        return shape;
+    shape.n_maps = N_MAPS;
+    memcpy(shape.maps, run_maps, sizeof run_maps);
+    shape.n_score_steps = job->observe.score.end - job->observe.score.begin;
+    for (int64_t k = 0; k < shape.n_score_steps; k++)
+        steps[k] = job->observe.score.begin + k;
+    return shape;
+}
+
+static void tell_result(aleat_run_result *result, const runner *r, double seconds, bool before,
+                        bool pixels)
+{
+    const int64_t n = r->shape->n;
+    *result = (aleat_run_result){.n = n,
+                                 .made = r->done,
+                                 .evaluations = evaluations_of(r),
+                                 .seconds = seconds,
+                                 .complete_before = before,
+                                 .pixels = pixels};
+    const double *scores = aleat_run_folder_scores(r->folder);
+    for (int64_t i = 0; scores && i < n; i++) {
+        if (i == 0 || scores[i] < result->score_low)
+            result->score_low = scores[i];
+        if (i == 0 || scores[i] > result->score_high)
+            result->score_high = scores[i];
+    }
+}
+
+// Everything once the folder is open.
+static aleat_status fill_folder(runner *r, const char *path, bool pixels, aleat_run_result *result,
+                                aleat_error *err)
+{
+    const double start = aleat_clock();
+    const bool before = aleat_run_folder_complete(r->folder);
+    const int64_t there = aleat_run_folder_done(r->folder);
+    aleat_status st = before ? ALEAT_OK : runner_make(r, err);
+    if (!st)
+        st = run_shards(r, err);
+    if (st)
+        return st;
+    r->done -= there;
+    json_t *report = make_report(r, aleat_clock() - start);
+    st = report ? aleat_run_folder_finish(r->folder, report, err)
+                : aleat_fail_memory(err, "run.json");
+    json_decref(report);
+    if (!st)
+        st = give_arrays(r->job->options, path, pixels, err);
+    if (!st && result)
+        tell_result(result, r, aleat_clock() - start, before, pixels);
+    return st;
+}
+
+aleat_status aleat_model_generate(aleat_model *model, const char *folder,
+                                  const aleat_run_options *options, aleat_run_result *result,
+                                  aleat_error *err)
+{
+    aleat_run_job job = {.model = model, .options = options};
+    aleat_run_shape shape = {0};
+    runner r = {.job = &job, .shape = &shape};
+    json_t *settings = NULL;
+    char *parameters = NULL;
+    int64_t *steps = NULL;
+    int resume = 0;
+    const int64_t channels = model->files.info.channels;
+    const bool pixels = channels == 1 || channels == 3;
+    aleat_status st = job_make(&job, err);
+    if (!st)
+        st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);
+    if (!st)
+        st = aleat_run_settings(&settings, &job, err);
+    if (st)
+        goto done;
+    parameters = aleat_run_parameters(&job, settings);
+    steps = aleat_calloc((size_t)job.plan->n_outer, sizeof *steps);
+    if (!parameters || !steps) {
+        st = aleat_fail_memory(err, "a run");
+        goto done;
+    }
+    shape = shape_of(&job, steps, pixels);
+    shape.parameters = parameters;
+    st = aleat_run_folder_open(&r.folder, folder, &shape, settings, resumes[resume].resume, err);
+    if (!st)
+        st = fill_folder(&r, folder, pixels, result, err);
+done:
+    runner_clear(&r);
+    aleat_run_folder_free(r.folder);
+    json_decref(settings);
+    aleat_free(parameters);
+    aleat_free(steps);
+    job_clear(&job);
+    return st;
+}

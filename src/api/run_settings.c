@@ -1,0 +1,167 @@
+#include "api/run_settings.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aleat/aleat.h"
+#include "api/schedule.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "io/file.h"
+#include "io/sha256.h"
+
+// Labels repeat after a few images, usually: then they are told as "0,1,2".
+#define MOST_LABELS_TOLD 32
+
+static bool put(json_t *o, const char *key, json_t *value)
+{
+    return json_object_set_new(o, key, value) == 0; // a NULL value fails, too
+}
+
+static json_t *hash_of_array(const aleat_array *array)
+{
+    char text[ALEAT_SHA256_TEXT];
+    aleat_sha256(text, array->data, (size_t)aleat_array_count(array) * sizeof(float));
+    return json_string(text);
+}
+
+// The weights by content; of a checkpoint in several files, its index.
+static bool put_model(json_t *o, const aleat_model *model, aleat_status *st, aleat_error *err)
+{
+    char text[ALEAT_SHA256_TEXT];
+    const char *path = aleat_weights_path(model->files.weights);
+    *st = aleat_sha256_file(text, path, err);
+    if (*st)
+        return false;
+    const aleat_model_facts facts = aleat_model_describe(model);
+    return put(o, "family", json_string(facts.family)) &&
+           put(o, "weights", json_string(aleat_path_base(path))) &&
+           put(o, "weights_sha256", json_string(text)) &&
+           put(o, "precision", json_string(facts.precision)) &&
+           put(o, "channels", json_integer(facts.channels)) &&
+           put(o, "height", json_integer(facts.height)) &&
+           put(o, "width", json_integer(facts.width));
+}
+
+// Sampler and schedule: by name, and by a hash of every coefficient.
+static bool put_plan(json_t *o, const aleat_run_job *job)
+{
+    char hash[ALEAT_SHA256_TEXT];
+    json_t *plan = aleat_sampling_plan_json(job->plan);
+    char *text = plan ? json_dumps(plan, JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(plan);
+    if (!text)
+        return false;
+    aleat_sha256(hash, text, strlen(text));
+    free(text);
+    const aleat_clip *clip = &job->plan->clip;
+    return put(o, "sampler", json_string(job->plan->kind->name)) &&
+           put(o, "steps", json_integer(job->plan->n_outer)) &&
+           put(o, "eta", json_real(job->options->sampling.eta)) &&
+           put(o, "prediction", json_string(aleat_prediction_name(job->plan->prediction))) &&
+           put(o, "sampler_clip",
+               json_string(clip->dynamic ? "dynamic"
+                           : clip->clamp ? "on"
+                                         : "off")) &&
+           put(o, "plan_sha256", json_string(hash));
+}
+
+static bool put_labels(json_t *o, const aleat_run_options *options)
+{
+    const int32_t *labels = options->labels;
+    const int64_t n = options->n;
+    if (!labels)
+        return true;
+    int64_t period = 1;
+    for (int64_t i = 0; i < n && period <= MOST_LABELS_TOLD; i++)
+        if (labels[i] != labels[i % period]) {
+            period++;
+            i = -1;
+        }
+    char text[MOST_LABELS_TOLD * 12 + ALEAT_SHA256_TEXT] = "";
+    if (period > MOST_LABELS_TOLD)
+        aleat_sha256(text, labels, (size_t)n * sizeof *labels);
+    for (int64_t i = 0; i < period && period <= MOST_LABELS_TOLD; i++) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, sizeof text - used, "%s%" PRId32, i ? "," : "", labels[i]);
+    }
+    return put(o, period > MOST_LABELS_TOLD ? "labels_sha256" : "labels", json_string(text));
+}
+
+static json_t *window_text(aleat_window w)
+{
+    return json_sprintf("%d:%d", w.begin, w.end);
+}
+
+static const char *clip_text(aleat_clip_mode mode)
+{
+    return mode == ALEAT_CLIP_ON ? "on" : mode == ALEAT_CLIP_OFF ? "off" : "auto";
+}
+
+static bool put_uncertainty(json_t *o, const aleat_run_job *job)
+{
+    const aleat_observer_options *w = &job->observe;
+    const aleat_run_options *r = job->options;
+    if (!r->uncertainty && !r->guide)
+        return true;
+    bool ok = put(o, "copies", json_integer(w->estimator.copies)) &&
+              put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
+    if (ok && r->uncertainty)
+        ok = put(o, "score_steps", window_text(w->score)) &&
+             put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
+    if (ok && r->guide)
+        ok = put(o, "guide_steps", window_text(w->guide)) &&
+             put(o, "percentile", json_real(r->percentile)) &&
+             put(o, "strength", json_real(r->strength)) &&
+             put(o, "guide_sign", json_string(r->descend ? "-" : "+"));
+    return ok;
+}
+
+static bool put_noise(json_t *o, const aleat_run_job *job)
+{
+    const aleat_run_options *r = job->options;
+    const struct {
+        const char *key;
+        const aleat_array *array;
+    } given[] = {{"initial_sha256", &job->initial},
+                 {"step_noise_sha256", &job->step_noise},
+                 {"copy_noise_sha256", &job->copy_noise}};
+    bool ok = put(o, "images", json_integer(r->n)) &&
+              put(o, "seed", json_sprintf("%" PRIu64, r->seed)) && // JSON has no uint64
+              put(o, "rng", json_string(job->torch ? "torch" : "philox")) &&
+              put(o, "trajectory", json_boolean(r->trajectory));
+    for (size_t i = 0; ok && i < sizeof given / sizeof *given; i++)
+        if (given[i].array->data)
+            ok = put(o, given[i].key, hash_of_array(given[i].array));
+    return ok;
+}
+
+aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_error *err)
+{
+    aleat_status st = ALEAT_OK;
+    json_t *o = json_object();
+    *out = NULL;
+    const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
+                    put_model(o, job->model, &st, err) && put_plan(o, job) && put_noise(o, job) &&
+                    put_labels(o, job->options) && put_uncertainty(o, job);
+    if (!ok) {
+        json_decref(o);
+        return st ? st : aleat_fail_memory(err, "settings of the run");
+    }
+    *out = o;
+    return ALEAT_OK;
+}
+
+char *aleat_run_parameters(const aleat_run_job *job, const json_t *settings)
+{
+    const aleat_denoiser_info *info = &job->model->files.info;
+    const char *hash = json_string_value(json_object_get(settings, "weights_sha256"));
+    return aleat_asprintf(
+        "Steps: %d, Sampler: %s, Seed: %" PRIu64 ", Size: %lldx%lld, Model hash: %.10s, "
+        "Model: %s, RNG: %s, Version: aleat %s",
+        job->plan->n_outer, job->plan->kind->name, job->options->seed, (long long)info->width,
+        (long long)info->height, hash ? hash : "", job->model->files.family,
+        job->torch ? "torch" : "philox", aleat_version());
+}

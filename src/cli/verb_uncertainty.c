@@ -1,0 +1,98 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cli/verbs.h"
+
+// The training step, a whole number: its range is the model's to say.
+static bool read_step(const aleat_cli_verb *verb, const char *text, int64_t *t)
+{
+    char *end;
+    errno = 0;
+    *t = strtoll(text, &end, 10);
+    if (end != text && !*end && !errno)
+        return true;
+    aleat_cli_complain(verb->name, "--t: '%s' is not a whole number", text);
+    return false;
+}
+
+static aleat_status write_results(const aleat_cli_args *args, const aleat_uncertainty *u,
+                                  aleat_error *err)
+{
+    const struct {
+        const char *path;
+        const aleat_array *array;
+    } files[] = {{args->out, &u->map}, {args->x0, &u->x0}, {args->eps, &u->eps},
+                 {args->grad, &u->grad}};
+    aleat_status st = ALEAT_OK;
+    for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
+        if (files[i].path)
+            st = aleat_array_write(files[i].path, files[i].array, err);
+    return st;
+}
+
+static double sum_of(const aleat_array *map, int64_t image)
+{
+    const int64_t count = aleat_array_count(map) / map->dim[0];
+    double sum = 0;
+    for (int64_t j = 0; j < count; j++)
+        sum += (double)map->data[image * count + j];
+    return sum;
+}
+
+// One score for each image: the sum of its map.
+static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const aleat_uncertainty *u)
+{
+    const char *stat = aleat_cli_choice_word(aleat_statistic_name, args->stat);
+    if (args->json) {
+        json_t *scores = json_array();
+        for (int64_t i = 0; i < u->map.dim[0]; i++)
+            (void)json_array_append_new(scores, json_real(sum_of(&u->map, i)));
+        aleat_cli_print_json(json_pack("{sssssIso}", "out", args->out, "stat", stat,
+                                       "evaluations_per_image", (json_int_t)u->evaluations,
+                                       "scores", scores));
+        return;
+    }
+    for (int64_t i = 0; i < u->map.dim[0]; i++)
+        printf("image %lld: sum of %s %.8g\n", (long long)i, stat, sum_of(&u->map, i));
+    if (!args->quiet)
+        (void)fprintf(stderr, "aleat: %s: wrote %s, %lld evaluations for each image\n", verb->name,
+                      args->out, (long long)u->evaluations);
+}
+
+int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    int64_t t;
+    if (!read_step(verb, args->t, &t))
+        return ALEAT_EXIT_USAGE;
+    aleat_error err = {0};
+    aleat_model *model = NULL;
+    aleat_array x = {0}, noise = {0};
+    aleat_uncertainty u = {0};
+    int32_t *labels = NULL;
+    const aleat_uncertainty_options options = {
+        .schedule = args->schedule,
+        .statistic = aleat_cli_choice_word(aleat_statistic_name, args->stat),
+        .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
+        .copies = args->copies,
+        .noise = args->noise ? &noise : NULL,
+        .seed = args->seed};
+    aleat_status st = aleat_array_read(&x, args->x, &err);
+    if (!st && args->noise)
+        st = aleat_array_read(&noise, args->noise, &err);
+    if (!st)
+        st = aleat_cli_open_for(&model, args, &x, &err);
+    if (!st)
+        st = aleat_cli_labels(&labels, args->label, x.n_dims > 0 ? x.dim[0] : 0, model, &err);
+    if (!st)
+        st = aleat_model_uncertainty(model, &x, t, labels, &options, args->grad != NULL, &u, &err);
+    if (!st)
+        st = write_results(args, &u, &err);
+    if (!st)
+        tell(verb, args, &u);
+    aleat_uncertainty_clear(&u);
+    aleat_array_clear(&noise);
+    aleat_array_clear(&x);
+    free(labels);
+    aleat_model_close(model);
+    return aleat_cli_exit(verb, st, &err);
+}
