@@ -42,7 +42,7 @@ typedef struct aleat_run_options {
     const char *clip;        /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     bool guide;              /**< Algorithm 2: move along the gradient of the uncertainty */
-    aleat_steps guide_steps; /**< both 0: as score_steps */
+    aleat_steps guide_steps; /**< both 0: all */
     double percentile;       /**< of U above which pixels move, 0 to 1 */
     double strength;         /**< lambda >= 0 */
     bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */

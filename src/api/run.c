@@ -56,13 +56,16 @@ const char *aleat_resume_name(int i, const char **help)
     return resumes[i].name;
 }
 
-// The maps of scored runs, all from the same evaluations; the first is the score.
+// The maps of scored runs, all from the same evaluations; the first is the paper's and the score.
 static const aleat_run_map run_maps[] = {
     {"eps-var", "uncertainty.npy", "no unit"},
     {"x0-var", "x0-var.npy", "squared pixels"},
     {"post-var", "post-var.npy", "squared pixels"},
 };
 #define N_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
+// What pictures show and the contact sheet is sorted by: x0-var is high where the prediction of x0
+// is unsure, while eps-var falls there (docs/numerics.md).
+enum { SHOWN_MAP = 1 };
 
 /* ---- from options to a job ------------------------------------------------------------------- */
 
@@ -99,8 +102,8 @@ static aleat_status make_plan(aleat_run_job *job, aleat_error *err)
     if (st)
         return st;
     config.eta = o->eta;
-    st = aleat_sampling_plan_new(&job->plan, &config, o->steps ? (int)o->steps : DEFAULT_STEPS,
-                                 err);
+    st =
+        aleat_sampling_plan_new(&job->plan, &config, o->steps ? (int)o->steps : DEFAULT_STEPS, err);
     aleat_sampler_config_clear(&config);
     return st;
 }
@@ -130,9 +133,11 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
     if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
+    // All steps, as the paper's Algorithm 2 has it.
+    const aleat_steps all = {0, job->plan->n_outer};
     if (!st && o->guide)
-        st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : o->score_steps,
-                       job->plan->n_outer, "guided", err);
+        st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : all, job->plan->n_outer,
+                       "guided", err);
     w->guidance = aleat_guide_defaults();
     w->guidance.copies = w->estimator.copies;
     w->guidance.clip = w->estimator.clip;
@@ -149,8 +154,7 @@ static aleat_status read_noise(aleat_array *out, const aleat_run_job *job, const
     const aleat_denoiser_info *info = &job->model->files.info;
     const int64_t want[4] = {job->options->n, info->channels, info->height, info->width};
     aleat_status st = aleat_array_read(out, path, err);
-    if (!st && (out->n_dims != leading + 4 ||
-                memcmp(out->dim + leading, want, sizeof want) != 0))
+    if (!st && (out->n_dims != leading + 4 || memcmp(out->dim + leading, want, sizeof want) != 0))
         st = aleat_fail(err, ALEAT_ERR_SHAPE,
                         "%s: must have %d dimensions, the last four %lld,%lld,%lld,%lld", path,
                         leading + 4, (long long)want[0], (long long)want[1], (long long)want[2],
@@ -230,7 +234,7 @@ typedef struct runner {
     aleat_noise_torch *torch;
     aleat_noise_arrays stored;
     aleat_noise_source noise;
-    float *x;         // [batch, count]
+    float *x;            // [batch, count]
     guided_step *guided; // [n_outer]
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
@@ -296,7 +300,8 @@ static aleat_status advanced(void *ctx, int index, const float *x, int64_t n, al
     const aleat_sampling_plan *plan = r->job->plan;
     const int64_t count = count_of(r), states = r->shape->trajectory_states;
     const bool last = index + 1 == plan->n_steps;
-    const bool whole = index < 0 || last || plan->steps[index + 1].outer != plan->steps[index].outer;
+    const bool whole =
+        index < 0 || last || plan->steps[index + 1].outer != plan->steps[index].outer;
     const int64_t outer = index < 0 ? 0 : plan->steps[index].outer + 1;
     const int64_t place = states == 1 ? 0 : outer; // one state: the last
     if (states > 0 && whole && (states > 1 || last))
@@ -314,7 +319,9 @@ static void take_pixels(const runner *r)
             for (int64_t p = 0; p < plane; p++) {
                 const float v = (r->x[(j * channels + c) * plane + p] / 2 + 0.5f) * 255;
                 r->shard->images[((r->row + j) * plane + p) * channels + c] =
-                    (uint8_t)rintf(v < 0 ? 0 : v > 255 ? 255 : v);
+                    (uint8_t)rintf(v < 0     ? 0
+                                   : v > 255 ? 255
+                                             : v);
             }
 }
 
@@ -456,9 +463,9 @@ static json_t *guidance_json(const runner *r)
     for (int k = 0; k < r->job->plan->n_outer; k++) {
         const guided_step *g = &r->guided[k];
         if (g->n > 0)
-            (void)json_array_append_new(
-                list, json_pack("{sisfsf}", "step", k, "mean_change", g->sum / (double)g->n,
-                                "most_change", g->most));
+            (void)json_array_append_new(list,
+                                        json_pack("{sisfsf}", "step", k, "mean_change",
+                                                  g->sum / (double)g->n, "most_change", g->most));
     }
     return list;
 }
@@ -467,10 +474,10 @@ static json_t *guidance_json(const runner *r)
 static json_t *make_report(const runner *r, double seconds)
 {
     const aleat_model_facts facts = aleat_model_describe(r->job->model);
-    json_t *report = json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
-                               (json_int_t)(r->done), "evaluations_per_image",
-                               (json_int_t)evaluations_of(r), "seconds", seconds, "threads",
-                               facts.threads);
+    json_t *report =
+        json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
+                  (json_int_t)(r->done), "evaluations_per_image", (json_int_t)evaluations_of(r),
+                  "seconds", seconds, "threads", facts.threads);
     if (report && r->job->options->guide)
         (void)json_object_set_new(report, "guidance", guidance_json(r));
     return report;
@@ -487,8 +494,8 @@ static aleat_status copy_trajectory(const char *folder, const char *dst, bool la
         const int64_t states = all.shape.dim[0], one = aleat_tensor_count(&all) / states;
         const aleat_shape shape = aleat_shape_of(4, all.shape.dim[1], all.shape.dim[2],
                                                  all.shape.dim[3], all.shape.dim[4]);
-        const aleat_tensor view = aleat_tensor_view(
-            ALEAT_F32, &shape, aleat_tensor_f32(&all) + (states - 1) * one);
+        const aleat_tensor view =
+            aleat_tensor_view(ALEAT_F32, &shape, aleat_tensor_f32(&all) + (states - 1) * one);
         st = aleat_npy_write(dst, &view, err);
     } else if (!st) {
         st = aleat_npy_write(dst, &all, err);
@@ -532,6 +539,7 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     if (!o->uncertainty)
         return shape;
     shape.n_maps = N_MAPS;
+    shape.shown = SHOWN_MAP;
     memcpy(shape.maps, run_maps, sizeof run_maps);
     shape.n_score_steps = job->observe.score.end - job->observe.score.begin;
     for (int64_t k = 0; k < shape.n_score_steps; k++)
