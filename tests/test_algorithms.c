@@ -273,7 +273,7 @@ static void check_trajectory(const network *n, aleat_guide_statistic statistic, 
     reference x_t = reference_load_shared("alg2-trajectory/x_T.npy");
     reference z = reference_load_shared("alg2-trajectory/z.npy");
     float *initial = reference_f32(&x_t), *draws = reference_f32(&z), x[768];
-    const aleat_noise_arrays stored = {
+    aleat_noise_arrays stored = {
         .copy = draws, .images = 1, .count = 768, .copies = 5, .copy_steps = 10};
     const aleat_noise_source noise = aleat_noise_from_arrays(&stored);
     aleat_observer_options options = {.guide = {0, 10}, .guidance = aleat_guide_defaults()};

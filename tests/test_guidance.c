@@ -162,7 +162,7 @@ static void the_variance_of_a_linear_network_has_no_gradient(void **state)
                                 .abar = &abar,
                                 .n_abar = 1};
         aleat_denoiser denoiser = mock_denoiser(&data);
-        const aleat_noise_arrays stored = {
+        aleat_noise_arrays stored = {
             .copy = z, .images = 3, .count = 12, .copies = 5, .copy_steps = 1};
         const aleat_noise_source noise = aleat_noise_from_arrays(&stored);
         const aleat_noisy_state at = {.n = 3,
@@ -384,7 +384,7 @@ static void five_percent_of_a_large_map_are_615_of_12288(void **state)
                                   .x0 = x,
                                   .clip = &no_clip};
     const uint64_t seed = 5;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     const aleat_guide_report report = {.mask = mask};
     aleat_guide *g = NULL;
     assert_int_equal(
@@ -500,7 +500,7 @@ static void a_run_is_scored_and_guided_where_asked(void **state)
         assert_int_equal(
             aleat_sampler_new(&sampler, plan, &denoiser, ALEAT_TIME_IDENTITY, 3, 4, 4, NULL),
             ALEAT_OK);
-        const aleat_noise_source noise = aleat_noise_philox(&seed);
+        const aleat_noise_source noise = aleat_noise_philox(seed);
         const aleat_sample_request request = {
             .n = 3,
             .images = numbers,

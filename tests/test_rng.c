@@ -314,7 +314,7 @@ static void asking_for_copies_does_not_move_the_torch_stream(void **state)
     assert_int_equal(aleat_noise_fill(&source, &step, disturbed, 20, NULL), ALEAT_OK);
     assert_memory_equal(plain, disturbed, sizeof plain);
     const uint64_t seed = 5;
-    const aleat_noise_source same = aleat_noise_philox(&seed);
+    const aleat_noise_source same = aleat_noise_philox(seed);
     assert_int_equal(aleat_noise_fill(&same, &copies, philox, 20, NULL), ALEAT_OK);
     assert_memory_equal(copy, philox, sizeof copy);
     aleat_noise_torch_free(torch);

@@ -90,7 +90,7 @@ static void sample(const aleat_sampling_plan *plan, mock_data data, const float 
     aleat_sampler *sampler = NULL;
     data = for_plan(data, plan);
     aleat_denoiser denoiser = mock_denoiser(&data);
-    const aleat_noise_arrays stored = {
+    aleat_noise_arrays stored = {
         .step = noise, .images = N, .count = COUNT, .steps = noise ? plan->n_steps : 0};
     if (aleat_sampler_new(&sampler, plan, &denoiser, ALEAT_TIME_IDENTITY, N, 2, 2, &err))
         fail_msg("%s", err.message);
@@ -487,7 +487,7 @@ static void stochastic_samplers_reproduce_a_gaussian(void **state)
             images[j] = j;
         const uint64_t seed = 11;
         const aleat_sample_request request = {
-            .n = IMAGES, .images = images, .noise = aleat_noise_philox(&seed)};
+            .n = IMAGES, .images = images, .noise = aleat_noise_philox(seed)};
         assert_int_equal(aleat_sampler_run(sampler, &request, x, NULL), ALEAT_OK);
         double sum = 0, square = 0;
         for (int j = 0; j < IMAGES; j++) {
@@ -588,7 +588,7 @@ static void a_hook_changes_eps_and_the_sampler_follows(void **state)
     bend b = {.factor = 0.5f, .stop_at = -1};
     aleat_sample_request request = {.n = N,
                                     .images = images,
-                                    .noise = aleat_noise_philox(&seed),
+                                    .noise = aleat_noise_philox(seed),
                                     .hooks = {.ctx = &b, .evaluated = bend_eps}};
     float x[N * COUNT], z[N * COUNT];
     assert_int_equal(aleat_sampler_run(sampler, &request, x, NULL), ALEAT_OK);
@@ -634,7 +634,7 @@ static void an_image_does_not_depend_on_its_batch_nor_allocates(void **state)
         const uint64_t seed = 21;
         float together[7 * COUNT], alone[COUNT];
         aleat_sample_request request = {
-            .n = 7, .images = images, .noise = aleat_noise_philox(&seed)};
+            .n = 7, .images = images, .noise = aleat_noise_philox(seed)};
         const uint64_t before = aleat_alloc_count();
         assert_int_equal(aleat_sampler_run(sampler, &request, together, NULL), ALEAT_OK);
         assert_int_equal(aleat_alloc_count(), before);
@@ -727,7 +727,7 @@ static void a_state_that_is_not_finite_is_reported(void **state)
     const uint32_t image = 0;
     const uint64_t seed = 0;
     const aleat_sample_request request = {
-        .n = 1, .images = &image, .noise = aleat_noise_philox(&seed)};
+        .n = 1, .images = &image, .noise = aleat_noise_philox(seed)};
     float x[COUNT];
     aleat_error err = {0};
     assert_int_equal(aleat_sampler_run(sampler, &request, x, &err), ALEAT_ERR_NUMERIC);

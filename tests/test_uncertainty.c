@@ -200,7 +200,7 @@ static void maps_of_stored_draws_agree_with_closed_forms(void **state)
         analytic a = analytic_cases[k].load(analytic_cases[k].abar);
         aleat_denoiser denoiser = mock_denoiser(&a.data);
         float *z = reference_f32(&a.draws);
-        const aleat_noise_arrays stored = draws_of(&a, z);
+        aleat_noise_arrays stored = draws_of(&a, z);
         const aleat_noise_source noise = aleat_noise_from_arrays(&stored);
         const aleat_estimator_options options = ask(5, "eps-var", "eps-mse");
         const aleat_noisy_state at =
@@ -229,7 +229,7 @@ static void maps_approach_their_expectation(void **state)
             state_at(a.n, a.data.height, a.data.width, strtod(a.abar, NULL), a.x, a.eps, a.x0);
         double sum[64] = {0}, square[64] = {0};
         for (uint64_t seed = 0; seed < RUNS; seed++) {
-            const aleat_noise_source noise = aleat_noise_philox(&seed);
+            const aleat_noise_source noise = aleat_noise_philox(seed);
             float map[64], *const out[1] = {map};
             estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, out);
             for (int64_t j = 0; j < a.n * a.count; j++) {
@@ -282,7 +282,7 @@ static void a_gaussian_has_the_known_value_in_every_map(void **state)
     aleat_x0_of_eps(sqrt(abar), sqrt(s2), x, eps, x0, COUNT);
     const aleat_noisy_state at = state_at(1, 2, 2, abar, x, eps, x0);
     const uint64_t seed = 4;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, out);
     const double u = s2 * s2 / (d * d), bound = 5 * sqrt(2.0 / (COPIES - 1));
     for (int j = 0; j < COUNT; j++) {
@@ -328,7 +328,7 @@ static void a_point_mass_has_variance_one(void **state)
     const aleat_noisy_state at = state_at(1, 1, 1, abar, x, eps, x0);
     const aleat_estimator_options options = ask(COPIES, "eps-var", NULL);
     const uint64_t seed = 4;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, out);
     for (int j = 0; j < 3; j++) // e_i = z_i
         assert_true(fabs((double)map[j] - 1) < 5 * sqrt(2.0 / (COPIES - 1)));
@@ -347,7 +347,7 @@ static void maps_are_the_statistics_of_the_copies(void **state)
     const aleat_noisy_state at = state_at(a.n, 4, 4, 0.6, a.x, a.eps, a.x0);
     float maps[4][64], *const out[4] = {maps[0], maps[1], maps[2], maps[3]};
     float *z = reference_f32(&a.draws);
-    const aleat_noise_arrays stored = draws_of(&a, z);
+    aleat_noise_arrays stored = draws_of(&a, z);
     const aleat_noise_source noise = aleat_noise_from_arrays(&stored);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, out);
     reference e = reference_load("analytic-gmm-image/abar0.6_eps_i_f64.npy");
@@ -384,7 +384,7 @@ static void a_wide_clip_is_no_clip(void **state)
     float maps[2][2][64], *const plain[2] = {maps[0][0], maps[0][1]};
     float *const clipped[2] = {maps[1][0], maps[1][1]};
     const uint64_t seed = 2;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, plain);
     at.clip = &wide;
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, clipped);
@@ -413,7 +413,7 @@ static void score_units_divide_by_the_noise_variance(void **state)
     float maps[2][3][64], *const plain[3] = {maps[0][0], maps[0][1], maps[0][2]};
     float *const score[3] = {maps[1][0], maps[1][1], maps[1][2]};
     const uint64_t seed = 2;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, plain);
     options.score_units = true;
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, score);
@@ -439,7 +439,7 @@ static void every_kind_of_prediction_gives_the_same_maps(void **state)
         const aleat_estimator_options options = ask(5, "eps-var", NULL);
         float *const out[1] = {maps[p]};
         const uint64_t seed = 2;
-        const aleat_noise_source noise = aleat_noise_philox(&seed);
+        const aleat_noise_source noise = aleat_noise_philox(seed);
         estimate(&denoiser, (aleat_prediction)p, &options, &at, &noise, out);
         aleat_denoiser_destroy(&denoiser);
         free_analytic(&a);
@@ -456,7 +456,7 @@ static void a_map_does_not_depend_on_batch_or_chunks_and_allocates_nothing(void 
     aleat_denoiser denoiser = mock_denoiser(&a.data);
     float together[41], alone[41], *const out[1] = {together};
     const uint64_t seed = 2;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     const aleat_noisy_state at = state_at(41, 1, 1, 0.5, a.x, a.eps, a.x0);
     aleat_estimator_options options = ask(5, "eps-var", NULL);
     estimate(&denoiser, ALEAT_PREDICTS_EPSILON, &options, &at, &noise, out);
@@ -516,7 +516,7 @@ static void an_estimator_that_cannot_be_is_refused(void **state)
     float x = 0, map, *const out[1] = {&map};
     const aleat_noisy_state at = state_at(1, 1, 1, 0, &x, &x, &x);
     const uint64_t seed = 2;
-    const aleat_noise_source noise = aleat_noise_philox(&seed);
+    const aleat_noise_source noise = aleat_noise_philox(seed);
     assert_int_equal(aleat_estimator_run(estimator, &at, &noise, out, &err), ALEAT_ERR_NUMERIC);
     aleat_estimator_free(estimator);
     aleat_denoiser_destroy(&denoiser);

@@ -401,7 +401,7 @@ static void runner_clear(runner *r)
 static aleat_status make_noise(runner *r, aleat_error *err)
 {
     const aleat_run_job *job = r->job;
-    r->noise = aleat_noise_philox(&job->options->seed);
+    r->noise = aleat_noise_philox(job->options->seed);
     if (job->torch) {
         const aleat_status st =
             aleat_noise_torch_new(&r->torch, job->options->seed, 0, job->batch, err);

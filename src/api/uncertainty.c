@@ -65,7 +65,7 @@ static aleat_status set_noise(measurement *m, const aleat_array *x,
                               const aleat_uncertainty_options *o, aleat_error *err)
 {
     const aleat_array *z = o->noise;
-    m->noise = aleat_noise_philox(&o->seed);
+    m->noise = aleat_noise_philox(o->seed);
     if (!z) {
         m->copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
         return ALEAT_OK;

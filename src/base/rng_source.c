@@ -6,19 +6,19 @@
 #include "base/error.h"
 #include "base/rng_torch.h"
 
-static aleat_status fill_philox(void *self, const aleat_rng_key *key, float *out, int64_t count,
-                                aleat_error *err)
+static aleat_status fill_philox(const aleat_noise_source *source, const aleat_rng_key *key,
+                                float *out, int64_t count, aleat_error *err)
 {
     (void)err;
     aleat_rng_key mine = *key;
-    memcpy(&mine.seed, self, sizeof mine.seed);
+    mine.seed = source->seed;
     aleat_rng_normals(&mine, 0, out, count);
     return ALEAT_OK;
 }
 
-aleat_noise_source aleat_noise_philox(const uint64_t *seed)
+aleat_noise_source aleat_noise_philox(uint64_t seed)
 {
-    return (aleat_noise_source){.fill = fill_philox, .self = (void *)(uintptr_t)seed};
+    return (aleat_noise_source){.fill = fill_philox, .seed = seed};
 }
 
 struct aleat_noise_torch {
@@ -28,12 +28,12 @@ struct aleat_noise_torch {
     aleat_torch_rng generators[];
 };
 
-static aleat_status fill_torch(void *self, const aleat_rng_key *key, float *out, int64_t count,
-                               aleat_error *err)
+static aleat_status fill_torch(const aleat_noise_source *source, const aleat_rng_key *key,
+                               float *out, int64_t count, aleat_error *err)
 {
-    aleat_noise_torch *torch = self;
+    aleat_noise_torch *torch = source->self;
     if (key->purpose != ALEAT_FOR_INITIAL && key->purpose != ALEAT_FOR_STEP)
-        return fill_philox(&torch->seed, key, out, count, err);
+        return fill_philox(source, key, out, count, err);
     const int64_t row = (int64_t)key->image - torch->first;
     if (row < 0 || row >= torch->count)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
@@ -72,7 +72,7 @@ void aleat_noise_torch_restart(aleat_noise_torch *torch, uint32_t first)
 
 aleat_noise_source aleat_noise_torch_source(aleat_noise_torch *torch)
 {
-    return (aleat_noise_source){.fill = fill_torch, .self = torch};
+    return (aleat_noise_source){.fill = fill_torch, .seed = torch->seed, .self = torch};
 }
 
 void aleat_noise_torch_free(aleat_noise_torch *torch)
@@ -101,10 +101,10 @@ static stored stored_for(const aleat_noise_arrays *a, const aleat_rng_key *key)
     }
 }
 
-static aleat_status fill_arrays(void *self, const aleat_rng_key *key, float *out, int64_t count,
-                                aleat_error *err)
+static aleat_status fill_arrays(const aleat_noise_source *source, const aleat_rng_key *key,
+                                float *out, int64_t count, aleat_error *err)
 {
-    const aleat_noise_arrays *a = self;
+    const aleat_noise_arrays *a = source->self;
     const stored s = stored_for(a, key);
     if (!s.data && a->otherwise.fill)
         return aleat_noise_fill(&a->otherwise, key, out, count, err);
@@ -118,7 +118,7 @@ static aleat_status fill_arrays(void *self, const aleat_rng_key *key, float *out
     return ALEAT_OK;
 }
 
-aleat_noise_source aleat_noise_from_arrays(const aleat_noise_arrays *arrays)
+aleat_noise_source aleat_noise_from_arrays(aleat_noise_arrays *arrays)
 {
-    return (aleat_noise_source){.fill = fill_arrays, .self = (void *)(uintptr_t)arrays};
+    return (aleat_noise_source){.fill = fill_arrays, .self = arrays};
 }

@@ -11,26 +11,28 @@
 #include "base/rng.h"
 
 /** A source; `fill` may be called for several images of a batch, in ascending order. */
-typedef struct aleat_noise_source {
+typedef struct aleat_noise_source aleat_noise_source;
+struct aleat_noise_source {
     /**
      * Writes `count` standard normals for one image. key->seed is the source's own business and
      * ignored. For stateful sources (torch) the order of calls with the same image matters.
      */
-    aleat_status (*fill)(void *self, const aleat_rng_key *key, float *out, int64_t count,
-                         aleat_error *err);
-    void *self; /**< borrowed by whoever holds the source */
-} aleat_noise_source;
+    aleat_status (*fill)(const aleat_noise_source *source, const aleat_rng_key *key, float *out,
+                         int64_t count, aleat_error *err);
+    uint64_t seed; /**< of a counter-based source */
+    void *self;    /**< state of another one; borrowed by whoever holds the source */
+};
 
 /** Calls through the interface. */
 static inline aleat_status aleat_noise_fill(const aleat_noise_source *source,
                                             const aleat_rng_key *key, float *out, int64_t count,
                                             aleat_error *err)
 {
-    return source->fill(source->self, key, out, count, err);
+    return source->fill(source, key, out, count, err);
 }
 
-/** Philox under one seed: the default. Never fails. `seed` is borrowed. */
-aleat_noise_source aleat_noise_philox(const uint64_t *seed);
+/** Philox under one seed: the default. Never fails. */
+aleat_noise_source aleat_noise_philox(uint64_t seed);
 
 /**
  * PyTorch's numbers: one generator for each image, seeded with seed + image number, from which x_T
@@ -67,6 +69,6 @@ typedef struct aleat_noise_arrays {
     aleat_noise_source otherwise; /**< fill may be NULL: then a missing array is an error */
 } aleat_noise_arrays;
 /** The source; `arrays` is borrowed. Reading beyond an array is an ALEAT_ERR_SHAPE. */
-aleat_noise_source aleat_noise_from_arrays(const aleat_noise_arrays *arrays);
+aleat_noise_source aleat_noise_from_arrays(aleat_noise_arrays *arrays);
 
 #endif

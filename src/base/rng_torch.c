@@ -92,6 +92,7 @@ static void block_f64(double d[16])
     }
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a type cannot have them
 // First all uniforms, then the full blocks; the last 16 are drawn and transformed anew if the
 // length is no multiple of 16.
 #define DEFINE_RANDN(suffix, type)                                                                 \
@@ -112,6 +113,7 @@ static void block_f64(double d[16])
     }
 DEFINE_RANDN(f32, float)
 DEFINE_RANDN(f64, double)
+// NOLINTEND(bugprone-macro-parentheses)
 
 void aleat_torch_randint(aleat_torch_rng *rng, int64_t low, int64_t high, int64_t *out, int64_t n)
 {

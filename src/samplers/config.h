@@ -92,36 +92,35 @@ typedef struct aleat_sampler_config {
     const aleat_sampler_kind *kind; /**< which sampler */
 
     int train_steps;
-    double beta_start, beta_end;
     aleat_beta_schedule beta_schedule;
+    double beta_start, beta_end;
     double *trained_betas; /**< [train_steps], owned; NULL: by beta_schedule */
     int n_trained_betas;
-    bool zero_snr; /**< rescale so that the last step has no signal (Lin et al. 2023) */
     aleat_prediction prediction;
     aleat_clip clip;
 
     aleat_spacing spacing;
     int steps_offset;
     char *respacing; /**< guided-diffusion's "ddim50", "250", "10,10,20"; owned; NULL: by spacing */
+    bool zero_snr;   /**< rescale so that the last step has no signal (Lin et al. 2023) */
     bool set_alpha_to_one; /**< the state after the last step has abar = 1, else abar[0] */
 
-    double eta;            /**< DDIM: 0 deterministic, 1 like DDPM */
-    bool eps_from_clipped; /**< DDIM: use_clipped_model_output */
-    aleat_variance variance;
+    bool eps_from_clipped;   /**< DDIM: use_clipped_model_output */
+    aleat_variance variance; /**< DDPM */
+    double eta;              /**< DDIM: 0 deterministic, 1 like DDPM */
 
-    int order;
+    int order; /**< DPM-Solver, from here */
     aleat_algorithm algorithm;
     aleat_solver_type solver_type;
     bool lower_order_final, euler_at_final;
-    double lambda_min_clipped; /**< half log SNR below which training steps are left out */
-    aleat_sigma_grid sigma_grid;
-    double sigma_min, sigma_max; /**< of the grid; 0: those of the schedule */
+    bool denoise_to_zero;        /**< the original one: a last evaluation, whose x0 is the result */
     bool log_linear;             /**< Euler: noise levels log-linear between the ends */
+    double lambda_min_clipped;   /**< half log SNR below which training steps are left out */
+    double sigma_min, sigma_max; /**< of the grid; 0: those of the schedule */
+    aleat_sigma_grid sigma_grid;
     aleat_final_sigma final_sigma;
-
-    aleat_dpm_method method; /**< the rest: the original DPM-Solver only */
-    aleat_dpm_skip skip;
-    bool denoise_to_zero;
+    aleat_dpm_method method; /**< the original one */
+    aleat_dpm_skip skip;     /**< the original one */
 } aleat_sampler_config;
 
 /** Defaults of the sampler called `name` (a row of aleat_samplers()). ALEAT_ERR_ARGUMENT if there

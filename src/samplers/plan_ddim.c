@@ -1,4 +1,5 @@
 /* DDIM (Song et al. 2021, eq. 12) and DDPM (Ho et al. 2020, eq. 7): one evaluation, no history. */
+#include <assert.h>
 #include <math.h>
 
 #include "base/alloc.h"
@@ -92,6 +93,7 @@ aleat_status aleat_sampling_plan_ddim(aleat_sampling_plan *plan, const aleat_sam
         st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
+    assert(visits);
     plan->eps_from_clipped = config->eps_from_clipped;
     // guided-diffusion's respaced runs, like DDIM itself, end at a state without noise
     const double final =
@@ -134,6 +136,7 @@ aleat_status aleat_sampling_plan_ddpm(aleat_sampling_plan *plan, const aleat_sam
         st = aleat_sampling_plan_reserve(plan, steps, err);
     if (st)
         goto done;
+    assert(visits);
     plan->variance = config->variance;
     double next = 1;
     for (int k = 0; k < steps; k++) {

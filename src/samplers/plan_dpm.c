@@ -151,7 +151,7 @@ aleat_status aleat_sampling_plan_dpm_multistep(aleat_sampling_plan *plan,
     const aleat_status st = make_levels(plan, config, steps, &levels, err);
     for (int k = 0; !st && k < plan->n_steps; k++) {
         const int order = multistep_order(config, k, plan->n_steps);
-        aleat_level near[4];
+        aleat_level near[4] = {{0}};
         for (int j = 0; j <= order; j++)
             near[j] = levels[k + 1 - j];
         aleat_dpm_multistep(&plan->steps[k], config, near, order);

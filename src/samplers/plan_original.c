@@ -131,7 +131,7 @@ static aleat_status run_singlestep(aleat_sampling_plan *plan, const aleat_sample
                                       : skip(c, config->skip, begin, end, done, steps);
         const double to = by_update ? skip(c, config->skip, begin, end, u + 1, updates)
                                     : skip(c, config->skip, begin, end, done + here, steps);
-        double times[4];
+        double times[4] = {0};
         for (int i = 0; i <= here; i++)
             times[i] = skip(c, config->skip, from, to, i, here);
         singlestep(plan->steps + done, c, config->algorithm, times, here, u);
@@ -153,7 +153,7 @@ static aleat_status run_multistep(aleat_sampling_plan *plan, const aleat_sampler
         int order = config->order < k + 1 ? config->order : k + 1;
         if (config->lower_order_final && steps < 10 && order > steps - k)
             order = steps - k;
-        aleat_level at[4]; // at[0] the next level, at[1] this one, ...
+        aleat_level at[4] = {{0}}; // at[0] the next level, at[1] this one, ...
         for (int j = 0; j <= order; j++)
             at[j] = level_at(c, skip(c, config->skip, begin, end, k + 1 - j, steps));
         aleat_sampling_step *step = &plan->steps[k];

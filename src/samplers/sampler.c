@@ -40,7 +40,7 @@ static aleat_status check_fit(const aleat_sampling_plan *plan, const aleat_denoi
     if (learned && info->out_channels != 2 * info->channels)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "a learned variance needs %lld output channels, the network has %lld",
-                          (long long)(2 * info->channels), (long long)info->out_channels);
+                          2 * (long long)info->channels, (long long)info->out_channels);
     return ALEAT_OK;
 }
 

@@ -80,8 +80,10 @@ static int steps_with_signal(const double *abar, const aleat_sampler_config *con
 static double dpm_time(const aleat_sampler_config *config, int steps, int left, int k)
 {
     switch (config->spacing) {
-    case ALEAT_SPACING_LEADING:
-        return (double)(steps - k) * (left / (steps + 1)) + config->steps_offset;
+    case ALEAT_SPACING_LEADING: {
+        const int stride = left / (steps + 1);
+        return (double)(steps - k) * stride + config->steps_offset;
+    }
     case ALEAT_SPACING_LINSPACE: return nearbyint((steps - k) * ((left - 1.0) / steps));
     case ALEAT_SPACING_TRAILING:
         return nearbyint(left - k * ((double)config->train_steps / steps)) - 1;
@@ -125,7 +127,10 @@ static double euler_time(const aleat_sampler_config *config, int steps, int k)
 {
     const int n = config->train_steps;
     switch (config->spacing) {
-    case ALEAT_SPACING_LEADING: return (double)(steps - 1 - k) * (n / steps) + config->steps_offset;
+    case ALEAT_SPACING_LEADING: {
+        const int stride = n / steps;
+        return (double)(steps - 1 - k) * stride + config->steps_offset;
+    }
     case ALEAT_SPACING_LINSPACE: return steps > 1 ? (steps - 1 - k) * ((n - 1.0) / (steps - 1)) : 0;
     case ALEAT_SPACING_TRAILING: return nearbyint(n - k * ((double)n / steps)) - 1;
     }

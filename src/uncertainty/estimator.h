@@ -25,9 +25,9 @@ typedef struct aleat_statistic {
     const char *name;        /**< as --stat spells it */
     const char *alias;       /**< a shorter spelling, or NULL */
     const char *description; /**< one line */
-    aleat_quantity quantity;
     /** From the mean and the summed squared deviations over m copies, and e0. */
     double (*reduce)(double mean, double squares, int m, double e0);
+    aleat_quantity quantity;
     int noise_power;  /**< the unit is that of eps to this power: divided by sigma^power it is that
                            of the score; 0: no such unit */
     int signal_power; /**< multiplied by (sigma / alpha)^power: the unit is that of x0 */
