@@ -35,6 +35,31 @@ typedef struct left {
     int64_t ld;
 } left;
 
+/** Packs lines [0, lines) and columns [0, n) of a factor, `width` floats a line. Pieces of lines
+ * are as long as a cache line, so that a factor that is stored turned is read once. */
+static void pack_panel(float *dst, const right *f, const float *src, int64_t lines, int64_t n,
+                       int64_t width)
+{
+    enum { PIECE = 16 };
+    for (int64_t first = 0; first < lines; first += PIECE, dst += PIECE * width) {
+        const int64_t count = lines - first < PIECE ? lines - first : PIECE;
+        const float *piece = src + first * f->line_stride;
+        if (f->column_stride == 1) {
+            for (int64_t i = 0; i < count; i++)
+                for (int64_t j = 0; j < n; j++)
+                    dst[i * width + j] = piece[i * f->line_stride + j] * f->scale;
+        } else {
+            for (int64_t j = 0; j < n; j++)
+                for (int64_t i = 0; i < count; i++)
+                    dst[i * width + j] =
+                        piece[i * f->line_stride + j * f->column_stride] * f->scale;
+        }
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = n; j < width; j++)
+                dst[i * width + j] = 0;
+    }
+}
+
 /** Packs right factors, one below the other, into panels of k->panel columns, as igemm reads them.
  */
 static void pack(const aleat_kernels *k, float *dst, const right *b, int terms, int64_t lines,
@@ -43,14 +68,8 @@ static void pack(const aleat_kernels *k, float *dst, const right *b, int terms, 
     for (int64_t col = 0; col < columns; col += k->panel) {
         const int64_t n = columns - col < k->panel ? columns - col : k->panel;
         const int64_t width = padded(k, n);
-        for (int64_t line = 0; line < terms * lines; line++, dst += width) {
-            const right *f = &b[line / lines];
-            const float *src = f->data + line % lines * f->line_stride + col * f->column_stride;
-            for (int64_t j = 0; j < n; j++)
-                dst[j] = src[j * f->column_stride] * f->scale;
-            for (int64_t j = n; j < width; j++)
-                dst[j] = 0;
-        }
+        for (int t = 0; t < terms; t++, dst += lines * width)
+            pack_panel(dst, &b[t], b[t].data + col * b[t].column_stride, lines, n, width);
     }
 }
 
@@ -271,7 +290,7 @@ void aleat_attention_jvp_run(const aleat_kernels *k, const aleat_attention *a,
  */
 
 /** Bytes of weights and their cotangents kept at a time, unless one unit needs more. */
-#define GRAD_GROUP_BYTES ((int64_t)4 << 20)
+#define GRAD_GROUP_BYTES ((int64_t)512 << 10)
 
 /**
  * With P the softmax and y = P v:
@@ -322,10 +341,16 @@ static int64_t grad_group(const aleat_kernels *k, const aleat_attention *a)
     return fit < 1 ? 1 : fit < units ? fit : units;
 }
 
+/** Floats between turned rows: never a power of two, so that they do not fall on one cache set. */
+static int64_t turned_ld(const aleat_kernels *k, const aleat_attention *a)
+{
+    return padded(k, a->q_tokens) + k->vlen;
+}
+
 /** Bytes of a thread: a block of turned weights and one of results. */
 static size_t grad_thread_scratch(const aleat_kernels *k, const aleat_attention *a)
 {
-    return align_up((size_t)(BLOCK_ROWS * (padded(k, a->q_tokens) + padded(k, a->head_dim))) *
+    return align_up((size_t)(BLOCK_ROWS * (turned_ld(k, a) + padded(k, a->head_dim))) *
                     sizeof(float));
 }
 
@@ -393,7 +418,7 @@ static void grad_key_blocks(void *ctx, int64_t begin, int64_t end, int thread)
     const aleat_attention *a = job->a;
     const aleat_attention_grad *g = job->g;
     const int64_t s_ld = padded(job->k, a->k_tokens), o_ld = padded(job->k, a->head_dim);
-    const int64_t t_ld = padded(job->k, a->q_tokens);
+    const int64_t t_ld = turned_ld(job->k, a);
     float *turned = (float *)(void *)(job->scratch + (size_t)thread * job->stride);
     float *o = turned + BLOCK_ROWS * t_ld;
     const left rows_of = {turned, t_ld};
