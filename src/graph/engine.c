@@ -61,18 +61,21 @@ size_t aleat_engine_weight_bytes(const aleat_engine *engine)
 /**
  * The algorithm of a convolution, by its shape and the precision alone: never by the batch, the
  * threads or a timing, since it decides the last bits. Winograd takes 4 times the weight memory, so
- * it must have pixels enough to pay for that (256: measured, docs/speed.md); at that size it also
- * beats bf16.
+ * it must have pixels enough to pay for that (64: measured, docs/speed.md); there it also beats
+ * bf16. Layers of few channels stay f32: they take no time, and their rounding is felt most (the
+ * first and the last layer of every network are such; docs/numerics.md).
  */
 static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat_node *conv,
                                          int64_t c_in)
 {
     const aleat_conv_spec *s = &conv->attrs.conv;
-    enum { WINOGRAD_PIXELS = 64 };
+    enum { WINOGRAD_PIXELS = 64, BF16_CHANNELS = 32 };
     if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
         conv->dims.h * conv->dims.w >= WINOGRAD_PIXELS)
         return ALEAT_CONV_WINOGRAD;
-    return engine->precision == ALEAT_PRECISION_BF16 ? ALEAT_CONV_DIRECT_BF16 : ALEAT_CONV_DIRECT;
+    const bool wide = c_in >= BF16_CHANNELS && conv->dims.c >= BF16_CHANNELS;
+    return engine->precision == ALEAT_PRECISION_BF16 && wide ? ALEAT_CONV_DIRECT_BF16
+                                                             : ALEAT_CONV_DIRECT;
 }
 
 static aleat_engine_weight *find(const aleat_engine *engine, aleat_param param, bool plain,
