@@ -334,7 +334,6 @@ static void differences(const tiny *t, aleat_plan *plan, aleat_value y, const fl
     memset(slope, 0, (size_t)n_y * sizeof *slope);
     for (int s = 0; s < 4; s++) {
         float *at = aleat_plan_data(plan, t->x);
-        feed_constants(t, plan); // a run may use the memory of its inputs
         for (int64_t i = 0; i < n_x; i++)
             at[i] = (float)((double)x[i] + steps[s][0] * step * (double)u[i]);
         aleat_plan_run(plan, 0);
@@ -404,6 +403,7 @@ static void check_rule(const rule *r, aleat_isa isa)
     float *x = numbers(n_x, 1), *u = numbers(n_x, 2), *w = numbers(n_y, 3);
     double *slope = aleat_alloc((size_t)n_y * sizeof *slope);
     aleat_plan *plan = plan_of(engine, &y, 1, ALEAT_NO_VALUE);
+    feed_constants(&t, plan);
     differences(&t, plan, y, x, u, n_x, slope, n_y);
     aleat_plan_free(plan);
     plan = push(&t, engine, y, x, u, &ty);

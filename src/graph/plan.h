@@ -51,9 +51,8 @@ void aleat_plan_free(aleat_plan *plan);
 float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
 
 /**
- * Runs the steps that do not depend on the late input (half 0) or those that do (half 1). Every run
- * of half 0 needs its inputs fed before, since their memory is used again; half 1 may be run
- * several times after one run of half 0, each time with the late input fed.
+ * Runs the steps that do not depend on the late input (half 0) or those that do (half 1). Inputs
+ * stay as they were fed; half 1 may be run several times after one run of half 0.
  */
 void aleat_plan_run(aleat_plan *plan, int half);
 
