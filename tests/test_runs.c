@@ -16,8 +16,6 @@
 #define SCHEDULE "sched-ddim/leading0-cifar-clip/scheduler_config.json"
 #define N        19 // one whole shard and a part of one
 
-static char scratch[64];
-
 static const char *data(const char *name)
 {
     return case_path("data/.", name);
@@ -39,10 +37,10 @@ static int run_for(int milliseconds, const char *fmt, ...)
     const pid_t child = fork();
     if (child == 0) {
         char path[128];
-        (void)snprintf(path, sizeof path, "%s/stdout", scratch);
+        (void)snprintf(path, sizeof path, "%s/stdout", fixture_folder);
         if (!freopen(path, "w", stdout))
             _exit(99);
-        (void)snprintf(path, sizeof path, "%s/stderr", scratch);
+        (void)snprintf(path, sizeof path, "%s/stderr", fixture_folder);
         if (!freopen(path, "w", stderr))
             _exit(99);
         (void)execv(argv[0], argv);
@@ -62,7 +60,7 @@ static int run_for(int milliseconds, const char *fmt, ...)
 static void said(const char *name, char *buf, size_t size)
 {
     char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", scratch, name);
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     buf[fread(buf, 1, size - 1, file)] = '\0';
@@ -89,7 +87,7 @@ static int add_file(const char *path, const struct stat *info, int type, struct 
 static uint64_t digest_of(const char *name)
 {
     char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", scratch, name);
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
     digest = 0;
     root_length = strlen(path);
     assert_int_equal(nftw(path, add_file, 16, FTW_PHYS), 0);
@@ -103,7 +101,7 @@ static uint64_t digest_of(const char *name)
 static int generate(int milliseconds, const char *name, const char *more)
 {
     return run_for(milliseconds, GENERATE SCORED " --trajectory %s/%s.npy -o %s/%s %s", data(MODEL),
-                   data(SCHEDULE), scratch, name, scratch, name, more);
+                   data(SCHEDULE), fixture_folder, name, fixture_folder, name, more);
 }
 
 static void every_batch_and_thread_count_gives_the_same_folder(void **state)
@@ -148,11 +146,12 @@ static void uncertainty_does_not_change_the_images(void **state)
 {
     (void)state;
     char a[128], b[128];
-    assert_int_equal(run(GENERATE " -o %s/plain", data(MODEL), data(SCHEDULE), scratch), 0);
+    assert_int_equal(run(GENERATE " -o %s/plain", data(MODEL), data(SCHEDULE), fixture_folder), 0);
     assert_int_equal(
-        run(GENERATE " -o %s/scored --uncertainty", data(MODEL), data(SCHEDULE), scratch), 0);
-    (void)snprintf(a, sizeof a, "%s/plain/samples.npz", scratch);
-    (void)snprintf(b, sizeof b, "%s/scored/samples.npz", scratch);
+        run(GENERATE " -o %s/scored --uncertainty", data(MODEL), data(SCHEDULE), fixture_folder),
+        0);
+    (void)snprintf(a, sizeof a, "%s/plain/samples.npz", fixture_folder);
+    (void)snprintf(b, sizeof b, "%s/scored/samples.npz", fixture_folder);
     char ha[ALEAT_SHA256_TEXT], hb[ALEAT_SHA256_TEXT];
     assert_int_equal(aleat_sha256_file(ha, a, NULL), ALEAT_OK);
     assert_int_equal(aleat_sha256_file(hb, b, NULL), ALEAT_OK);
@@ -165,18 +164,18 @@ static void the_trajectory_starts_from_the_given_noise(void **state)
     aleat_error err = {0};
     char path[128];
     aleat_tensor x = {0}, all = {0};
-    const aleat_shape shape = aleat_shape_of(4, N, 1, 12, 12);
+    const aleat_shape shape = {.n_dims = 4, .dim = {N, 1, 12, 12}};
     assert_int_equal(aleat_tensor_new(&x, ALEAT_F32, &shape, &err), ALEAT_OK);
     for (int64_t j = 0; j < N * 144; j++)
         aleat_tensor_f32(&x)[j] = sinf((float)j);
-    (void)snprintf(path, sizeof path, "%s/xt.npy", scratch);
+    (void)snprintf(path, sizeof path, "%s/xt.npy", fixture_folder);
     assert_int_equal(aleat_npy_write(path, &x, &err), ALEAT_OK);
     assert_int_equal(run(GENERATE " --init %s --trajectory %s/t.npy -o %s/init2", data(MODEL),
-                         data(SCHEDULE), path, scratch, scratch),
+                         data(SCHEDULE), path, fixture_folder, fixture_folder),
                      0);
-    (void)snprintf(path, sizeof path, "%s/t.npy", scratch);
+    (void)snprintf(path, sizeof path, "%s/t.npy", fixture_folder);
     assert_int_equal(aleat_npy_read_f32(&all, path, &err), ALEAT_OK);
-    const aleat_shape expected = aleat_shape_of(5, 11, N, 1, 12, 12);
+    const aleat_shape expected = {.n_dims = 5, .dim = {11, N, 1, 12, 12}};
     assert_true(aleat_shape_equal(&all.shape, &expected));
     assert_memory_equal(all.data, x.data, N * 144 * sizeof(float));
     aleat_tensor_clear(&x);
@@ -208,7 +207,7 @@ static double error_of(const char *name, const char *folder, const char *referen
     char path[128];
     aleat_error err = {0};
     aleat_tensor a = {0}, b = load(folder, reference);
-    (void)snprintf(path, sizeof path, "%s/%s", scratch, name);
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
     assert_int_equal(aleat_npy_read_f32(&a, path, &err), ALEAT_OK);
     assert_int_equal(aleat_tensor_count(&a), aleat_tensor_count(&b));
     double off = 0, size = 0;
@@ -239,7 +238,8 @@ static void maps_are_those_of_the_reference(void **state)
                              "--clip %s --out %s/u.npy --eps %s/e.npy --x0 %s/x0.npy",
                              case_path("ddpm-unet-m", "model"), data(SCHEDULE),
                              case_path("alg1-b", "t60_x_t.npy"), case_path("alg1-b", "t60_z.npy"),
-                             cases[i][0], cases[i][1], scratch, scratch, scratch),
+                             cases[i][0], cases[i][1], fixture_folder, fixture_folder,
+                             fixture_folder),
                          0);
         assert_true(error_of("u.npy", "alg1-b", cases[i][2]) < CLOSE);
         assert_true(error_of("e.npy", "alg1-b", "t60_eps_t_f64.npy") < CLOSE);
@@ -260,7 +260,7 @@ static void gradients_are_those_of_the_reference(void **state)
                              "--clip %s --out %s/u.npy --grad %s/g.npy",
                              case_path("ddpm-unet-m", "model"), data(SCHEDULE),
                              case_path("alg2-step", "x_t.npy"), case_path("alg2-step", "z.npy"),
-                             cases[i][0], cases[i][1], scratch, scratch),
+                             cases[i][0], cases[i][1], fixture_folder, fixture_folder),
                          0);
         assert_true(error_of("g.npy", "alg2-step", cases[i][2]) < CLOSE);
     }
@@ -273,35 +273,14 @@ static void exit_codes_tell_wrong_usage_from_failure(void **state)
     assert_int_equal(run("generate %s -o x --score-steps 9", data(MODEL)), 2); // no range
     assert_int_equal(run("uncertainty %s --x x --t 1.5 --out u", data(MODEL)), 2);
     assert_int_equal(run("schedule %s --sampler dimm", data(SCHEDULE)), 2);
-    assert_int_equal(run("generate /nowhere -o %s/none", scratch), 1);
+    assert_int_equal(run("generate /nowhere -o %s/none", fixture_folder), 1);
     assert_int_equal(run("schedule /nowhere"), 1);
-    assert_int_equal(run(GENERATE " -o %s/none --labels 1", data(MODEL), data(SCHEDULE), scratch),
-                     1);
+    assert_int_equal(
+        run(GENERATE " -o %s/none --labels 1", data(MODEL), data(SCHEDULE), fixture_folder), 1);
     char text[1024];
-    assert_int_equal(run("generate %s -o %s/none", data(MODEL), scratch), 1);
+    assert_int_equal(run("generate %s -o %s/none", data(MODEL), fixture_folder), 1);
     said("stderr", text, sizeof text);
     assert_non_null(strstr(text, "--schedule FILE")); // the model has no scheduler of its own
-}
-
-static int make_scratch(void **state)
-{
-    (void)state;
-    (void)snprintf(scratch, sizeof scratch, "/tmp/aleat-runs-XXXXXX");
-    return !getenv("ALEAT_TOOL") || !mkdtemp(scratch);
-}
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
-{
-    (void)info;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-static int remove_scratch(void **state)
-{
-    (void)state;
-    return nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(void)
