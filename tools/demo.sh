@@ -15,7 +15,7 @@ echo "demo: 20 images, two of each class, with the uncertainty of each" >&2
 cat <<EOF
 
 Look at:
-  $out/contact.png       every image under its map, sorted by uncertainty
+  $out/contact.png       every image over its map, the surest first; light pixels are unsure
   $out/images/           the images; settings in the PNG text chunks
   $out/maps/             each map over its image and bare, one colour scale for all
   $out/scores.csv        one number for each image

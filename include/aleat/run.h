@@ -15,9 +15,12 @@
 extern "C" {
 #endif
 
-/* The i-th name, with one line of explanation in *help (which may be NULL); NULL beyond the last. */
+/* The i-th name, with one line of explanation in *help (which may be NULL); NULL beyond the last.
+ */
 /** Where random numbers come from. */
 ALEAT_API const char *aleat_rng_name(int i, const char **help);
+/** Maps of a scored run, the score's first. */
+ALEAT_API const char *aleat_map_name(int i, const char **help);
 /** What to do with a folder that holds a run already. */
 ALEAT_API const char *aleat_resume_name(int i, const char **help);
 
@@ -33,13 +36,15 @@ typedef struct aleat_run_options {
     uint64_t seed;
     const char *rng;       /**< a name from aleat_rng_name(); NULL: "philox" */
     const int32_t *labels; /**< [n], or NULL for a network without classes */
-    int64_t batch; /**< images at once, at most 16; 0: by their size; changes no result */
+    int64_t batch;         /**< images at once, at most 16; 0: by their size; changes no result */
 
     bool uncertainty;        /**< score steps by M copies */
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
-    int64_t copies;          /**< M of scoring and guidance; 0: 5 */
-    const char *clip;        /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+    const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
+                            of contact.png; NULL: "x0-var" */
+    int64_t copies;    /**< M of scoring and guidance; 0: 5 */
+    const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     bool guide;              /**< Algorithm 2: move along the gradient of the uncertainty */
     aleat_steps guide_steps; /**< both 0: all */
@@ -47,9 +52,9 @@ typedef struct aleat_run_options {
     double strength;         /**< lambda >= 0 */
     bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */
 
-    const char *initial;   /**< .npy [n,C,H,W], standard normal, to start from; or NULL */
-    const char *noise_dir; /**< folder with step.npy [steps,n,C,H,W] and copy.npy [steps or
-                                1,M,n,C,H,W], either may be missing; or NULL */
+    const char *initial;    /**< .npy [n,C,H,W], standard normal, to start from; or NULL */
+    const char *noise_dir;  /**< folder with step.npy [steps,n,C,H,W] and copy.npy [steps or
+                                 1,M,n,C,H,W], either may be missing; or NULL */
     const char *trajectory; /**< .npy [steps+1,n,C,H,W] to write, x_T first; or NULL */
     const char *resume;     /**< a name from aleat_resume_name(); NULL: "auto" */
 
@@ -61,11 +66,11 @@ typedef struct aleat_run_options {
 
 /** What a run came to. */
 typedef struct aleat_run_result {
-    int64_t n, made;            /**< images of the run, and made in this call */
-    int64_t evaluations;        /**< of the network for each image; 0 if none was made */
-    double seconds;             /**< of this call */
-    bool complete_before;       /**< there was nothing left to do */
-    bool pixels;                /**< false: not grey or RGB, see samples.npy instead of images/ */
+    int64_t n, made;              /**< images of the run, and made in this call */
+    int64_t evaluations;          /**< of the network for each image; 0 if none was made */
+    double seconds;               /**< of this call */
+    bool complete_before;         /**< there was nothing left to do */
+    bool pixels;                  /**< false: not grey or RGB, see samples.npy instead of images/ */
     double score_low, score_high; /**< of the images; 0 without uncertainty or if complete_before */
 } aleat_run_result;
 

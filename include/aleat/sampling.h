@@ -14,7 +14,8 @@
 extern "C" {
 #endif
 
-/* The i-th name, with one line of explanation in *help (which may be NULL); NULL beyond the last. */
+/* The i-th name, with one line of explanation in *help (which may be NULL); NULL beyond the last.
+ */
 ALEAT_API const char *aleat_sampler_name(int i, const char **help);
 /** Statistics of the copies, then the short spellings of some. */
 ALEAT_API const char *aleat_statistic_name(int i, const char **help);
@@ -34,7 +35,8 @@ typedef struct aleat_sampling_options {
  * the whole training schedule, sigmas, the coefficients of every step.
  *
  * @param out   new text, to be released by free()
- * @param path  a model, or a scheduler_config.json itself; of a diffusers folder no weights are read
+ * @param path  a model, or a scheduler_config.json itself; of a diffusers folder no weights are
+ * read
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_schedule_json(char **out, const char *path,
                                                           const aleat_sampling_options *options,
@@ -52,10 +54,10 @@ typedef struct aleat_uncertainty_options {
 
 /** Arrays of a measurement, [N,C,H,W] each. Released by aleat_uncertainty_clear(). */
 typedef struct aleat_uncertainty {
-    aleat_array map; /**< the statistic */
-    aleat_array eps; /**< noise predicted at x */
-    aleat_array x0;  /**< x0 predicted at x, clipped if the copies start from the clipped one */
-    aleat_array grad; /**< d (sum of the map of the image) / d eps, if asked for */
+    aleat_array map;     /**< the statistic */
+    aleat_array eps;     /**< noise predicted at x */
+    aleat_array x0;      /**< x0 predicted at x, clipped if the copies start from the clipped one */
+    aleat_array grad;    /**< d (sum of the map of the image) / d eps, if asked for */
     int64_t evaluations; /**< of the network, for each image */
 } aleat_uncertainty;
 
@@ -70,10 +72,10 @@ typedef struct aleat_uncertainty {
  * @return ALEAT_ERR_UNSUPPORTED: no gradient of this statistic or network;
  *         ALEAT_ERR_ARGUMENT: no schedule is known for this model, and none is given
  */
-ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_uncertainty(
-    aleat_model *model, const aleat_array *x, int64_t t, const int32_t *labels,
-    const aleat_uncertainty_options *options, int with_grad, aleat_uncertainty *out,
-    aleat_error *err);
+ALEAT_API ALEAT_MUST_USE aleat_status
+aleat_model_uncertainty(aleat_model *model, const aleat_array *x, int64_t t, const int32_t *labels,
+                        const aleat_uncertainty_options *options, int with_grad,
+                        aleat_uncertainty *out, aleat_error *err);
 /** Accepts NULL. */
 ALEAT_API void aleat_uncertainty_clear(aleat_uncertainty *u);
 

@@ -58,14 +58,23 @@ const char *aleat_resume_name(int i, const char **help)
 
 // The maps of scored runs, all from the same evaluations; the first is the paper's and the score.
 static const aleat_run_map run_maps[] = {
-    {"eps-var", "uncertainty.npy", "no unit"},
-    {"x0-var", "x0-var.npy", "squared pixels"},
-    {"post-var", "post-var.npy", "squared pixels"},
+    {"eps-var", "uncertainty.npy", NULL, "dark: unsure"},
+    {"x0-var", "x0-var.npy", "squared pixels", "light: unsure"},
+    {"post-var", "post-var.npy", "squared pixels", "light: unsure"},
 };
 #define N_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
-// What pictures show and the contact sheet is sorted by: x0-var is high where the prediction of x0
-// is unsure, while eps-var falls there (docs/numerics.md).
-enum { SHOWN_MAP = 1 };
+// What pictures show and the contact sheet is sorted by unless the caller says otherwise: x0-var is
+// high where the prediction of x0 is unsure, while eps-var falls there (docs/numerics.md).
+#define SHOWN "x0-var"
+
+const char *aleat_map_name(int i, const char **help)
+{
+    if (i < 0 || i >= N_MAPS)
+        return NULL;
+    if (help)
+        *help = aleat_statistic_find(run_maps[i].name)->description;
+    return run_maps[i].name;
+}
 
 /* ---- from options to a job ------------------------------------------------------------------- */
 
@@ -539,7 +548,6 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     if (!o->uncertainty)
         return shape;
     shape.n_maps = N_MAPS;
-    shape.shown = SHOWN_MAP;
     memcpy(shape.maps, run_maps, sizeof run_maps);
     shape.n_score_steps = job->observe.score.end - job->observe.score.begin;
     for (int64_t k = 0; k < shape.n_score_steps; k++)
@@ -600,12 +608,16 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     json_t *settings = NULL;
     char *parameters = NULL;
     int64_t *steps = NULL;
-    int resume = 0;
+    int resume = 0, shown = 0;
     const int64_t channels = model->files.info.channels;
     const bool pixels = channels == 1 || channels == 3;
     aleat_status st = job_make(&job, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);
+    if (!st)
+        st = aleat_name_find(&shown, aleat_map_name, options->shown ? options->shown : SHOWN, "map",
+                             err);
+    job.shown = run_maps[shown].name;
     if (!st)
         st = aleat_run_settings(&settings, &job, err);
     if (st)
@@ -618,6 +630,7 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     }
     shape = shape_of(&job, steps, pixels);
     shape.parameters = parameters;
+    shape.shown = shown;
     st = aleat_run_folder_open(&r.folder, folder, &shape, settings, resumes[resume].resume, err);
     if (!st)
         st = fill_folder(&r, folder, pixels, result, err);

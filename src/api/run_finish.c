@@ -361,10 +361,12 @@ static aleat_status begin_sheet(const aleat_run_folder *f, aleat_contact_sheet *
     if (s->n_maps)
         memcpy(scores, f->scores + s->shown * s->n, (size_t)s->n * sizeof *scores);
     aleat_status st = aleat_contact_sheet_order(order, count, scores, s->n, err);
+    const char *reading = s->n_maps ? s->maps[s->shown].reading : NULL;
     char headline[128] = "in the order of the run";
     if (s->n_maps)
-        (void)snprintf(headline, sizeof headline, "by %s, lowest first%s", s->maps[s->shown].name,
-                       *count < s->n ? " (a selection)" : "");
+        (void)snprintf(headline, sizeof headline, "by %s, lowest first%s%s%s",
+                       s->maps[s->shown].name, *count < s->n ? " (a selection)" : "",
+                       reading ? "; " : "", reading ? reading : "");
     if (!st)
         st = aleat_contact_sheet_new(sheet, *count, s->width, s->height, s->n_maps > 0, headline,
                                      err);

@@ -21,9 +21,10 @@
 
 /** One kind of map. The text is borrowed and outlives the run. */
 typedef struct aleat_run_map {
-    const char *name; /**< "eps-var"; also in file names */
-    const char *file; /**< name of its array: "uncertainty.npy" */
-    const char *unit; /**< for the legend */
+    const char *name;    /**< "eps-var"; also in file names */
+    const char *file;    /**< name of its array: "uncertainty.npy" */
+    const char *unit;    /**< for the legend, or NULL */
+    const char *reading; /**< how its picture is read, for the sheet's headline; or NULL */
 } aleat_run_map;
 
 /** What a run consists of. Everything is borrowed and outlives the run. */

@@ -110,6 +110,7 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
               put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
     if (ok && r->uncertainty)
         ok = put(o, "score_steps", window_text(w->score)) &&
+             put(o, "shown", json_string(job->shown)) &&
              put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
     if (ok && r->guide)
         ok = put(o, "guide_steps", window_text(w->guide)) &&

@@ -11,12 +11,13 @@
 
 /** A run, made ready: options with their defaults, and the arrays that they name. */
 typedef struct aleat_run_job {
-    aleat_model *model;             /**< borrowed, as are the options */
+    aleat_model *model; /**< borrowed, as are the options */
     const aleat_run_options *options;
     aleat_sampling_plan *plan;      /**< owned */
     aleat_observer_options observe; /**< with the windows and M in effect */
+    const char *shown;              /**< name of the map of the pictures */
     bool torch;
-    int64_t batch;                  /**< images at once */
+    int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */
 } aleat_run_job;
 

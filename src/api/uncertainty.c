@@ -53,8 +53,7 @@ static aleat_status set_level(measurement *m, const aleat_model *model, int64_t 
     aleat_schedule_products(betas, n, abar);
     m->state.alpha = sqrt(abar[t]);
     m->state.sigma = sqrt(1 - abar[t]);
-    m->state.t_network =
-        (float)(model->files.time_scale * ((double)t + model->files.time_offset));
+    m->state.t_network = (float)(model->files.time_scale * ((double)t + model->files.time_offset));
 done:
     aleat_free(betas);
     aleat_free(abar);
@@ -71,10 +70,9 @@ static aleat_status set_noise(measurement *m, const aleat_array *x,
         return ALEAT_OK;
     }
     if (z->n_dims != 5 || memcmp(z->dim + 1, x->dim, 4 * sizeof *x->dim) != 0)
-        return aleat_fail(err, ALEAT_ERR_SHAPE,
-                          "the noise must be [M,%lld,%lld,%lld,%lld] for this x",
-                          (long long)x->dim[0], (long long)x->dim[1], (long long)x->dim[2],
-                          (long long)x->dim[3]);
+        return aleat_fail(
+            err, ALEAT_ERR_SHAPE, "the noise must be [M,%lld,%lld,%lld,%lld] for this x",
+            (long long)x->dim[0], (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3]);
     if (o->copies && o->copies != z->dim[0])
         return aleat_fail(err, ALEAT_ERR_SHAPE, "%lld copies are asked for, the noise is for %lld",
                           (long long)o->copies, (long long)z->dim[0]);
@@ -132,10 +130,8 @@ static aleat_status evaluate(measurement *m, const aleat_model *model, const ale
 static aleat_status estimate(const measurement *m, const aleat_model *model, float *map,
                              aleat_error *err)
 {
-    const aleat_estimator_options options = {.copies = m->copies,
-                                             .statistics = {m->statistic},
-                                             .clip = m->clip,
-                                             .max_rows = MOST_ROWS};
+    const aleat_estimator_options options = {
+        .copies = m->copies, .statistics = {m->statistic}, .clip = m->clip, .max_rows = MOST_ROWS};
     aleat_estimator *estimator = NULL;
     aleat_status st =
         aleat_estimator_new(&estimator, &model->denoiser, m->config.prediction, &options,

@@ -43,7 +43,7 @@ typedef struct aleat_cli_args {
     // generate
     const char *run, *labels, *init, *noise_dir, *trajectory;
     int64_t n;
-    int rng, resume, maps, guide_sign; /**< index into their choices */
+    int rng, resume, maps, show, guide_sign; /**< index into their choices */
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;

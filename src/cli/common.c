@@ -98,8 +98,8 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     if (ends_in(text, ".npy")) {
         aleat_status st = aleat_array_read(out, text, err);
         if (!st && aleat_array_count(out) != n) {
-            st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "--%s: %s holds %lld values for %lld images", name,
-                      text, (long long)aleat_array_count(out), (long long)n);
+            st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "--%s: %s holds %lld values for %lld images",
+                                name, text, (long long)aleat_array_count(out), (long long)n);
             aleat_array_clear(out);
         }
         return st;
@@ -108,7 +108,7 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     const double value = strtod(text, &end);
     if (*end || end == text || !isfinite(value))
         return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
-                    "--%s: '%s' is neither a number nor the name of an .npy", name, text);
+                              "--%s: '%s' is neither a number nor the name of an .npy", name, text);
     aleat_status st = aleat_array_new(out, 1, &n, err);
     for (int64_t i = 0; !st && i < n; i++)
         out->data[i] = (float)value;
@@ -125,8 +125,8 @@ aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const 
                     : ALEAT_OK;
     const long long last = (long long)facts.n_classes - 1;
     if (!text)
-        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "this model needs --label, a class from 0 to %lld",
-                    last);
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                              "this model needs --label, a class from 0 to %lld", last);
     aleat_array values;
     aleat_status st = aleat_cli_values(&values, "label", text, n, err);
     int32_t *labels = st ? NULL : calloc((size_t)n, sizeof *labels);
@@ -135,8 +135,8 @@ aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const 
     for (int64_t i = 0; !st && i < n; i++) {
         const float v = values.data[i];
         if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
-            st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label: %g is not a class from 0 to %lld",
-                      (double)v, last);
+            st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                                "--label: %g is not a class from 0 to %lld", (double)v, last);
         else
             labels[i] = (int32_t)v;
     }

@@ -97,6 +97,7 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .uncertainty = args->uncertainty || args->score_steps.set,
         .score_steps = {args->score_steps.begin, args->score_steps.end},
         .keep_step_maps = args->maps == 1,
+        .shown = aleat_cli_choice_word(aleat_map_name, args->show),
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .guide = args->guide,

@@ -21,8 +21,8 @@ static aleat_status write_results(const aleat_cli_args *args, const aleat_uncert
     const struct {
         const char *path;
         const aleat_array *array;
-    } files[] = {{args->out, &u->map}, {args->x0, &u->x0}, {args->eps, &u->eps},
-                 {args->grad, &u->grad}};
+    } files[] = {
+        {args->out, &u->map}, {args->x0, &u->x0}, {args->eps, &u->eps}, {args->grad, &u->grad}};
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
         if (files[i].path)

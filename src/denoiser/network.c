@@ -108,11 +108,21 @@ static void feed(const network *net, const aleat_plan *plan, const aleat_batch *
         labels[i] = (float)in->condition.labels[first + i];
 }
 
-/** Equal parts of at most max_images. */
+/** Equal parts of n images, of at most `most` each. */
+static int64_t equal_parts(int64_t n, int64_t most)
+{
+    const int64_t parts = (n + most - 1) / most;
+    return parts ? (n + parts - 1) / parts : 0;
+}
+
 static int64_t part_of(const network *net, int64_t n)
 {
-    const int64_t most = net->spec.max_images, parts = (n + most - 1) / most;
-    return parts ? (n + parts - 1) / parts : 0;
+    return equal_parts(n, net->spec.max_images);
+}
+
+static int64_t reverse_part_of(const network *net, int64_t n)
+{
+    return equal_parts(n, net->reverse_images);
 }
 
 static aleat_status network_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
@@ -211,19 +221,21 @@ static aleat_status network_forward_keep(void *self, const aleat_batch *in, floa
     if (st)
         return st;
     net->kept_whole = in->n <= net->reverse_images;
-    if (net->kept_whole) {
-        aleat_plan *plan;
-        st = reverse_plan(net, in->n, &plan, err);
-        if (st)
-            return st;
-        feed(net, plan, in, 0, in->n);
-        aleat_plan_run(plan, 0);
-        turn(net, aleat_plan_data(plan, net->spec.out), out, in->n, net->spec.info.out_channels,
-             false);
-    } else {
+    if (!net->kept_whole)
         st = keep_inputs(net, in, err);
-        if (!st)
-            st = network_predict(self, in, out, err);
+    // Also in parts by the plans that will be pulled back: a forward plan's last bits are others.
+    const int64_t part = reverse_part_of(net, in->n);
+    const int64_t size = image_size(net, net->spec.info.out_channels);
+    for (int64_t first = 0; !st && first < in->n; first += part) {
+        const int64_t count = in->n - first < part ? in->n - first : part;
+        aleat_plan *plan;
+        st = reverse_plan(net, count, &plan, err);
+        if (st)
+            break;
+        feed(net, plan, in, first, count);
+        aleat_plan_run(plan, 0);
+        turn(net, aleat_plan_data(plan, net->spec.out), out + first * size, count,
+             net->spec.info.out_channels, false);
     }
     if (!st)
         net->kept_n = in->n;
@@ -248,8 +260,7 @@ static aleat_status network_backward(void *self, const float *cotangent, float *
     network *net = self;
     if (net->kept_n == 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "backward() without a forward_keep() before it");
-    const int64_t most = net->reverse_images, parts = (net->kept_n + most - 1) / most;
-    const int64_t part = (net->kept_n + parts - 1) / parts;
+    const int64_t part = reverse_part_of(net, net->kept_n);
     const aleat_batch kept = {.n = net->kept_n,
                               .height = net->spec.info.height,
                               .width = net->spec.info.width,

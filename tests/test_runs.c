@@ -1,0 +1,300 @@
+/* The tool from outside: verbs that sample, run as a user runs them. */
+#include "case.h"
+
+#include <ftw.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/sha256.h"
+
+#define MODEL    "ddpm-unet-d/model" // 12 x 12 pixels, grey: a run takes a fraction of a second
+#define SCHEDULE "sched-ddim/leading0-cifar-clip/scheduler_config.json"
+#define N        19 // one whole shard and a part of one
+
+static const char *data(const char *name)
+{
+    return case_path("data/.", name);
+}
+
+// Runs the tool with a line of words; what it says goes to a file of the scratch folder. Returns
+// its exit code, or -1 if it was killed. milliseconds > 0: kills it after that long.
+static int run_for(int milliseconds, const char *fmt, ...)
+{
+    static char line[4096];
+    char *argv[64] = {getenv("ALEAT_TOOL")};
+    int argc = 1, status;
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    const pid_t child = fork();
+    if (child == 0) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/stdout", fixture_folder);
+        if (!freopen(path, "w", stdout))
+            _exit(99);
+        (void)snprintf(path, sizeof path, "%s/stderr", fixture_folder);
+        if (!freopen(path, "w", stderr))
+            _exit(99);
+        (void)execv(argv[0], argv);
+        _exit(99);
+    }
+    assert_true(child > 0);
+    if (milliseconds > 0) {
+        const struct timespec wait = {0, milliseconds * 1000000L};
+        (void)nanosleep(&wait, NULL);
+        (void)kill(child, SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+#define run(...) run_for(0, __VA_ARGS__)
+
+static void said(const char *name, char *buf, size_t size)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    buf[fread(buf, 1, size - 1, file)] = '\0';
+    (void)fclose(file);
+}
+
+// Sum over the files of a hash of name and contents; run.json tells seconds and is left out.
+static uint64_t digest;
+static size_t root_length;
+static int add_file(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    if (type != FTW_F || !strcmp(path + at->base, "run.json"))
+        return 0;
+    char text[ALEAT_SHA256_TEXT], both[512];
+    assert_int_equal(aleat_sha256_file(text, path, NULL), ALEAT_OK);
+    (void)snprintf(both, sizeof both, "%s %s", path + root_length, text);
+    aleat_sha256(text, both, strlen(both));
+    text[16] = '\0';
+    digest += strtoull(text, NULL, 16);
+    return 0;
+}
+
+static uint64_t digest_of(const char *name)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
+    digest = 0;
+    root_length = strlen(path);
+    assert_int_equal(nftw(path, add_file, 16, FTW_PHYS), 0);
+    assert_true(digest != 0);
+    return digest;
+}
+
+#define GENERATE "generate %s --schedule %s -n 19 --steps 10 --seed 7 --eta 0.5 --maps all"
+#define SCORED   " --score-steps 6:9 --guide --guide-steps 2:4"
+
+static int generate(int milliseconds, const char *name, const char *more)
+{
+    return run_for(milliseconds, GENERATE SCORED " --trajectory %s/%s.npy -o %s/%s %s", data(MODEL),
+                   data(SCHEDULE), fixture_folder, name, fixture_folder, name, more);
+}
+
+static void every_batch_and_thread_count_gives_the_same_folder(void **state)
+{
+    (void)state;
+    assert_int_equal(generate(0, "a", "--batch 16 --threads 1"), 0);
+    assert_int_equal(generate(0, "b", "--batch 3 --threads 2"), 0);
+    assert_int_equal(generate(0, "c", "--batch 1 --threads 2"), 0);
+    assert_int_equal(generate(0, "d", "--batch 3 --threads 2 --seed 8"), 0);
+    const uint64_t expected = digest_of("a");
+    assert_true(digest_of("b") == expected);
+    assert_true(digest_of("c") == expected);
+    assert_true(digest_of("d") != expected);
+}
+
+static void torch_numbers_do_not_depend_on_the_batch(void **state)
+{
+    (void)state;
+    assert_int_equal(generate(0, "ta", "--rng torch --batch 16"), 0);
+    assert_int_equal(generate(0, "tb", "--rng torch --batch 5"), 0);
+    assert_true(digest_of("ta") == digest_of("tb"));
+    assert_true(digest_of("ta") != digest_of("a"));
+}
+
+static void a_killed_run_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    int killed = 0;
+    for (int i = 0; i < 10; i++) // moments spread over start, sampling and the end
+        killed += generate(5 + 37 * i, "k", "--batch 4") == -1;
+    assert_true(killed > 0);
+    assert_int_equal(generate(0, "k", "--batch 4"), 0);
+    assert_true(digest_of("k") == digest_of("a"));
+    assert_int_equal(generate(0, "k", "--seed 9"), 1); // another run is not mixed in
+    char text[1024];
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "'seed'"));
+    assert_non_null(strstr(text, "--resume discard"));
+}
+
+static void uncertainty_does_not_change_the_images(void **state)
+{
+    (void)state;
+    char a[128], b[128];
+    assert_int_equal(run(GENERATE " -o %s/plain", data(MODEL), data(SCHEDULE), fixture_folder), 0);
+    assert_int_equal(
+        run(GENERATE " -o %s/scored --uncertainty", data(MODEL), data(SCHEDULE), fixture_folder),
+        0);
+    (void)snprintf(a, sizeof a, "%s/plain/samples.npz", fixture_folder);
+    (void)snprintf(b, sizeof b, "%s/scored/samples.npz", fixture_folder);
+    char ha[ALEAT_SHA256_TEXT], hb[ALEAT_SHA256_TEXT];
+    assert_int_equal(aleat_sha256_file(ha, a, NULL), ALEAT_OK);
+    assert_int_equal(aleat_sha256_file(hb, b, NULL), ALEAT_OK);
+    assert_string_equal(ha, hb);
+}
+
+static void the_trajectory_starts_from_the_given_noise(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    char path[128];
+    aleat_tensor x = {0}, all = {0};
+    const aleat_shape shape = {.n_dims = 4, .dim = {N, 1, 12, 12}};
+    assert_int_equal(aleat_tensor_new(&x, ALEAT_F32, &shape, &err), ALEAT_OK);
+    for (int64_t j = 0; j < N * 144; j++)
+        aleat_tensor_f32(&x)[j] = sinf((float)j);
+    (void)snprintf(path, sizeof path, "%s/xt.npy", fixture_folder);
+    assert_int_equal(aleat_npy_write(path, &x, &err), ALEAT_OK);
+    assert_int_equal(run(GENERATE " --init %s --trajectory %s/t.npy -o %s/init2", data(MODEL),
+                         data(SCHEDULE), path, fixture_folder, fixture_folder),
+                     0);
+    (void)snprintf(path, sizeof path, "%s/t.npy", fixture_folder);
+    assert_int_equal(aleat_npy_read_f32(&all, path, &err), ALEAT_OK);
+    const aleat_shape expected = {.n_dims = 5, .dim = {11, N, 1, 12, 12}};
+    assert_true(aleat_shape_equal(&all.shape, &expected));
+    assert_memory_equal(all.data, x.data, N * 144 * sizeof(float));
+    aleat_tensor_clear(&x);
+    aleat_tensor_clear(&all);
+}
+
+static void the_schedule_visits_the_steps_of_the_reference(void **state)
+{
+    (void)state;
+    static char text[1 << 20];
+    assert_int_equal(run("schedule %s --steps 50 --json", data(SCHEDULE)), 0);
+    said("stdout", text, sizeof text);
+    json_t *plan = json_loads(text, 0, NULL);
+    const json_t *steps = json_object_get(plan, "timesteps");
+    aleat_tensor expected = load("data/sched-ddim/leading0-cifar-clip", "timesteps_50.npy");
+    assert_int_equal(json_array_size(steps), 50);
+    for (size_t k = 0; k < 50; k++)
+        assert_true(json_number_value(json_array_get(steps, k)) ==
+                    (double)aleat_tensor_f32(&expected)[k]);
+    assert_int_equal(json_array_size(json_object_get(plan, "alphas_cumprod")), 1000);
+    assert_int_equal(json_array_size(json_object_get(plan, "sigmas")), 51);
+    json_decref(plan);
+    aleat_tensor_clear(&expected);
+}
+
+// Relative L2 error of an array of the scratch folder.
+static double error_of(const char *name, const char *folder, const char *reference)
+{
+    char path[128];
+    aleat_error err = {0};
+    aleat_tensor a = {0}, b = load(folder, reference);
+    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
+    assert_int_equal(aleat_npy_read_f32(&a, path, &err), ALEAT_OK);
+    assert_int_equal(aleat_tensor_count(&a), aleat_tensor_count(&b));
+    double off = 0, size = 0;
+    for (int64_t j = 0; j < aleat_tensor_count(&a); j++) {
+        const double want = (double)aleat_tensor_f32(&b)[j];
+        off += pow((double)aleat_tensor_f32(&a)[j] - want, 2);
+        size += want * want;
+    }
+    aleat_tensor_clear(&a);
+    aleat_tensor_clear(&b);
+    return sqrt(off / size);
+}
+
+// f32 against double: 1e-6 is measured, a wrong statistic or clipping is off by 0.01 and more.
+#define CLOSE 1e-5
+
+static void maps_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {{"var", "off", "t60_U_unbiased_f64.npy"},
+                                           {"var0", "off", "t60_U_biased_f64.npy"},
+                                           {"mse", "on", "t60_clip_U_centred_f64.npy"},
+                                           {"eps-square", "on", "t60_clip_U_meansq_f64.npy"}};
+    if (!case_exists("alg1-b", "t60_x_t.npy"))
+        skip();
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(run("uncertainty %s --schedule %s --x %s --noise %s --t 60 --stat %s "
+                             "--clip %s --out %s/u.npy --eps %s/e.npy --x0 %s/x0.npy",
+                             case_path("ddpm-unet-m", "model"), data(SCHEDULE),
+                             case_path("alg1-b", "t60_x_t.npy"), case_path("alg1-b", "t60_z.npy"),
+                             cases[i][0], cases[i][1], fixture_folder, fixture_folder,
+                             fixture_folder),
+                         0);
+        assert_true(error_of("u.npy", "alg1-b", cases[i][2]) < CLOSE);
+        assert_true(error_of("e.npy", "alg1-b", "t60_eps_t_f64.npy") < CLOSE);
+        assert_true(error_of("x0.npy", "alg1-b",
+                             i < 2 ? "t60_x0_hat_f64.npy" : "t60_clip_x0_hat_f64.npy") < CLOSE);
+    }
+}
+
+static void gradients_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {{"var", "off", "dU_deps_unbiased_f64.npy"},
+                                           {"mse", "on", "dU_deps_centred_clip_f64.npy"}};
+    if (!case_exists("alg2-step", "x_t.npy"))
+        skip();
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(run("uncertainty %s --schedule %s --x %s --noise %s --t 420 --stat %s "
+                             "--clip %s --out %s/u.npy --grad %s/g.npy",
+                             case_path("ddpm-unet-m", "model"), data(SCHEDULE),
+                             case_path("alg2-step", "x_t.npy"), case_path("alg2-step", "z.npy"),
+                             cases[i][0], cases[i][1], fixture_folder, fixture_folder),
+                         0);
+        assert_true(error_of("g.npy", "alg2-step", cases[i][2]) < CLOSE);
+    }
+}
+
+static void exit_codes_tell_wrong_usage_from_failure(void **state)
+{
+    (void)state;
+    assert_int_equal(run("generate %s", data(MODEL)), 2);                      // no -o
+    assert_int_equal(run("generate %s -o x --score-steps 9", data(MODEL)), 2); // no range
+    assert_int_equal(run("uncertainty %s --x x --t 1.5 --out u", data(MODEL)), 2);
+    assert_int_equal(run("schedule %s --sampler dimm", data(SCHEDULE)), 2);
+    assert_int_equal(run("generate /nowhere -o %s/none", fixture_folder), 1);
+    assert_int_equal(run("schedule /nowhere"), 1);
+    assert_int_equal(
+        run(GENERATE " -o %s/none --labels 1", data(MODEL), data(SCHEDULE), fixture_folder), 1);
+    char text[1024];
+    assert_int_equal(run("generate %s -o %s/none", data(MODEL), fixture_folder), 1);
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "--schedule FILE")); // the model has no scheduler of its own
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_batch_and_thread_count_gives_the_same_folder),
+        cmocka_unit_test(torch_numbers_do_not_depend_on_the_batch),
+        cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
+        cmocka_unit_test(uncertainty_does_not_change_the_images),
+        cmocka_unit_test(the_trajectory_starts_from_the_given_noise),
+        cmocka_unit_test(the_schedule_visits_the_steps_of_the_reference),
+        cmocka_unit_test(maps_are_those_of_the_reference),
+        cmocka_unit_test(gradients_are_those_of_the_reference),
+        cmocka_unit_test(exit_codes_tell_wrong_usage_from_failure),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
