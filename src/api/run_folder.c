@@ -176,13 +176,12 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {".", "run.json"},       {"shards", "settings.json"}, {"shards", "*.npz"},
         {"shards", "*.npy"},     {".", "samples.npz"},        {".", "scores.csv"},
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
-        {".", "trajectory.npy"},
+        {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
+        {".", "*-var.npy"},      {".", "*-steps.npy"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
         st = aleat_run_remove(f, files[i][0], files[i][1], err);
-    for (int m = 0; !st && m < f->shape.n_maps; m++)
-        st = aleat_run_remove(f, ".", f->shape.maps[m].file, err);
     return st;
 }
 
