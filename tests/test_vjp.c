@@ -50,14 +50,13 @@ static void gradients_in_bf16_agree_with_their_reference(void **state)
         print_message("skipped: this processor has no bf16 instructions\n");
         return;
     }
-    // Factors are rounded to 8 bits, 2^15 times coarser than f32. Cases b and d, tiny networks with
-    // modulated norms, are the worst conditioned in f32 too: 6e-6 and 2e-6, the others 1e-6.
-    static const double bounds[UNET_CASES] = {3e-2, 6e-2, 3e-2, 1e-1, 3e-2};
     for (int i = 0; i < UNET_CASES; i++) {
         if (!case_exists(unet_cases[i], "x.npy"))
             continue;
         const double off = distance_of(unet_cases[i], ALEAT_PRECISION_BF16);
-        if (!(off < bounds[i]) || off < 1e-5) // so near: bf16 was not used
+        // Factors have 8 bits: 2^-9 a product, which cases b and d, whose norms are modulated,
+        // enlarge most (6e-3 and 1.5e-3; the others 1e-3). Below 2e-5 bf16 was not used.
+        if (!(off < 3e-2) || off < 2e-5)
             fail_msg("%s: %.2e", unet_cases[i], off);
     }
 }
