@@ -6,8 +6,8 @@
  *
  * Every kernel computes an output element by the same sequence of operations whatever the number of
  * rows, images or threads around it. That is why results do not depend on the batch, and the reason
- * why the matrix products are our own: a library picks its blocking, hence its rounding, by the
- * batch and the number of threads (docs/numerics.md has the measurement).
+ * why the matrix products are our own: a library chooses by the shape, batch included, and promises
+ * nothing (docs/architecture.md has the measurement).
  */
 #ifndef ALEAT_KERNELS_KERNELS_H
 #define ALEAT_KERNELS_KERNELS_H
