@@ -41,7 +41,7 @@ INLINE vf apply(const aleat_fn act, vf x)
     case ALEAT_FN_GELU: return splat(0.5f) * x * (splat(1.0f) + verf(x * splat(0.70710678f)));
     case ALEAT_FN_GELU_TANH: return x * vsigmoid(gelu_tanh_2u(x)); // 1 + tanh(u) = 2 sigmoid(2u)
     case ALEAT_FN_QUICK_GELU: return x * vsigmoid(splat(1.702f) * x);
-    case ALEAT_FN_RELU: return vmax(x, splat(0.0f));
+    case ALEAT_FN_RELU: return choose(x < splat(0.0f), splat(0.0f), x); // NaN stays NaN
     case ALEAT_FN_MISH: {
         vf slope;
         const vf n = mish_n(x, &slope);

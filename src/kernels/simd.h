@@ -61,13 +61,13 @@ INLINE vf vmax(vf a, vf b)
 }
 
 /**
- * exp(x), relative error < 1.5e-7 for |x| <= 87, clamped beyond: x = n ln2 + r, then a polynomial in
- * r, n put into the exponent. The polynomial is 1 + r + r^2 p(r) with the p of degree 4 whose largest
- * relative error over |r| <= ln2/2 is least (4e-9; Taylor's of the same degree has 1.7e-7).
+ * exp(x), relative error < 1.5e-7 for |x| <= 87, clamped beyond: x = n ln2 + r, then a polynomial
+ * in r, n put into the exponent. The polynomial is 1 + r + r^2 p(r) with the p of degree 4 whose
+ * largest relative error over |r| <= ln2/2 is least (4e-9; Taylor's of the same degree has 1.7e-7).
  */
-INLINE vf vexp(vf x)
+INLINE vf vexp(vf input)
 {
-    x = vmin(vmax(x, splat(-87.0f)), splat(87.0f));
+    const vf x = vmin(vmax(input, splat(-87.0f)), splat(87.0f));
     const vf magic = splat(12582912.0f); // 1.5 * 2^23: adding it rounds to the nearest integer
     const vf shifted = x * splat(1.44269504f) + magic;
     const vf n = shifted - magic;
@@ -80,7 +80,9 @@ INLINE vf vexp(vf x)
     p = p * r + splat(0.49999994f);
     p = p * r + splat(1.0f);
     p = p * r + splat(1.0f);
-    return (vf)((vi)p + ((vi)shifted << 23)); // the integer n sits in the low bits of `shifted`
+    const vf y =
+        (vf)((vi)p + ((vi)shifted << 23));   // the integer n sits in the low bits of `shifted`
+    return choose(input == input, y, input); // NaN stays NaN
 }
 
 #endif
