@@ -487,7 +487,7 @@ static json_t *make_report(const runner *r, double seconds)
         json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
                   (json_int_t)(r->done), "evaluations_per_image", (json_int_t)evaluations_of(r),
                   "seconds", seconds, "threads", facts.threads);
-    if (report && r->job->options->guide)
+    if (report && r->observer && r->job->options->guide) // no observer: nothing was left to make
         (void)json_object_set_new(report, "guidance", guidance_json(r));
     return report;
 }

@@ -335,7 +335,7 @@ int64_t aleat_run_folder_done(const aleat_run_folder *f)
 
 const double *aleat_run_folder_scores(const aleat_run_folder *f)
 {
-    return f->scores;
+    return f->shape.n_maps ? f->scores : NULL;
 }
 
 /* ---- a shard --------------------------------------------------------------------------------- */
