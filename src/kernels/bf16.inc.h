@@ -62,7 +62,8 @@ TILES_BF16(1)
 TILES_BF16(2)
 TILES_BF16(3)
 TILES_BF16(4)
-TILES_BF16(5) TILES_BF16(6)
+TILES_BF16(5)
+TILES_BF16(6)
 
     static void igemm_bf16(int mr, int nv, int64_t taps, int64_t k_len, const uint16_t *const *rows,
                            const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld)

@@ -49,7 +49,8 @@ TILES(1)
 TILES(2)
 TILES(3)
 TILES(4)
-TILES(5) TILES(6)
+TILES(5)
+TILES(6)
 
     static void igemm(int mr, int nv, int64_t taps, int64_t k_len, const float *const *rows,
                       const float *b, int64_t b_ld, float *c, int64_t c_ld)

@@ -483,8 +483,7 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     st = aleat_json_int(&json, "_aleat_null_class", &out->info.null_class, err);
     if (!st && out->info.null_class >= out->info.n_classes)
         st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: '_aleat_null_class' is %lld of %lld classes",
-                        json.name, (long long)out->info.null_class,
-                        (long long)out->info.n_classes);
+                        json.name, (long long)out->info.null_class, (long long)out->info.n_classes);
 done:
     aleat_json_clear(&json);
     return st;
