@@ -129,10 +129,10 @@ aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const 
                               "this model needs --label, a class from 0 to %lld", last);
     aleat_array values;
     aleat_status st = aleat_cli_values(&values, "label", text, n, err);
-    int32_t *labels = st ? NULL : calloc((size_t)n, sizeof *labels);
+    int32_t *labels = st || !values.data ? NULL : calloc((size_t)n, sizeof *labels);
     if (!st && !labels)
         st = aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
-    for (int64_t i = 0; !st && i < n; i++) {
+    for (int64_t i = 0; labels && !st && i < n; i++) {
         const float v = values.data[i];
         if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
             st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,

@@ -37,6 +37,6 @@ typedef struct aleat_network_stats {
     size_t plan_bytes;   /**< arenas and scratch of all plans */
     int threads;
 } aleat_network_stats;
-aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *network);
+aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser);
 
 #endif

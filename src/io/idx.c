@@ -52,7 +52,7 @@ static uint32_t big_endian_32(const unsigned char *at)
 static aleat_status read_header(source *from, aleat_dtype *dtype, aleat_shape *shape,
                                 aleat_error *err)
 {
-    unsigned char magic[4], dims[4 * ALEAT_MAX_DIMS];
+    unsigned char magic[4] = {0}, dims[4 * ALEAT_MAX_DIMS] = {0};
     aleat_status st = read_bytes(from, magic, sizeof magic, err);
     if (st)
         return st;

@@ -185,7 +185,7 @@ static bool copy_elements(aleat_tensor *out, const unsigned char *src, const npy
     const int size = types[info->type].size, n_dims = out->shape.n_dims;
     const size_t out_size = aleat_dtype_size(out->dtype);
     const int64_t count = aleat_tensor_count(out);
-    int64_t index[ALEAT_MAX_DIMS] = {0}, stride[ALEAT_MAX_DIMS], step = 1;
+    int64_t index[ALEAT_MAX_DIMS] = {0}, stride[ALEAT_MAX_DIMS] = {0}, step = 1;
     for (int k = 0; k < n_dims; k++) { // strides of the file, in elements
         const int dim = info->fortran_order ? k : n_dims - 1 - k;
         stride[dim] = step;

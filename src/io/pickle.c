@@ -241,7 +241,7 @@ static aleat_status collect(aleat_pickle *pickle, aleat_pickle_kind kind, size_t
                             size_t below, aleat_error *err)
 {
     aleat_pickle_list *stack = &pickle->stack;
-    aleat_pickle_value made;
+    aleat_pickle_value made = {0};
     if (count + below > stack->count || (kind == ALEAT_PICKLE_DICT && count % 2))
         return fail_stack(err);
     const aleat_pickle_value *items = stack->items + stack->count - count;

@@ -58,12 +58,9 @@ INLINE void micro_tile_bf16(const int mr, const int nv, int64_t taps, int64_t pa
         micro_tile_bf16(mr, nv, taps, pairs, rows, b, b_ld, c, c_ld);                              \
     }
 #define TILES_BF16(mr) TILE_BF16(mr, 1) TILE_BF16(mr, 2) TILE_BF16(mr, 3) TILE_BF16(mr, 4)
-TILES_BF16(1)
-TILES_BF16(2)
-TILES_BF16(3)
-TILES_BF16(4)
-TILES_BF16(5)
-TILES_BF16(6)
+// clang-format off
+TILES_BF16(1) TILES_BF16(2) TILES_BF16(3) TILES_BF16(4) TILES_BF16(5) TILES_BF16(6)
+    // clang-format on
 
     static void igemm_bf16(int mr, int nv, int64_t taps, int64_t k_len, const uint16_t *const *rows,
                            const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld)

@@ -45,12 +45,9 @@ INLINE void micro_tile(const int mr, const int nv, int64_t taps, int64_t k_len,
         micro_tile(mr, nv, taps, k_len, rows, b, b_ld, c, c_ld);                                   \
     }
 #define TILES(mr) TILE(mr, 1) TILE(mr, 2) TILE(mr, 3) TILE(mr, 4)
-TILES(1)
-TILES(2)
-TILES(3)
-TILES(4)
-TILES(5)
-TILES(6)
+// clang-format off
+TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+    // clang-format on
 
     static void igemm(int mr, int nv, int64_t taps, int64_t k_len, const float *const *rows,
                       const float *b, int64_t b_ld, float *c, int64_t c_ld)

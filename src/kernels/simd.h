@@ -82,7 +82,7 @@ INLINE vf vexp(vf input)
     p = p * r + splat(1.0f);
     const vf y =
         (vf)((vi)p + ((vi)shifted << 23));   // the integer n sits in the low bits of `shifted`
-    return choose(input == input, y, input); // NaN stays NaN
+    return choose(input == input, y, input); // NaN stays NaN; NOLINT(misc-redundant-expression)
 }
 
 #endif

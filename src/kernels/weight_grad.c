@@ -146,21 +146,20 @@ static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64
 }
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t index4 __attribute__((vector_size(16)));
 
 /** A 4x4 block: four pixels of four channels become four channels of four pixels. */
 static inline void turn_4x4(const float *x, int64_t x_ld, float *dst, int64_t plane)
 {
     const vec4 a = *(const vec4 *)x, b = *(const vec4 *)(x + x_ld);
     const vec4 c = *(const vec4 *)(x + 2 * x_ld), d = *(const vec4 *)(x + 3 * x_ld);
-    const index4 low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, first = {0, 1, 4, 5},
-                 second = {2, 3, 6, 7};
-    const vec4 ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
-    const vec4 ab2 = __builtin_shuffle(a, b, high), cd2 = __builtin_shuffle(c, d, high);
-    *(vec4 *)dst = __builtin_shuffle(ab, cd, first);
-    *(vec4 *)(dst + plane) = __builtin_shuffle(ab, cd, second);
-    *(vec4 *)(dst + 2 * plane) = __builtin_shuffle(ab2, cd2, first);
-    *(vec4 *)(dst + 3 * plane) = __builtin_shuffle(ab2, cd2, second);
+    const vec4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const vec4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const vec4 ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const vec4 cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(vec4 *)dst = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(vec4 *)(dst + plane) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    *(vec4 *)(dst + 2 * plane) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+    *(vec4 *)(dst + 3 * plane) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
 }
 
 /** `pixels` pixels (x_ld apart) of `channels` channels into rows `plane` apart. */

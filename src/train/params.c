@@ -146,7 +146,7 @@ static aleat_status find_array(aleat_weights *weights, const char *name, aleat_d
     *out = aleat_weights_find(weights, name);
     if (*out)
         (void)aleat_shape_count(&(*out)->shape, &have);
-    if (have == count && (*out)->dtype == dtype)
+    if (*out && have == count && (*out)->dtype == dtype)
         return ALEAT_OK;
     return aleat_fail(
         err, ALEAT_ERR_FORMAT,

@@ -55,7 +55,7 @@ static void training_clear(training *t)
     aleat_free(t->weights);
     aleat_free(t->log_path);
     if (t->log)
-        fclose(t->log);
+        (void)fclose(t->log);
 }
 
 /* ---- the folder of the model ----------------------------------------------------------------- */
@@ -239,8 +239,8 @@ static aleat_status one_step(training *t, bool *go_on, aleat_error *err)
         st = aleat_learner_refresh(t->learner, err);
     if (st)
         return st;
-    fprintf(t->log, "%lld,%.4f,%.6f,%.6g,%.5g\n", (long long)t->step,
-            (double)t->step * (double)o->batch / (double)t->data.count, loss, rate, norm);
+    (void)fprintf(t->log, "%lld,%.4f,%.6f,%.6g,%.5g\n", (long long)t->step,
+                  (double)t->step * (double)o->batch / (double)t->data.count, loss, rate, norm);
     t->step++;
     *go_on =
         !o->progress || o->progress(o->progress_ctx, t->step, o->optimizer.steps, loss, rate, norm);
