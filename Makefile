@@ -29,8 +29,13 @@ demo: setup ## install what is missing, build, generate with the model in the re
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(BUILD)/src/cli/aleat
 
-bench: all ## speed of the kernels and of the model in the repository
-	$(MESON) test -C $(BUILD) --benchmark --verbose
+bench: ## speed of a model, beside ONNX Runtime (if npm has it), and of convolutions beside oneDNN
+	@tools/setup.sh bench
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/src/cli/aleat bench models/fashion
+	bench/compare.sh
+	$(NINJA) -C $(BUILD) bench/bench_onednn
+	$(BUILD)/bench/bench_onednn 9 2
 
 asan: setup ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@test -f $(BUILD_ASAN)/build.ninja || \

@@ -2,7 +2,7 @@
 # Makes sure that what `make` needs is on this machine, and does nothing (needing neither network nor
 # root) when it is. On Debian and its relatives the missing packages come from apt.
 #
-#   tools/setup.sh [lint|fuzz|peers]    also what that optional target needs
+#   tools/setup.sh [lint|fuzz|bench]    also what that optional target needs
 set -eu
 
 # One line a need: Debian package, then a command that succeeds if the need is met.
@@ -14,20 +14,20 @@ pkg-config        pkg-config --version
 libjansson-dev    pkg-config --exists jansson
 libpng-dev        pkg-config --exists libpng
 zlib1g-dev        pkg-config --exists zlib
-libdnnl-dev       has_header dnnl.h
 libcmocka-dev     pkg-config --exists cmocka
 '
 case "${1:-}" in
 lint) needs="$needs
 clang-format      clang-format --version
 clang-tidy        clang-tidy --version" ;;
+bench) needs="$needs
+libdnnl-dev       has_header dnnl.h" ;;
 fuzz) needs="$needs
 clang             clang --version
-libclang-rt-dev   clang_links -fsanitize=fuzzer-no-link,address
-libomp-dev        clang_links -fopenmp" ;;
+libclang-rt-dev   clang_links -fsanitize=fuzzer-no-link,address" ;;
 '') ;;
 *)
-    echo "setup: '$1' is not an optional target (lint, fuzz)" >&2
+    echo "setup: '$1' is not an optional target (lint, fuzz, bench)" >&2
     exit 2
     ;;
 esac

@@ -75,6 +75,11 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open(aleat_model **out, const 
 ALEAT_API void aleat_model_close(aleat_model *model);
 
 ALEAT_API aleat_model_facts aleat_model_describe(const aleat_model *model);
+/**
+ * Floating-point operations a second that the matrix kernels of this machine reach at best, with
+ * the model's precision and threads; measured anew, 0.1 s. 0 if there is no memory.
+ */
+ALEAT_API double aleat_model_peak(const aleat_model *model);
 /** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
 ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i);
 

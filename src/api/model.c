@@ -5,6 +5,7 @@
 #include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "kernels/peak.h"
 
 static const struct {
     const char *name, *help;
@@ -147,6 +148,13 @@ aleat_model_facts aleat_model_describe(const aleat_model *model)
         .weight_bytes = stats.weight_bytes,
         .plan_bytes = stats.plan_bytes,
     };
+}
+
+double aleat_model_peak(const aleat_model *model)
+{
+    const aleat_network_stats stats = aleat_network_denoiser_stats(&model->denoiser);
+    return aleat_kernels_peak(aleat_kernels_for(aleat_cpu_isa()),
+                              model->precision == ALEAT_PRECISION_BF16, stats.threads);
 }
 
 aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
