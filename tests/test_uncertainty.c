@@ -556,7 +556,7 @@ static void sums_and_scores_add_up(void **state)
 {
     (void)state;
     aleat_accumulator *a = NULL;
-    assert_int_equal(aleat_accumulator_new(&a, 2, 3, (aleat_window){4, 6}, NULL), ALEAT_OK);
+    assert_int_equal(aleat_accumulator_new(&a, 2, 3, (aleat_window){4, 6}, false, NULL), ALEAT_OK);
     const float first[6] = {1, 2, 3, 10, 20, 30}, second[6] = {0.5f, 0.5f, 0.5f, 1, 1, 1};
     float map[3];
     aleat_accumulator_add(a, 4, first, 2);
@@ -567,6 +567,22 @@ static void sums_and_scores_add_up(void **state)
     assert_true(map[0] == 11 && map[1] == 21 && map[2] == 31);
     assert_true(aleat_accumulator_score(a, 0) == 7.5 && aleat_accumulator_mean(a, 0) == 1.25);
     assert_true(aleat_accumulator_step_sum(a, 1, 4) == 60);
+    aleat_accumulator_free(a);
+}
+
+static void standard_errors_add_in_squares(void **state)
+{
+    (void)state;
+    aleat_accumulator *a = NULL;
+    assert_int_equal(aleat_accumulator_new(&a, 1, 2, (aleat_window){4, 6}, true, NULL), ALEAT_OK);
+    const float first[2] = {3, 0}, second[2] = {4, 12};
+    float map[2];
+    aleat_accumulator_add(a, 4, first, 1);
+    aleat_accumulator_add(a, 5, second, 1);
+    aleat_accumulator_map(a, 0, map);
+    assert_true(map[0] == 5 && map[1] == 12);
+    assert_true(aleat_accumulator_step_sum(a, 0, 4) == 3);
+    assert_true(aleat_accumulator_score(a, 0) == 13); // 9 + 16 + 144 = 169
     aleat_accumulator_free(a);
 }
 
@@ -586,6 +602,7 @@ int main(void)
         cmocka_unit_test(the_default_window_is_the_papers),
         cmocka_unit_test(windows_are_read_as_written_or_refused),
         cmocka_unit_test(sums_and_scores_add_up),
+        cmocka_unit_test(standard_errors_add_in_squares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,10 +57,13 @@ const char *aleat_resume_name(int i, const char **help)
 }
 
 // The maps of scored runs, all from the same evaluations; the first is the paper's and the score.
-static const aleat_run_map run_maps[] = {
-    {"eps-var", "uncertainty.npy", NULL, "dark: unsure"},
-    {"x0-var", "x0-var.npy", "squared pixels", "light: unsure"},
-    {"post-var", "post-var.npy", "squared pixels", "light: unsure"},
+static const struct {
+    const char *name, *file, *unit;
+} run_maps[] = {
+    {"eps-var", "uncertainty.npy", NULL},
+    {"x0-var", "x0-var.npy", "squared pixels"},
+    {"post-var", "post-var.npy", "squared pixels"},
+    {"post-var-se", "post-var-se.npy", "squared pixels"},
 };
 #define N_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
 // What pictures show and the contact sheet is sorted by unless the caller says otherwise: x0-var is
@@ -548,7 +551,16 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     if (!o->uncertainty)
         return shape;
     shape.n_maps = N_MAPS;
-    memcpy(shape.maps, run_maps, sizeof run_maps);
+    for (int m = 0; m < N_MAPS; m++) {
+        const aleat_statistic *s = aleat_statistic_find(run_maps[m].name);
+        shape.maps[m] = (aleat_run_map){.name = run_maps[m].name,
+                                        .file = run_maps[m].file,
+                                        .unit = run_maps[m].unit,
+                                        .reading = s->is_error           ? "light: uncertain map"
+                                                   : s->low_is_uncertain ? "dark: unsure"
+                                                                         : "light: unsure",
+                                        .is_error = s->is_error};
+    }
     shape.n_score_steps = job->observe.score.end - job->observe.score.begin;
     for (int64_t k = 0; k < shape.n_score_steps; k++)
         steps[k] = job->observe.score.begin + k;

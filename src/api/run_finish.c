@@ -1,4 +1,5 @@
 /* The second half of a run: from the shards to the final arrays, pictures and tables. */
+#include <math.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,15 @@ static aleat_status read_shard(aleat_tensor *out, const aleat_run_folder *f, int
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
 
+/** The total of an image's sums over the scored steps. */
+static double total_of(const double *sums, int64_t steps, bool is_error)
+{
+    double total = 0;
+    for (int64_t s = 0; s < steps; s++)
+        total += is_error ? sums[s] * sums[s] : sums[s];
+    return is_error ? sqrt(total) : total;
+}
+
 static aleat_status collect_scores(aleat_run_folder *f, aleat_error *err)
 {
     const int64_t n = f->shape.n, steps = f->shape.n_score_steps;
@@ -57,9 +67,9 @@ static aleat_status collect_scores(aleat_run_folder *f, aleat_error *err)
             st = read_shard(&sums, f, i, ALEAT_SHARD_OF_SUMS, err);
         for (int64_t m = 0; !st && m < f->shape.n_maps; m++)
             for (int64_t j = 0; j < count; j++)
-                for (int64_t s = 0; s < steps; s++)
-                    f->scores[m * n + first + j] +=
-                        ((const double *)sums.data)[(m * count + j) * steps + s];
+                f->scores[m * n + first + j] =
+                    total_of((const double *)sums.data + (m * count + j) * steps, steps,
+                             f->shape.maps[m].is_error);
         aleat_tensor_clear(&labels);
         aleat_tensor_clear(&sums);
     }

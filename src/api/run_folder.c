@@ -177,7 +177,7 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {"shards", "*.npy"},     {".", "samples.npz"},        {".", "scores.csv"},
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
-        {".", "*-var.npy"},      {".", "*-steps.npy"},
+        {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)

@@ -25,6 +25,7 @@ typedef struct aleat_run_map {
     const char *file;    /**< name of its array: "uncertainty.npy" */
     const char *unit;    /**< for the legend, or NULL */
     const char *reading; /**< how its picture is read, for the sheet's headline; or NULL */
+    bool is_error;       /**< a standard error: its sums over the steps add in squares */
 } aleat_run_map;
 
 /** What a run consists of. Everything is borrowed and outlives the run. */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,12 +51,13 @@ aleat_status aleat_window_parse(aleat_window *out, const char *text, int steps, 
 struct aleat_accumulator {
     int64_t max_n, count;
     aleat_window window;
+    bool is_error;     // then both hold sums of squares
     double *sums;      // [max_n, count]
     double *step_sums; // [max_n, steps of the window]
 };
 
 aleat_status aleat_accumulator_new(aleat_accumulator **out, int64_t max_n, int64_t count,
-                                   aleat_window window, aleat_error *err)
+                                   aleat_window window, bool is_error, aleat_error *err)
 {
     *out = NULL;
     assert(max_n > 0 && count > 0 && window.begin < window.end);
@@ -63,7 +65,8 @@ aleat_status aleat_accumulator_new(aleat_accumulator **out, int64_t max_n, int64
     aleat_accumulator *a = aleat_calloc(1, sizeof *a);
     if (!a || !aleat_size_mul((size_t)max_n, (size_t)count, &elements))
         goto fail;
-    *a = (aleat_accumulator){.max_n = max_n, .count = count, .window = window};
+    *a =
+        (aleat_accumulator){.max_n = max_n, .count = count, .window = window, .is_error = is_error};
     a->sums = aleat_calloc(elements, sizeof *a->sums);
     a->step_sums =
         aleat_calloc((size_t)max_n * (size_t)(window.end - window.begin), sizeof(double));
@@ -103,7 +106,8 @@ void aleat_accumulator_add(aleat_accumulator *a, int step, const float *map, int
     for (int64_t i = 0; i < n; i++) {
         double total = 0;
         for (int64_t j = 0; j < a->count; j++) {
-            const double value = (double)map[i * a->count + j];
+            const double entry = (double)map[i * a->count + j];
+            const double value = a->is_error ? entry * entry : entry;
             a->sums[i * a->count + j] += value;
             total += value;
         }
@@ -111,15 +115,20 @@ void aleat_accumulator_add(aleat_accumulator *a, int step, const float *map, int
     }
 }
 
+static double read_sum(const aleat_accumulator *a, double sum)
+{
+    return a->is_error ? sqrt(sum) : sum;
+}
+
 void aleat_accumulator_map(const aleat_accumulator *a, int64_t i, float *map)
 {
     for (int64_t j = 0; j < a->count; j++)
-        map[j] = (float)a->sums[i * a->count + j];
+        map[j] = (float)read_sum(a, a->sums[i * a->count + j]);
 }
 
 double aleat_accumulator_step_sum(const aleat_accumulator *a, int64_t i, int step)
 {
-    return *step_sum(a, i, step);
+    return read_sum(a, *step_sum(a, i, step));
 }
 
 double aleat_accumulator_score(const aleat_accumulator *a, int64_t i)
@@ -127,7 +136,7 @@ double aleat_accumulator_score(const aleat_accumulator *a, int64_t i)
     double total = 0;
     for (int k = a->window.begin; k < a->window.end; k++)
         total += *step_sum(a, i, k);
-    return total;
+    return read_sum(a, total);
 }
 
 double aleat_accumulator_mean(const aleat_accumulator *a, int64_t i)

@@ -30,9 +30,14 @@ static inline bool aleat_window_has(aleat_window window, int step)
 /** Sums for a batch of images. */
 typedef struct aleat_accumulator aleat_accumulator;
 
-/** For up to max_n images of `count` elements and the steps of `window`. */
+/**
+ * For up to max_n images of `count` elements and the steps of `window`. `is_error`: the maps are
+ * standard errors, which add in squares: exact over the steps, whose draws are independent; over
+ * the elements as if these were independent, too. "Sum" below then means the root of the sum of
+ * squares.
+ */
 ALEAT_MUST_USE aleat_status aleat_accumulator_new(aleat_accumulator **out, int64_t max_n,
-                                                  int64_t count, aleat_window window,
+                                                  int64_t count, aleat_window window, bool is_error,
                                                   aleat_error *err);
 /** Accepts NULL. */
 void aleat_accumulator_free(aleat_accumulator *accumulator);

@@ -31,6 +31,7 @@ typedef struct aleat_statistic {
     int noise_power;  /**< the unit is that of eps to this power: divided by sigma^power it is that
                            of the score; 0: no such unit */
     int signal_power; /**< multiplied by (sigma / alpha)^power: the unit is that of x0 */
+    bool is_error;    /**< a standard error: sums over steps and pixels add in squares */
     bool low_is_uncertain; /**< low values mark where an exact denoiser is unsure: see docs */
 } aleat_statistic;
 

@@ -26,7 +26,8 @@ static aleat_status make_scoring(aleat_observer *o, const aleat_denoiser *denois
     aleat_status st = aleat_estimator_new(&o->estimator, denoiser, prediction,
                                           &o->options.estimator, max_n, height, width, err);
     for (int k = 0; !st && k < aleat_estimator_count(o->estimator); k++) {
-        st = aleat_accumulator_new(&o->sums[k], max_n, count, o->options.score, err);
+        const bool is_error = o->options.estimator.statistics[k]->is_error;
+        st = aleat_accumulator_new(&o->sums[k], max_n, count, o->options.score, is_error, err);
         o->maps[k] = st ? NULL : aleat_calloc((size_t)(max_n * count), sizeof(float));
         if (!st && !o->maps[k])
             st = aleat_fail_memory(err, "maps of uncertainty");
