@@ -534,24 +534,6 @@ static void the_default_window_is_the_papers(void **state)
     }
 }
 
-static void windows_are_read_as_written_or_refused(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int begin, end;
-    } good[] = {{"45:48", 45, 48}, {"45:", 45, 50}, {":10", 0, 10}, {"7", 7, 8}, {":", 0, 50}};
-    static const char *const bad[] = {"",    "48:45", "45:51", "x",   "4:5:6",
-                                      "4-5", "50",    "3:3",   "-1:3"};
-    aleat_window w;
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_int_equal(aleat_window_parse(&w, good[i].text, 50, NULL), ALEAT_OK);
-        assert_true(w.begin == good[i].begin && w.end == good[i].end);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(aleat_window_parse(&w, bad[i], 50, NULL), ALEAT_ERR_ARGUMENT);
-}
-
 static void sums_and_scores_add_up(void **state)
 {
     (void)state;
@@ -600,7 +582,6 @@ int main(void)
         cmocka_unit_test(a_map_does_not_depend_on_batch_or_chunks_and_allocates_nothing),
         cmocka_unit_test(an_estimator_that_cannot_be_is_refused),
         cmocka_unit_test(the_default_window_is_the_papers),
-        cmocka_unit_test(windows_are_read_as_written_or_refused),
         cmocka_unit_test(sums_and_scores_add_up),
         cmocka_unit_test(standard_errors_add_in_squares),
     };

@@ -1,9 +1,7 @@
 #include "uncertainty/accumulate.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -16,36 +14,6 @@ aleat_window aleat_window_default(int steps)
     if (w.begin >= w.end)
         w.begin = w.end - 1;
     return w;
-}
-
-static bool read_bound(const char **at, int otherwise, int *value)
-{
-    *value = otherwise;
-    if (!isdigit((unsigned char)**at))
-        return **at == ':' || !**at;
-    char *end;
-    const long number = strtol(*at, &end, 10);
-    *at = end;
-    *value = number > 100000000 ? 100000000 : (int)number;
-    return true;
-}
-
-aleat_status aleat_window_parse(aleat_window *out, const char *text, int steps, aleat_error *err)
-{
-    const char *at = text;
-    aleat_window w = {0, 0};
-    bool ok = *text && read_bound(&at, 0, &w.begin);
-    if (ok && !*at)
-        w.end = w.begin + 1;
-    else if (ok)
-        ok = *at++ == ':' && read_bound(&at, steps, &w.end) && !*at;
-    if (ok && w.begin < w.end && w.end <= steps) {
-        *out = w;
-        return ALEAT_OK;
-    }
-    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "'%s' names no steps of a run of %d", text, steps);
-    aleat_hint(err, "45:49 means steps 45, 46, 47 and 48, counted from 0; 45: all from 45 on");
-    return ALEAT_ERR_ARGUMENT;
 }
 
 struct aleat_accumulator {

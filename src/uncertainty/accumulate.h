@@ -18,10 +18,6 @@ typedef struct aleat_window {
 /** The scored steps of the paper's text, 45 to 48 of 50: those with 0.90 <= k / steps < 0.98, and
  * at least the last step before the end if there is none. */
 aleat_window aleat_window_default(int steps);
-/** Reads "45:49" (half-open), "45:" or ":10" or "7". ALEAT_ERR_ARGUMENT: not of that form, empty,
- * or beyond the steps. */
-ALEAT_MUST_USE aleat_status aleat_window_parse(aleat_window *out, const char *text, int steps,
-                                               aleat_error *err);
 static inline bool aleat_window_has(aleat_window window, int step)
 {
     return window.begin <= step && step < window.end;
