@@ -290,6 +290,40 @@ static void an_index_opens_its_shards_and_must_keep_its_word(void **state)
     }
 }
 
+static void digest_of(const char *name, char digest[ALEAT_SHA256_TEXT])
+{
+    aleat_error err = {0};
+    aleat_weights *weights;
+    assert_ok(aleat_weights_open(&weights, scratch(name), &err), &err);
+    aleat_weights_sha256(weights, digest);
+    aleat_weights_free(weights);
+}
+
+// A run that is resumed must notice other weights behind the same index.
+static void a_digest_is_that_of_the_file_or_of_all_shards(void **state)
+{
+    (void)state;
+    static const char header[] = "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
+    static const char index[] =
+        "{\"weight_map\": {\"a\": \"d-1.safetensors\", \"b\": \"d-2.safetensors\"}}";
+    char first[128], second[128], file[ALEAT_SHA256_TEXT], one[ALEAT_SHA256_TEXT],
+        before[ALEAT_SHA256_TEXT], after[ALEAT_SHA256_TEXT];
+    (void)snprintf(first, sizeof first, header, "a");
+    (void)snprintf(second, sizeof second, header, "b");
+    (void)write_safetensors("d-1.safetensors", first, "x", 1);
+    (void)write_safetensors("d-2.safetensors", second, "y", 1);
+    assert_int_equal(
+        aleat_write_file(scratch("d.safetensors.index.json"), index, strlen(index), NULL),
+        ALEAT_OK);
+    assert_int_equal(aleat_sha256_file(file, scratch("d-1.safetensors"), NULL), ALEAT_OK);
+    digest_of("d-1.safetensors", one);
+    assert_string_equal(one, file);
+    digest_of("d.safetensors.index.json", before);
+    (void)write_safetensors("d-2.safetensors", second, "z", 1);
+    digest_of("d.safetensors.index.json", after);
+    assert_string_not_equal(before, after);
+}
+
 static void a_folder_opens_by_the_names_that_diffusers_uses(void **state)
 {
     (void)state;
@@ -470,6 +504,7 @@ int main(void)
         cmocka_unit_test(damaged_safetensors_headers_name_the_tensor),
         cmocka_unit_test(tensors_need_no_alignment),
         cmocka_unit_test(an_index_opens_its_shards_and_must_keep_its_word),
+        cmocka_unit_test(a_digest_is_that_of_the_file_or_of_all_shards),
         cmocka_unit_test(a_folder_opens_by_the_names_that_diffusers_uses),
         cmocka_unit_test(what_is_no_checkpoint_is_refused_with_a_reason),
         cmocka_unit_test(pickles_that_want_to_run_code_are_refused_by_name),

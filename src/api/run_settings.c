@@ -27,14 +27,12 @@ static json_t *hash_of_array(const aleat_array *array)
     return json_string(text);
 }
 
-// The weights by content; of a checkpoint in several files, its index.
-static bool put_model(json_t *o, const aleat_model *model, aleat_status *st, aleat_error *err)
+// The weights by content.
+static bool put_model(json_t *o, const aleat_model *model)
 {
     char text[ALEAT_SHA256_TEXT];
     const char *path = aleat_weights_path(model->files.weights);
-    *st = aleat_sha256_file(text, path, err);
-    if (*st)
-        return false;
+    aleat_weights_sha256(model->files.weights, text);
     const aleat_model_facts facts = aleat_model_describe(model);
     return put(o, "family", json_string(facts.family)) &&
            put(o, "weights", json_string(aleat_path_base(path))) &&
@@ -141,15 +139,14 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
 
 aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_error *err)
 {
-    aleat_status st = ALEAT_OK;
     json_t *o = json_object();
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
-                    put_model(o, job->model, &st, err) && put_plan(o, job) && put_noise(o, job) &&
+                    put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
                     put_labels(o, job->options) && put_uncertainty(o, job);
     if (!ok) {
         json_decref(o);
-        return st ? st : aleat_fail_memory(err, "settings of the run");
+        return aleat_fail_memory(err, "settings of the run");
     }
     *out = o;
     return ALEAT_OK;

@@ -164,20 +164,25 @@ void aleat_sha256(char out[ALEAT_SHA256_TEXT], const void *data, size_t len)
     aleat_sha256_end(&state, out);
 }
 
-aleat_status aleat_sha256_file(char out[ALEAT_SHA256_TEXT], const char *path, aleat_error *err)
+void aleat_sha256_add_mapped(aleat_sha256_state *state, const aleat_mapping *file)
 {
     enum { PIECE = 4 << 20 };
+    for (size_t at = 0; at < file->len; at += PIECE) {
+        const size_t len = file->len - at < PIECE ? file->len - at : PIECE;
+        aleat_sha256_add(state, file->data + at, len);
+        aleat_mapping_forget(file->data + at, len);
+    }
+}
+
+aleat_status aleat_sha256_file(char out[ALEAT_SHA256_TEXT], const char *path, aleat_error *err)
+{
     aleat_mapping map;
     aleat_sha256_state state;
     const aleat_status st = aleat_mapping_open(&map, path, err);
     if (st)
         return st;
     aleat_sha256_begin(&state);
-    for (size_t at = 0; at < map.len; at += PIECE) {
-        const size_t len = map.len - at < PIECE ? map.len - at : PIECE;
-        aleat_sha256_add(&state, map.data + at, len);
-        aleat_mapping_forget(map.data + at, len);
-    }
+    aleat_sha256_add_mapped(&state, &map);
     aleat_sha256_end(&state, out);
     aleat_mapping_close(&map);
     return ALEAT_OK;

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "aleat/status.h"
+#include "io/file.h"
 
 /** Room for a digest as 64 hexadecimal digits and the final zero. */
 #define ALEAT_SHA256_TEXT 65
@@ -20,6 +20,9 @@ typedef struct aleat_sha256_state {
 
 void aleat_sha256_begin(aleat_sha256_state *state);
 void aleat_sha256_add(aleat_sha256_state *state, const void *data, size_t len);
+/** Adds a mapped file in pieces, whose pages are let go again: resident memory does not grow with
+ * it. */
+void aleat_sha256_add_mapped(aleat_sha256_state *state, const aleat_mapping *file);
 /** Writes the digest as text; the state must begin anew before it is used again. */
 void aleat_sha256_end(aleat_sha256_state *state, char out[ALEAT_SHA256_TEXT]);
 

@@ -376,6 +376,15 @@ aleat_weight *aleat_weights_take(aleat_weights *weights, const char *name)
     return item;
 }
 
+void aleat_weights_sha256(const aleat_weights *weights, char out[ALEAT_SHA256_TEXT])
+{
+    aleat_sha256_state state;
+    aleat_sha256_begin(&state);
+    for (int i = 0; i < weights->n_files; i++)
+        aleat_sha256_add_mapped(&state, &weights->files[i]);
+    aleat_sha256_end(&state, out);
+}
+
 const char *aleat_weights_format(const aleat_weights *weights)
 {
     return weights->format;

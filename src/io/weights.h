@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "io/npy.h"
+#include "io/sha256.h"
 #include "tensor/tensor.h"
 
 typedef struct aleat_weights aleat_weights;
@@ -69,6 +70,10 @@ aleat_weight *aleat_weights_take(aleat_weights *weights, const char *name);
 const char *aleat_weights_format(const aleat_weights *weights);
 /** The path it was opened from. */
 const char *aleat_weights_path(const aleat_weights *weights);
+/** SHA-256 of the bytes: of a lone file the file's own, of shards that of all of them, one after
+ * the other as the index names them first. Weights from memory have no files: the digest of
+ * nothing. Reads everything, at about 1 GB/s. */
+void aleat_weights_sha256(const aleat_weights *weights, char out[ALEAT_SHA256_TEXT]);
 /** Writes the tensor's elements to dst in C order as f32 (f64 and integers round to nearest). */
 void aleat_weight_to_f32(const aleat_weight *weight, float *dst);
 /** Lets the file's pages behind this tensor leave memory (they come back when read again). Does
