@@ -47,6 +47,12 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
+    // train
+    const char *config, *from;
+    int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */
+    int64_t size, warmup, cooldown, sample_every, validate_every;
+    double rate, weight_decay, clip_grad, ema, dropout, label_drop, checkpoint_every, validation;
+    bool flip;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

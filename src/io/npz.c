@@ -47,8 +47,7 @@ aleat_status aleat_npz_write(const char *path, const aleat_named_array *arrays, 
     return st;
 }
 
-static aleat_status read_member(aleat_tensor *out, const aleat_zip *zip, const char *name,
-                                aleat_error *err)
+static aleat_status read_member(void *out, const aleat_zip *zip, const char *name, aleat_error *err)
 {
     unsigned char *bytes = NULL;
     aleat_status st = ALEAT_OK;
@@ -80,9 +79,12 @@ done:
     return st;
 }
 
-aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name, aleat_error *err)
+/** Opens an archive and does something with the member `name`. */
+static aleat_status with_archive(const char *path, const char *name,
+                                 aleat_status (*use)(void *out, const aleat_zip *zip,
+                                                     const char *name, aleat_error *err),
+                                 void *out, aleat_error *err)
 {
-    memset(out, 0, sizeof *out);
     aleat_mapping file;
     aleat_zip zip = {0};
     aleat_status st = aleat_mapping_open(&file, path, err);
@@ -90,10 +92,32 @@ aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *nam
         return st;
     st = aleat_zip_open(&zip, file.data, file.len, err);
     if (!st)
-        st = read_member(out, &zip, name, err);
+        st = use(out, &zip, name, err);
     if (st)
         aleat_error_in(err, "%s", path);
     aleat_zip_close(&zip);
     aleat_mapping_close(&file);
     return st;
+}
+
+static aleat_status find_member(void *out, const aleat_zip *zip, const char *name, aleat_error *err)
+{
+    char *member = aleat_asprintf("%s.npy", name);
+    if (!member)
+        return aleat_fail_memory(err, name);
+    *(bool *)out = aleat_zip_find(zip, member, strlen(member)) != NULL;
+    aleat_free(member);
+    return ALEAT_OK;
+}
+
+aleat_status aleat_npz_has(bool *out, const char *path, const char *name, aleat_error *err)
+{
+    *out = false;
+    return with_archive(path, name, find_member, out, err);
+}
+
+aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name, aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    return with_archive(path, name, read_member, out, err);
 }

@@ -274,7 +274,7 @@ aleat_status aleat_model_files_build(aleat_model_files *out, const char *config_
     static const aleat_model_options no_options;
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
-    aleat_model_files model = {.weights = weights};
+    aleat_model_files model = {.weights = weights, .time_scale = 1};
     const aleat_model_family *family = NULL;
     location at = {0};
 
