@@ -4,13 +4,10 @@
 #include <ftw.h>
 #include <jansson.h>
 #include <math.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "io/sha256.h"
+#include "tool.h"
 
 #define MODEL    "ddpm-unet-d/model" // 12 x 12 pixels, grey: a run takes a fraction of a second
 #define SCHEDULE "sched-ddim/leading0-cifar-clip/scheduler_config.json"
@@ -19,52 +16,6 @@
 static const char *data(const char *name)
 {
     return case_path("data/.", name);
-}
-
-// Runs the tool with a line of words; what it says goes to a file of the scratch folder. Returns
-// its exit code, or -1 if it was killed. milliseconds > 0: kills it after that long.
-static int run_for(int milliseconds, const char *fmt, ...)
-{
-    static char line[4096];
-    char *argv[64] = {getenv("ALEAT_TOOL")};
-    int argc = 1, status;
-    va_list args;
-    va_start(args, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    const pid_t child = fork();
-    if (child == 0) {
-        char path[128];
-        (void)snprintf(path, sizeof path, "%s/stdout", fixture_folder);
-        if (!freopen(path, "w", stdout))
-            _exit(99);
-        (void)snprintf(path, sizeof path, "%s/stderr", fixture_folder);
-        if (!freopen(path, "w", stderr))
-            _exit(99);
-        (void)execv(argv[0], argv);
-        _exit(99);
-    }
-    assert_true(child > 0);
-    if (milliseconds > 0) {
-        const struct timespec wait = {0, milliseconds * 1000000L};
-        (void)nanosleep(&wait, NULL);
-        (void)kill(child, SIGKILL);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-#define run(...) run_for(0, __VA_ARGS__)
-
-static void said(const char *name, char *buf, size_t size)
-{
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    buf[fread(buf, 1, size - 1, file)] = '\0';
-    (void)fclose(file);
 }
 
 // Sum over the files of a hash of name and contents; run.json tells seconds and is left out.
