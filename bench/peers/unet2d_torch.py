@@ -1,4 +1,4 @@
-"""UNet2DModel of diffusers, in plain PyTorch, as google/ddpm-cifar10-32 uses it.
+"""UNet2DModel of diffusers, in plain PyTorch, as google/ddpm-cifar10-32 and models/fashion use it.
 
 Written from the published config and tensor names only, so that the peers can be timed without installing diffusers.
 Dimension names: N batch, C channels, H x W image, L = H*W tokens.
@@ -42,10 +42,12 @@ def load_safetensors(path):
 
 
 class TimeEmbedding(nn.Module):
-    """t [N] int64 -> [N, 4*ch]: [sin | cos] of t * 10000^(-i/(ch/2 - freq_shift)), then a two-layer MLP."""
+    """t [N] int64 -> [N, 4*ch]: [sin | cos] (or, flipped, [cos | sin]) of t * 10000^(-i/(ch/2 - freq_shift)), then a
+    two-layer MLP."""
 
-    def __init__(self, ch, freq_shift):
+    def __init__(self, ch, freq_shift, flip):
         super().__init__()
+        self.flip = flip
         half = ch // 2
         freqs = torch.exp(-math.log(10000.0) * torch.arange(half, dtype=torch.float32) / (half - freq_shift))
         self.register_buffer("freqs", freqs, persistent=False)
@@ -54,13 +56,15 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t):
         arg = t.to(torch.float32)[:, None] * self.freqs[None, :]
-        emb = torch.cat([torch.sin(arg), torch.cos(arg)], dim=1)
+        parts = [torch.sin(arg), torch.cos(arg)]
+        emb = torch.cat(parts[::-1] if self.flip else parts, dim=1)
         return self.linear_2(F.silu(self.linear_1(emb)))
 
 
 class ResnetBlock(nn.Module):
-    def __init__(self, c_in, c_out, c_temb, groups, eps):
+    def __init__(self, c_in, c_out, c_temb, groups, eps, dropout):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.norm1 = nn.GroupNorm(groups, c_in, eps=eps)
         self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.time_emb_proj = nn.Linear(c_temb, c_out)
@@ -71,7 +75,7 @@ class ResnetBlock(nn.Module):
     def forward(self, x, temb):
         h = self.conv1(F.silu(self.norm1(x)))
         h = h + self.time_emb_proj(F.silu(temb))[:, :, None, None]
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
@@ -128,9 +132,9 @@ class Block(nn.Module):
 
     def __init__(self, channels, attn, cfg, c_temb, down=False, up=False):
         super().__init__()
-        groups, eps = cfg["norm_num_groups"], cfg["norm_eps"]
+        groups, eps, dropout = cfg["norm_num_groups"], cfg["norm_eps"], cfg.get("dropout", 0.0)
         c_out = channels[-1][1]
-        self.resnets = nn.ModuleList(ResnetBlock(a, b, c_temb, groups, eps) for a, b in channels)
+        self.resnets = nn.ModuleList(ResnetBlock(a, b, c_temb, groups, eps, dropout) for a, b in channels)
         if attn:
             n_attn = len(channels)
             self.attentions = nn.ModuleList(
@@ -163,8 +167,8 @@ class Block(nn.Module):
 class MidBlock(nn.Module):
     def __init__(self, ch, cfg, c_temb):
         super().__init__()
-        groups, eps = cfg["norm_num_groups"], cfg["norm_eps"]
-        self.resnets = nn.ModuleList(ResnetBlock(ch, ch, c_temb, groups, eps) for _ in range(2))
+        groups, eps, dropout = cfg["norm_num_groups"], cfg["norm_eps"], cfg.get("dropout", 0.0)
+        self.resnets = nn.ModuleList(ResnetBlock(ch, ch, c_temb, groups, eps, dropout) for _ in range(2))
         self.attentions = nn.ModuleList([Attention(ch, cfg["attention_head_dim"], groups, eps)])
 
     def forward(self, h, temb):
@@ -172,14 +176,16 @@ class MidBlock(nn.Module):
 
 
 class UNet2D(nn.Module):
-    """eps = UNet2D(cfg)(x [N,C,H,W] f32, t [N] int64), eps like x."""
+    """eps = UNet2D(cfg)(x [N,C,H,W] f32, t [N] int64, labels [N] int64 if the config has classes), eps like x."""
 
     def __init__(self, cfg):
         super().__init__()
         check_config(cfg)
         chs, n_res = cfg["block_out_channels"], cfg["layers_per_block"]
         c_temb, last = 4 * chs[0], len(chs) - 1
-        self.time_embedding = TimeEmbedding(chs[0], cfg["freq_shift"])
+        self.time_embedding = TimeEmbedding(chs[0], cfg["freq_shift"], cfg.get("flip_sin_to_cos", False))
+        n_classes = cfg.get("num_class_embeds")
+        self.class_embedding = nn.Embedding(n_classes, c_temb) if n_classes else None
         self.conv_in = nn.Conv2d(cfg["in_channels"], chs[0], 3, padding=1)
 
         skip_chs, c = [chs[0]], chs[0]
@@ -203,8 +209,10 @@ class UNet2D(nn.Module):
         self.conv_norm_out = nn.GroupNorm(cfg["norm_num_groups"], chs[0], eps=cfg["norm_eps"])
         self.conv_out = nn.Conv2d(chs[0], cfg["out_channels"], 3, padding=1)
 
-    def forward(self, x, t):
+    def forward(self, x, t, labels=None):
         temb = self.time_embedding(t)
+        if self.class_embedding is not None:
+            temb = temb + self.class_embedding(labels)
         h = self.conv_in(x)
         skips = [h]
         for block in self.down_blocks:
@@ -219,10 +227,14 @@ def check_config(cfg):
     """Raise ValueError where cfg asks for something this file does not compute."""
     fixed = {
         "act_fn": "silu",
+        "add_attention": True,
         "center_input_sample": False,
-        "flip_sin_to_cos": False,
+        "class_embed_type": None,
+        "downsample_type": "conv",
         "mid_block_scale_factor": 1,
+        "resnet_time_scale_shift": "default",
         "time_embedding_type": "positional",
+        "upsample_type": "conv",
     }
     for key, want in fixed.items():
         if cfg.get(key, want) != want:

@@ -92,6 +92,7 @@ typedef struct aleat_train_result {
     double loss;            /**< mean over the last 100 steps; NaN if there is none */
     double validation_loss; /**< the last measured in this call; NaN if none was */
     double seconds;         /**< of this call */
+    double step_seconds;    /**< of these, in steps: reading, looking and writing not counted */
 } aleat_train_result;
 
 ALEAT_API void aleat_train_defaults(aleat_train_options *options);

@@ -54,11 +54,12 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
                  const aleat_train_result *r)
 {
     if (args->json) {
-        aleat_cli_print_json(json_pack(
-            "{sssIsIsIsIsososf}", "out", args->run, "steps", (json_int_t)r->steps, "made",
-            (json_int_t)r->made, "images", (json_int_t)r->images, "parameters",
-            (json_int_t)r->n_parameters, "loss", number_or_null(r->loss), "validation_loss",
-            number_or_null(r->validation_loss), "seconds", r->seconds));
+        aleat_cli_print_json(json_pack("{sssIsIsIsIsososfsf}", "out", args->run, "steps",
+                                       (json_int_t)r->steps, "made", (json_int_t)r->made, "images",
+                                       (json_int_t)r->images, "parameters",
+                                       (json_int_t)r->n_parameters, "loss", number_or_null(r->loss),
+                                       "validation_loss", number_or_null(r->validation_loss),
+                                       "seconds", r->seconds, "step_seconds", r->step_seconds));
         return;
     }
     if (args->quiet)
@@ -71,7 +72,7 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
                   "aleat: %s: %s/model after %lld steps, %lld made now in %.0f s (%.1f images a "
                   "second), loss %.4f",
                   verb->name, args->run, (long long)r->steps, (long long)r->made, r->seconds,
-                  (double)r->made * (double)args->batch / r->seconds, r->loss);
+                  (double)r->made * (double)args->batch / r->step_seconds, r->loss);
     if (isfinite(r->validation_loss))
         (void)fprintf(stderr, ", on held-out images %.4f", r->validation_loss);
     (void)fputc('\n', stderr);

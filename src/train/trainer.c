@@ -30,6 +30,7 @@ typedef struct training {
     int64_t step, first_step;
     double losses[LAST_LOSSES]; // step s at s % LAST_LOSSES, of this call
     double validation_loss;     // the last one, or NaN
+    double step_seconds;        // time in steps
     struct {
         char *model, *config, *weights, *checkpoint, *settings, *loss, *validation, *picture,
             *samples;
@@ -345,6 +346,7 @@ static double epoch_of(const training *t)
 static aleat_status one_step(training *t, aleat_train_progress *progress, aleat_error *err)
 {
     double loss = 0, norm = 0;
+    const double start = aleat_clock();
     const double rate = aleat_adamw_rate(&t->optimizer, t->step);
     aleat_status st = aleat_learner_gradient(t->learner, t->step, &loss, err);
     if (!st)
@@ -357,6 +359,7 @@ static aleat_status one_step(training *t, aleat_train_progress *progress, aleat_
                   rate, norm);
     t->losses[t->step % LAST_LOSSES] = loss;
     t->step++;
+    t->step_seconds += aleat_clock() - start;
     *progress = (aleat_train_progress){.step = t->step,
                                        .steps = t->options->steps,
                                        .loss = loss,
@@ -464,7 +467,8 @@ aleat_status aleat_trainer_run(const aleat_train_spec *spec, aleat_train_result 
                                        .n_parameters = aleat_params_size(&t->params),
                                        .loss = mean_of_last(t),
                                        .validation_loss = t->validation_loss,
-                                       .seconds = aleat_clock() - start};
+                                       .seconds = aleat_clock() - start,
+                                       .step_seconds = t->step_seconds};
     training_clear(t);
     aleat_free(t);
     return st;
