@@ -82,7 +82,7 @@ static void set_up(fixture *f, const char *config, aleat_precision precision,
                                  .seed = 3,
                                  .label_drop = 0.2,
                                  .flip = true,
-                                 .threads = 2,
+                                 .threads = 1,
                                  .precision = precision,
                                  .abar = f->abar,
                                  .train_steps = TRAIN_STEPS,
@@ -739,9 +739,8 @@ static void check_learning(const char *prediction, const char *beta_schedule)
     new_folder(folder);
     write_part(folder, "t10k");
     aleat_train_options o = toy(folder, &w);
-    o.threads = 2;
-    o.steps = 300;
-    o.validate_every = 300;
+    o.steps = 250;
+    o.validate_every = 250;
     o.prediction = prediction;
     o.beta_schedule = beta_schedule;
     if (aleat_train(&o, &r, &err))
@@ -808,8 +807,7 @@ static void a_training_can_start_from_trained_weights(void **state)
     new_folder(first);
     new_folder(second);
     aleat_train_options o = toy(first, &w);
-    o.threads = 2;
-    o.steps = 300;
+    o.steps = 200;
     o.dtype = "f32";
     assert_trains(&o);
     char *model = aleat_path_join(first, "out/model");
