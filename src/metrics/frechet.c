@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/parallel.h"
 #include "metrics/products.h"
 
 /** Most dimensions: LAPACK counts elements in 32 bits. */
@@ -180,6 +181,22 @@ static aleat_status factor_side(factor *f, const aleat_frechet_side *side, int t
     return st;
 }
 
+// Both sides at once: LAPACK's part of it knows one thread only.
+typedef struct sides {
+    const aleat_frechet_side *side[2];
+    factor factor[2];
+    aleat_status status[2];
+    aleat_error error[2];
+} sides;
+
+static void factor_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    sides *s = ctx;
+    for (int64_t i = begin; i < end; i++)
+        s->status[i] = factor_side(&s->factor[i], s->side[i], 1, &s->error[i]);
+}
+
 /* ---- the distance ---------------------------------------------------------------------------- */
 
 // Sum of the singular values of a b^T; a has the smaller rank.
@@ -216,31 +233,35 @@ aleat_status aleat_frechet_distance(aleat_frechet *out, const aleat_frechet_side
                                     const aleat_frechet_side *b, int threads, aleat_error *err)
 {
     memset(out, 0, sizeof *out);
-    factor fa, fb = {0};
-    aleat_status st = factor_side(&fa, a, threads, err);
-    if (!st)
-        st = factor_side(&fb, b, threads, err);
-    if (!st && fa.d != fb.d)
+    sides both = {.side = {a, b}};
+    threads = threads > 0 ? threads : aleat_cpu_count();
+    aleat_parallel_for(threads, 2, factor_range, &both);
+    factor *fa = &both.factor[0], *fb = &both.factor[1];
+    aleat_status st = ALEAT_OK;
+    for (int i = 0; i < 2 && !st; i++)
+        if ((st = both.status[i]) && err)
+            *err = both.error[i];
+    if (!st && fa->d != fb->d)
         st =
             aleat_fail(err, ALEAT_ERR_SHAPE,
                        "vectors of %" PRId64 " numbers cannot be compared with vectors of %" PRId64,
-                       fa.d, fb.d);
+                       fa->d, fb->d);
     if (!st)
-        st = fa.rank <= fb.rank ? trace_of_root(&out->trace_root, &fa, &fb, threads, err)
-                                : trace_of_root(&out->trace_root, &fb, &fa, threads, err);
-    for (int64_t k = 0; !st && k < fa.d; k++) {
-        const double difference = fa.mean[k] - fb.mean[k];
+        st = fa->rank <= fb->rank ? trace_of_root(&out->trace_root, fa, fb, threads, err)
+                                  : trace_of_root(&out->trace_root, fb, fa, threads, err);
+    for (int64_t k = 0; !st && k < fa->d; k++) {
+        const double difference = fa->mean[k] - fb->mean[k];
         out->mean_term += difference * difference;
     }
-    out->trace_a = fa.trace;
-    out->trace_b = fb.trace;
-    out->rank_a = fa.rank;
-    out->rank_b = fb.rank;
-    out->negative_a = fa.negative;
-    out->negative_b = fb.negative;
-    out->distance = out->mean_term + fa.trace + fb.trace - 2 * out->trace_root;
-    factor_clear(&fa);
-    factor_clear(&fb);
+    out->trace_a = fa->trace;
+    out->trace_b = fb->trace;
+    out->rank_a = fa->rank;
+    out->rank_b = fb->rank;
+    out->negative_a = fa->negative;
+    out->negative_b = fb->negative;
+    out->distance = out->mean_term + fa->trace + fb->trace - 2 * out->trace_root;
+    factor_clear(fa);
+    factor_clear(fb);
     if (!st && !isfinite(out->distance))
         st = aleat_fail(err, ALEAT_ERR_NUMERIC, "the features are not finite, or too large");
     return st;

@@ -265,6 +265,7 @@ static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_
         return st;
     add(out, "ause", s.ause);
     add(out, "aurg", s.aurg);
+    add(out, "aurg_closed", s.aurg_closed);
     add(out, "rmse", s.rmse);
     if (in->images > 1)
         st = sparsify_images(out, task, err);

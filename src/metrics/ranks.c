@@ -27,12 +27,12 @@ aleat_status aleat_mid_ranks(double *ranks, const double *x, int64_t n, aleat_er
 double aleat_pearson(const double *x, const double *y, int64_t n)
 {
     double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
-    for (int64_t i = 0; i < n; i++) {
-        mean_x += x[i] / (double)n;
-        mean_y += y[i] / (double)n;
+    for (int64_t i = 0; i < n; i++) { // about the first value: a constant has no variance at all
+        mean_x += (x[i] - x[0]) / (double)n;
+        mean_y += (y[i] - y[0]) / (double)n;
     }
     for (int64_t i = 0; i < n; i++) {
-        const double dx = x[i] - mean_x, dy = y[i] - mean_y;
+        const double dx = x[i] - x[0] - mean_x, dy = y[i] - y[0] - mean_y;
         xx += dx * dx;
         yy += dy * dy;
         xy += dx * dy;

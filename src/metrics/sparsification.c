@@ -88,6 +88,7 @@ aleat_status aleat_sparsify(aleat_sparsification *out, double *sparse, double *o
         out->rmse = sqrt(sum / (double)n);
         out->ause = area_under(sparse, intervals) - area_under(oracle, intervals);
         out->aurg = out->rmse - area_under(sparse, intervals);
+        out->aurg_closed = out->aurg - out->rmse / (2 * (double)intervals);
     }
     aleat_free(scratch);
     aleat_free(order);

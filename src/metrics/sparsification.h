@@ -17,6 +17,7 @@ typedef struct aleat_sparsification {
     double ause; /**< area between the curve by uncertainty and the oracle's; 0: a perfect order */
     double aurg; /**< root mean squared error minus the area under the curve: the gain over a
                       random order */
+    double aurg_closed; /**< the same with the random curve ending in 0 as the other one does */
     double rmse; /**< of all pixels */
 } aleat_sparsification;
 
@@ -26,8 +27,9 @@ typedef struct aleat_sparsification {
  * x = t / intervals; the last point, at x = 1, is 0. Key: the uncertainty, or for the oracle the
  * squared error. Areas by the trapezium rule.
  *
- * So the curve of a random order, too, would end in 0, while its area is taken as that of a
- * constant: aurg is too high by about rmse / (2 intervals). That is the published definition.
+ * So the curve of a random order, too, would end in 0, while aurg takes its area as that of a
+ * constant: a random order has aurg = rmse / (2 intervals) on average. That is the published
+ * definition; aurg_closed takes this much off and is 0 on average.
  *
  * @param sparse, oracle  out, [intervals + 1], may be NULL
  * @param uncertainty     [n], not NaN
