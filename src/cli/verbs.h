@@ -12,6 +12,7 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Opens the model that the operand names, as the model options say. */
@@ -39,6 +40,8 @@ ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name,
 ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
                                              const aleat_model *model, aleat_error *err);
 
+/** The operands of eval. */
+const char *aleat_cli_metric_choice(int i, const char **help);
 /** The choices of --sampler, --maps and --guide-sign. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);

@@ -19,7 +19,8 @@ static int ascending_rows(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double aleat_quantile(const double *sorted, int64_t n, double q)
+// Quantile q of sorted values, linearly interpolated.
+static double sorted_quantile(const double *sorted, int64_t n, double q)
 {
     const double place = q * (double)(n - 1), below = floor(place);
     const int64_t i = (int64_t)below;
@@ -114,7 +115,7 @@ aleat_interval aleat_bca_interval(double value, double *draws, int64_t n_draws, 
     for (int side = 0; side < 2; side++) {
         const double z = normal_quantile(side ? 0.5 + confidence / 2 : 0.5 - confidence / 2);
         const double moved = bias + (bias + z) / (1 - a * (bias + z));
-        ends[side] = aleat_quantile(draws, n, normal_cdf(moved));
+        ends[side] = sorted_quantile(draws, n, normal_cdf(moved));
     }
     return (aleat_interval){ends[0], ends[1]};
 }
@@ -128,8 +129,8 @@ aleat_interval aleat_centred_interval(double value, double *draws, int64_t n_dra
     double mean = 0;
     for (int64_t i = 0; i < n; i++)
         mean += draws[i] / (double)n;
-    return (aleat_interval){value + aleat_quantile(draws, n, 0.5 - confidence / 2) - mean,
-                            value + aleat_quantile(draws, n, 0.5 + confidence / 2) - mean};
+    return (aleat_interval){value + sorted_quantile(draws, n, 0.5 - confidence / 2) - mean,
+                            value + sorted_quantile(draws, n, 0.5 + confidence / 2) - mean};
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */

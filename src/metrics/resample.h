@@ -9,9 +9,6 @@
 
 #include "aleat/status.h"
 
-/** Quantile q in [0,1] of sorted [n] >= 1, linearly interpolated. */
-double aleat_quantile(const double *sorted, int64_t n, double q);
-
 /** Bootstrap: rows [n] of draw `draw`, with replacement. */
 void aleat_draw_bootstrap(int64_t *rows, int64_t n, uint64_t seed, int64_t draw);
 /** Random half: n / 2 rows of draw `draw` without replacement, ascending, into the head of
