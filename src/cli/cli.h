@@ -53,6 +53,10 @@ typedef struct aleat_cli_args {
     int64_t neighbours, density_neighbours, intervals, bins, splits, subsets, subset_size,
         bootstrap;
     double confidence;
+    // filter
+    const char *keep, *by, *list, *save_list;
+    int order; /**< index into its choices */
+    bool random;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

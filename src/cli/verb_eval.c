@@ -156,7 +156,7 @@ static void print_text(const aleat_metric_result *r)
 {
     for (int i = 0; i < r->n_values; i++) {
         const aleat_metric_value *v = &r->values[i];
-        (void)printf("%-16s %.10g", v->name, v->value);
+        (void)printf("%-16s %.12g", v->name, v->value);
         if (!isnan(v->low))
             (void)printf("  [%.6g, %.6g]", v->low, v->high);
         (void)putchar('\n');

@@ -567,6 +567,55 @@ static const aleat_cli_option eval_how_options[] = {
 };
 static const aleat_cli_group eval_how = {"How", eval_how_options};
 
+static const aleat_cli_option filter_options[] = {
+    {.name = "keep",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(keep),
+     .value = "50000|83%|5/6",
+     .help = "how many, rounded down; with --list alone: all of it"},
+    {.name = "by",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(by),
+     .value = "SCORE",
+     .help =
+         "a column of scores.csv, or a sum as in x0-var+0.5*post-var, whose terms are z-scores"},
+    {.name = "order",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(order),
+     .value = "O",
+     .fallback = "lowest",
+     .choices = aleat_cli_order_choice,
+     .help = "which to keep; ties by image number"},
+    {.name = "random",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(random),
+     .help = "instead of --by: a random subset"},
+    {.name = "seed",
+     .type = ALEAT_CLI_SEED,
+     .offset = AT(seed),
+     .value = "N",
+     .fallback = "0",
+     .help = "of the random subset"},
+    {.name = "list",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(list),
+     .value = "FILE",
+     .help = "image numbers to choose from, instead of all: one a line, or a JSON array"},
+    {.name = "run",
+     .letter = 'o',
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(run),
+     .value = "RUN",
+     .help = "write the chosen images as a run of their own"},
+    {.name = "save-list",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(save_list),
+     .value = "FILE",
+     .help = "write their numbers, one a line"},
+    {0},
+};
+static const aleat_cli_group filtering = {"Which to keep, and where", filter_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -597,6 +646,14 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .run = aleat_cli_score,
      .groups = {&score, &model, &general},
      .summary = "one evaluation of the network: arrays in, arrays out"},
+    {.name = "filter",
+     .operand = "RUN",
+     .operand_help = "the folder of a finished run",
+     .run = aleat_cli_filter,
+     .groups = {&filtering, &general},
+     .summary = "keep some images of a run: by a score, at random, or by a list",
+     .notes = "Low or high may mean unsure: of eps-var low scores do, of x0-var and post-var high "
+              "ones. Images keep their numbers; the new run.json says what they were chosen by."},
     {.name = "eval",
      .operand = "METRIC",
      .operand_help = "what to compute",

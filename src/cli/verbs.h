@@ -12,6 +12,7 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
@@ -42,10 +43,11 @@ ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, in
 
 /** The operands of eval. */
 const char *aleat_cli_metric_choice(int i, const char **help);
-/** The choices of --sampler, --maps and --guide-sign. */
+/** The choices of --sampler, --maps, --guide-sign and --order. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
+const char *aleat_cli_order_choice(int i, const char **help);
 /** What the sampler options say. */
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
 
