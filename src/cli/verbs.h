@@ -16,6 +16,10 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
+/** Options of eval and filter (options_eval.c). */
+extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
+    aleat_cli_filtering;
+
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
