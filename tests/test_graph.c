@@ -513,9 +513,7 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
         if (d.h > 1 && d.w > 1)
             aleat_op_avgpool2(g, x);
         break;
-    case 15:
-        aleat_op_pad_channels(g, x, below(seed, 5), d.c + 4);
-        break;
+    case 15: aleat_op_pad_channels(g, x, below(seed, 5), d.c + 4); break;
     case 16:
         if (d.h > 1 && d.w > 2) {
             const aleat_conv_spec window = {2, 3, 1 + below(seed, 2), below(seed, 2), 2, 1, 0};
@@ -591,7 +589,8 @@ static void a_batch_norm_folds_into_the_layer_before_it(void **state)
     const aleat_shape sixteen = aleat_shape_of(4, (int64_t)4, (int64_t)4, (int64_t)2, (int64_t)2);
     const aleat_param w = aleat_graph_param(g, "conv.4.4.2", &sixteen);
     const aleat_param gain = vector(g, "gain", 4), bias = vector(g, "bias", 4);
-    const aleat_batchnorm norm = {.gamma = bias, .beta = bias, .mean = gain, .var = gain, .eps = 0.3};
+    const aleat_batchnorm norm = {
+        .gamma = bias, .beta = bias, .mean = gain, .var = gain, .eps = 0.3};
     const aleat_param weight = aleat_graph_param_fold_weight(g, w, &norm);
     const aleat_param shift = aleat_graph_param_fold_bias(g, &norm);
     float raw[64], gains[4], biases[4], folded[64], shifts[4];

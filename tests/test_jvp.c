@@ -204,9 +204,9 @@ static aleat_value resampled(const tiny *t)
 // Windows that overlap, reach over the border by different widths, or skip pixels.
 static aleat_value pooled(const tiny *t)
 {
-    const aleat_value a =
-        aleat_op_avgpool(t->graph, t->x, (aleat_conv_spec){3, 2, 2, 2, 1, 1, 0});
-    const aleat_value b = aleat_op_avgpool(t->graph, square(t, t->x), (aleat_conv_spec){1, 1, 2, 0, 0, 0, 0});
+    const aleat_value a = aleat_op_avgpool(t->graph, t->x, (aleat_conv_spec){3, 2, 2, 2, 1, 1, 0});
+    const aleat_value b =
+        aleat_op_avgpool(t->graph, square(t, t->x), (aleat_conv_spec){1, 1, 2, 0, 0, 0, 0});
     return aleat_op_add(t->graph, aleat_op_mean(t->graph, a), aleat_op_mean(t->graph, b));
 }
 

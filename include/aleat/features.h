@@ -21,8 +21,11 @@ typedef struct aleat_images {
     int64_t n, height, width, channels; /**< 1 (grey) or 3 (red, green, blue) channels */
     const uint8_t *bytes;               /**< 0 .. 255, or NULL */
     const float *floats;                /**< 0 .. 1 (more goes, too); read if bytes is NULL */
-    bool channels_first;                /**< [n,channels,height,width], else [n,height,width,channels] */
+    bool channels_first; /**< [n,channels,height,width], else [n,height,width,channels] */
 } aleat_images;
+
+/** Images [first, first + count) of a batch. */
+ALEAT_API aleat_images aleat_images_slice(const aleat_images *images, int64_t first, int64_t count);
 
 /* ---- sets of images on disk ------------------------------------------------------------------ */
 
@@ -97,8 +100,8 @@ ALEAT_API const char *aleat_features_preparation(const aleat_features *net, int 
  *
  * @param features  out, [n,dim], or NULL
  * @param logits    out, [n,classes] before the softmax, or NULL
- * @return ALEAT_ERR_SHAPE: images of a size that the preparation does not take, or coloured ones for
- *         a grey network (grey ones are repeated for a network of three colours); ALEAT_ERR_MEMORY
+ * @return ALEAT_ERR_SHAPE: images of a size that the preparation does not take, or coloured ones
+ * for a grey network (grey ones are repeated for a network of three colours); ALEAT_ERR_MEMORY
  * @note   memory: the activations of `batch` images
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_features_run(aleat_features *net,

@@ -53,6 +53,8 @@ typedef struct aleat_cli_args {
     int64_t size, warmup, cooldown, sample_every, validate_every;
     double rate, weight_decay, clip_grad, ema, dropout, label_drop, checkpoint_every, validation;
     bool flip;
+    // features
+    const char *image_set, *logits, *layer, *preparation;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

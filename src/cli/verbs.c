@@ -24,22 +24,23 @@ static const aleat_cli_option general_options[] = {
 };
 static const aleat_cli_group general = {"General", general_options};
 
+// How any network is computed.
+#define ENGINE_OPTIONS                                                                             \
+    {.name = "precision",                                                                          \
+     .type = ALEAT_CLI_CHOICE,                                                                     \
+     .offset = AT(precision),                                                                      \
+     .value = "P",                                                                                 \
+     .fallback = "f32",                                                                            \
+     .choices = aleat_precision_name,                                                              \
+     .help = "arithmetic of the network"},                                                         \
+    {                                                                                              \
+        .name = "threads", .type = ALEAT_CLI_INT, .offset = AT(threads), .value = "K",             \
+        .fallback = "0", .min = 0, .max = 1024,                                                    \
+        .help = "threads, 0: all processors; no result depends on it"                              \
+    }
+
 static const aleat_cli_option model_options[] = {
-    {.name = "precision",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(precision),
-     .value = "P",
-     .fallback = "f32",
-     .choices = aleat_precision_name,
-     .help = "arithmetic of the network"},
-    {.name = "threads",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(threads),
-     .value = "K",
-     .fallback = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads, 0: all processors; no result depends on it"},
+    ENGINE_OPTIONS,
     {.name = "variant",
      .type = ALEAT_CLI_STRING,
      .offset = AT(variant),
@@ -116,6 +117,48 @@ static const aleat_cli_option score_options[] = {
     {0},
 };
 static const aleat_cli_group score = {"Arrays (float32 .npy)", score_options};
+
+static const aleat_cli_option features_options[] = {
+    {.name = "images",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(image_set),
+     .value = "SET",
+     .required = true,
+     .help = "a run, an .npz or .npy of images, or a data set as `train` takes it"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "F.npy",
+     .help = "where the features go, [N,D]"},
+    {.name = "logits",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(logits),
+     .value = "L.npy",
+     .help = "where the logits go, [N,classes]"},
+    {.name = "layer",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(layer),
+     .value = "NAME",
+     .help = "other features than the usual ones; of Inception: 2048 (usual), 768, 192, 64, "
+             "spatial, logits_unbiased"},
+    {.name = "prepare",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(preparation),
+     .value = "NAME",
+     .help = "how images become the network's input; of Inception: pytorch-fid (usual), tf1, "
+             "clean-fid"},
+    {.name = "batch",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(batch),
+     .value = "N",
+     .fallback = "32",
+     .min = 1,
+     .max = 4096,
+     .help = "images evaluated at once; no result depends on it"},
+    ENGINE_OPTIONS,
+    {0},
+};
+static const aleat_cli_group features = {"Features", features_options};
 
 static const aleat_cli_option bench_options[] = {
     {.name = "batch",
@@ -670,6 +713,15 @@ const aleat_cli_verb aleat_cli_verbs[] = {
               "interrupted training goes on when the same command is given again, to the same "
               "weights, bit for bit. --steps and --cooldown may change until the cooldown begins. "
               "OUT/loss.png shows how it goes, OUT/samples what it can do."},
+    {.name = "features",
+     .operand = "NETWORK",
+     .operand_help = "pytorch-fid's Inception-v3 (.pth), a CIFAR ResNet (.th), or a classifier's "
+                     "folder",
+     .run = aleat_cli_features,
+     .groups = {&features, &general},
+     .summary = "features and logits of images, for distances and scores",
+     .notes = "With labels in the set, the share of images whose largest logit is that of their "
+              "label is told."},
     {.name = "info",
      MODEL_OPERAND,
      .run = aleat_cli_info,

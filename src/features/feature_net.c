@@ -23,8 +23,8 @@ static aleat_status find_layer(aleat_feature_net *net, const char *name, aleat_e
             net->layer = &layers[i];
             return ALEAT_OK;
         }
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : "",
-                                layers[i].name);
+        len +=
+            (size_t)snprintf(list + len, sizeof list - len, "%s%s", i ? ", " : "", layers[i].name);
     }
     return name ? aleat_fail(err, ALEAT_ERR_ARGUMENT,
                              "%s: a %s network has no layer '%s' of features, it has %s",
@@ -183,8 +183,7 @@ aleat_status aleat_feature_net_run(aleat_feature_net *net, const aleat_images *i
             memcpy(features + job.first * net->dim, aleat_plan_data(plan, net->layer->value),
                    (size_t)(count * net->dim) * sizeof *features);
         if (logits)
-            memcpy(logits + job.first * net->classes,
-                   aleat_plan_data(plan, net->files.network.out),
+            memcpy(logits + job.first * net->classes, aleat_plan_data(plan, net->files.network.out),
                    (size_t)(count * net->classes) * sizeof *logits);
     }
     aleat_free(job.scratch);

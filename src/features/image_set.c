@@ -10,9 +10,19 @@
 
 struct aleat_image_set {
     aleat_images images;
-    aleat_tensor array;   // what the images are, if they come as one array,
-    aleat_dataset data;   // or as a data set
+    aleat_tensor array; // what the images are, if they come as one array,
+    aleat_dataset data; // or as a data set
 };
+
+aleat_images aleat_images_slice(const aleat_images *images, int64_t first, int64_t count)
+{
+    aleat_images slice = *images;
+    const int64_t before = first * slice.height * slice.width * slice.channels;
+    slice.n = count;
+    slice.bytes = slice.bytes ? slice.bytes + before : NULL;
+    slice.floats = slice.floats ? slice.floats + before : NULL;
+    return slice;
+}
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
 

@@ -6,7 +6,8 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-/** One axis: output o is the sum of weights[o * most + k] times input first[o] + k, k < count[o]. */
+/** One axis: output o is the sum of weights[o * most + k] times input first[o] + k, k < count[o].
+ */
 typedef struct axis {
     int64_t in, out, most;
     int64_t *first, *count;

@@ -345,8 +345,7 @@ aleat_value aleat_op_maxpool(aleat_graph *graph, aleat_value x, aleat_conv_spec 
 
 aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x)
 {
-    return aleat_op_avgpool(graph, x,
-                            (aleat_conv_spec){.kernel_h = 2, .kernel_w = 2, .stride = 2});
+    return aleat_op_avgpool(graph, x, (aleat_conv_spec){.kernel_h = 2, .kernel_w = 2, .stride = 2});
 }
 
 aleat_value aleat_op_mean(aleat_graph *graph, aleat_value x)

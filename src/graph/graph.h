@@ -70,7 +70,8 @@ aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const 
 /** A parameter [a, b] as [b, a]: tables that are stored channels first. */
 aleat_param aleat_graph_param_transpose(aleat_graph *graph, aleat_param param);
 
-/** A batch norm as it is after training: y = (x - mean) / sqrt(var + eps) * gamma + beta, all [c]. */
+/** A batch norm as it is after training: y = (x - mean) / sqrt(var + eps) * gamma + beta, all [c].
+ */
 typedef struct aleat_batchnorm {
     aleat_param gamma, beta, mean, var;
     double eps;
@@ -148,7 +149,8 @@ aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int
 /** Channels of x as channels [begin, begin + c of x) of `c`; the others are zero. */
 aleat_value aleat_op_pad_channels(aleat_graph *graph, aleat_value x, int64_t begin, int64_t c);
 /** Mean over the pixels of the image in a window that moves as a convolution's kernel does; the
- * padding does not count (torch: count_include_pad=False). A 1x1 window of stride s skips pixels. */
+ * padding does not count (torch: count_include_pad=False). A 1x1 window of stride s skips pixels.
+ */
 aleat_value aleat_op_avgpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window);
 /** The largest of the same pixels, for each channel. No derivative. */
 aleat_value aleat_op_maxpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window);

@@ -82,8 +82,9 @@ typedef struct aleat_node {
 /** What a batch norm makes of the layer before it. */
 typedef enum aleat_param_fold {
     ALEAT_FOLD_NONE,
-    ALEAT_FOLD_WEIGHT, /**< of parts {weight, gamma, var}: row o times gamma_o / sqrt(var_o + eps) */
-    ALEAT_FOLD_BIAS,   /**< of parts {beta, gamma, var, mean}: beta - mean gamma / sqrt(var + eps) */
+    ALEAT_FOLD_WEIGHT, /**< of parts {weight, gamma, var}: row o times gamma_o / sqrt(var_o + eps)
+                        */
+    ALEAT_FOLD_BIAS, /**< of parts {beta, gamma, var, mean}: beta - mean gamma / sqrt(var + eps) */
 } aleat_param_fold;
 
 /** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered,

@@ -104,9 +104,9 @@ typedef struct aleat_kernels {
     /** In place: x = exp(x - max) for each of `rows` rows of n, sum into sums[row]; max given per
      * row. */
     void (*exp_rows)(float *x, int64_t ld, int64_t rows, int64_t n, const float *max, float *sums);
-    /** y[c] = the mean, or the largest if `max`, of x[c] over a window of h lines of w pixels, lines
-     * line_ld and pixels ld floats apart; NaN if one of them is. Sums run line by line. |error| of
-     * the mean <= h w FLT_EPSILON times the mean of |x|. */
+    /** y[c] = the mean, or the largest if `max`, of x[c] over a window of h lines of w pixels,
+     * lines line_ld and pixels ld floats apart; NaN if one of them is. Sums run line by line.
+     * |error| of the mean <= h w FLT_EPSILON times the mean of |x|. */
     void (*pool)(const float *x, int64_t line_ld, int64_t ld, int64_t h, int64_t w, int64_t c,
                  bool max, float *y);
     /** Largest element of each row. */

@@ -43,8 +43,8 @@ static aleat_status read_sizes(sizes *s, aleat_weights *weights, aleat_error *er
     s->classes = aleat_inspect_dim(weights, 0, "%slinear.weight", s->prefix);
     bool good = s->classes > 0;
     for (int i = 0; i < STAGES; i++) {
-        while (aleat_inspect_has(weights, "%slayer%d.%d.conv1.weight", s->prefix, i + 1,
-                                 s->depth[i]))
+        while (
+            aleat_inspect_has(weights, "%slayer%d.%d.conv1.weight", s->prefix, i + 1, s->depth[i]))
             s->depth[i]++;
         s->width[i] = aleat_inspect_dim(weights, 0, "%slayer%d.0.conv1.weight", s->prefix, i + 1);
         // Option A pads a quarter of the new channels with zeros on each side.
@@ -74,7 +74,8 @@ static aleat_value conv(aleat_graph *graph, aleat_value x, const char *prefix, i
 static aleat_value block(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c)
 {
     const int64_t c_in = aleat_graph_dims(graph, x).c, stride = c_in == c ? 1 : 2;
-    aleat_value h = aleat_op_activation(graph, conv(graph, x, prefix, 1, c, stride), ALEAT_ACT_RELU);
+    aleat_value h =
+        aleat_op_activation(graph, conv(graph, x, prefix, 1, c, stride), ALEAT_ACT_RELU);
     h = conv(graph, h, prefix, 2, c, 1);
     if (c_in != c) {
         const aleat_conv_spec every_second = {.kernel_h = 1, .kernel_w = 1, .stride = stride};
@@ -95,8 +96,8 @@ static void build_network(aleat_graph *graph, const sizes *s, aleat_model_files 
             x = block(graph, x, aleat_nn_name(graph, "%slayer%d.%d.", s->prefix, i + 1, j).text,
                       s->width[i]);
     x = aleat_op_mean(graph, x);
-    net->out = aleat_nn_linear(graph, x, aleat_nn_name(graph, "%slinear", s->prefix).text,
-                               s->classes);
+    net->out =
+        aleat_nn_linear(graph, x, aleat_nn_name(graph, "%slinear", s->prefix).text, s->classes);
     out->features = (aleat_feature_spec){.preparations = preparations, .layers = {{"mean", x}}};
 }
 
@@ -116,11 +117,8 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     if (!out->graph || !out->config_text)
         return aleat_fail_memory(err, "network");
     build_network(out->graph, &s, out);
-    out->info = (aleat_denoiser_info){.channels = 3,
-                                      .height = SIDE,
-                                      .width = SIDE,
-                                      .out_channels = s.classes,
-                                      .null_class = -1};
+    out->info = (aleat_denoiser_info){
+        .channels = 3, .height = SIDE, .width = SIDE, .out_channels = s.classes, .null_class = -1};
     return aleat_graph_check(out->graph, err);
 }
 

@@ -227,11 +227,8 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     if (!out->graph || !out->config_text)
         return aleat_fail_memory(err, "network");
     build_network(out->graph, out);
-    out->info = (aleat_denoiser_info){.channels = 3,
-                                      .height = SIDE,
-                                      .width = SIDE,
-                                      .out_channels = CLASSES,
-                                      .null_class = -1};
+    out->info = (aleat_denoiser_info){
+        .channels = 3, .height = SIDE, .width = SIDE, .out_channels = CLASSES, .null_class = -1};
     return aleat_graph_check(out->graph, err);
 }
 

@@ -36,7 +36,7 @@ typedef struct aleat_model_options {
 
 /** What network.out is. */
 typedef enum aleat_model_role {
-    ALEAT_MODEL_DENOISER,  /**< a prediction for every pixel */
+    ALEAT_MODEL_DENOISER,   /**< a prediction for every pixel */
     ALEAT_MODEL_CLASSIFIER, /**< [1,1,out_channels] logits of the classes of a noisy image */
     ALEAT_MODEL_FEATURES    /**< [1,1,out_channels] logits of the classes of a clean image; without
                                  time, and with the values of aleat_feature_spec */
@@ -51,7 +51,8 @@ typedef enum aleat_fit {
     ALEAT_FIT_BICUBIC,      /**< PIL: a = -0.5, antialiased when shrinking, clipped to 0 .. 1 */
 } aleat_fit;
 
-/** From an image to a network's input: fit the size, then x = scale[c] v + shift[c], v in 0 .. 1. */
+/** From an image to a network's input: fit the size, then x = scale[c] v + shift[c], v in 0 .. 1.
+ */
 typedef struct aleat_preparation {
     const char *name, *help; /**< name is NULL behind the last one of a network */
     aleat_fit fit;

@@ -75,8 +75,7 @@ static void build_network(aleat_graph *graph, const preact_config *config, aleat
                                   aleat_conv_same(3));
     for (int i = 0; i < config->block_out_channels.count; i++)
         for (int64_t j = 0; j < config->layers_per_block; j++) {
-            const aleat_name name =
-                aleat_nn_name(graph, "blocks.%d.resnets.%lld", i, (long long)j);
+            const aleat_name name = aleat_nn_name(graph, "blocks.%d.resnets.%lld", i, (long long)j);
             spec.resample = i > 0 && j == 0 ? ALEAT_RESAMPLE_DOWN : ALEAT_RESAMPLE_NONE;
             x = aleat_nn_resnet(graph, x, ALEAT_NO_VALUE, name.text,
                                 config->block_out_channels.at[i], &spec);
@@ -109,9 +108,8 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     if (st)
         goto done;
     dims = (aleat_dims){size->at[0], size->at[size->count > 1 ? 1 : 0], config.in_channels};
-    st = aleat_model_choose_size(&dims, options,
-                                 aleat_level_unit(config.block_out_channels.count), json.name,
-                                 "no 'sample_size'", err);
+    st = aleat_model_choose_size(&dims, options, aleat_level_unit(config.block_out_channels.count),
+                                 json.name, "no 'sample_size'", err);
     if (st)
         goto done;
     out->role = ALEAT_MODEL_FEATURES;
