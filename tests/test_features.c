@@ -470,64 +470,79 @@ static void a_classifier_is_built_from_its_configuration(void **state)
 
 /* ---- sets of images -------------------------------------------------------------------------- */
 
-static void write_array(const char *path, aleat_dtype dtype, int n, int64_t a, int64_t b, int64_t c,
-                        int64_t d)
+static void write_array(const char *path, aleat_dtype dtype, const int64_t dim[4])
 {
     aleat_error err = {0};
     aleat_tensor t = {0};
-    const aleat_shape shape = {.n_dims = n, .dim = {a, b, c, d}};
+    aleat_shape shape = {.n_dims = dim[3] ? 4 : 3};
     size_t bytes;
+    memcpy(shape.dim, dim, 4 * sizeof *dim);
     assert_true(aleat_shape_bytes(&shape, dtype, &bytes));
     assert_ok(aleat_tensor_new(&t, dtype, &shape, &err), &err);
     memset(t.data, 0, bytes);
-    const bool npz = strstr(path, ".npz") != NULL;
     const aleat_named_array named = {"arr_0", t};
-    assert_ok(npz ? aleat_npz_write(path, &named, 1, false, &err) : aleat_npy_write(path, &t, &err),
+    assert_ok(name_ends(path, ".npz") ? aleat_npz_write(path, &named, 1, false, &err)
+                                      : aleat_npy_write(path, &t, &err),
               &err);
     aleat_tensor_clear(&t);
 }
 
-static void sets_of_images_are_found_in_arrays_and_runs(void **state)
+static void the_axes_of_an_array_are_found(void **state)
 {
     (void)state;
     static const struct {
         aleat_dtype dtype;
-        int n;
         int64_t dim[4], height, width, channels;
         bool first;
     } cases[] = {
-        {ALEAT_U8, 4, {2, 5, 6, 3}, 5, 6, 3, false}, {ALEAT_U8, 4, {2, 3, 5, 6}, 5, 6, 3, true},
-        {ALEAT_F32, 4, {2, 1, 5, 6}, 5, 6, 1, true}, {ALEAT_U8, 3, {2, 5, 6, 0}, 5, 6, 1, false},
-        {ALEAT_U8, 4, {2, 3, 6, 1}, 3, 6, 1, false},
+        {ALEAT_U8, {2, 5, 6, 3}, 5, 6, 3, false}, {ALEAT_U8, {2, 3, 5, 6}, 5, 6, 3, true},
+        {ALEAT_F32, {2, 1, 5, 6}, 5, 6, 1, true}, {ALEAT_U8, {2, 5, 6, 0}, 5, 6, 1, false},
+        {ALEAT_U8, {2, 3, 6, 1}, 3, 6, 1, false},
     };
     aleat_error err = {0};
-    const char *const places[] = {scratch("set.npy"), scratch("set.npz"), scratch("samples.npz")};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int k = 0; k < 3; k++) {
-            const int64_t *d = cases[i].dim;
-            write_array(places[k], cases[i].dtype, cases[i].n, d[0], d[1], d[2], d[3]);
-            aleat_image_set *set;
-            // The scratch folder itself is the run.
-            assert_ok(aleat_image_set_open(&set, k == 2 ? scratch("") : places[k], &err), &err);
-            const aleat_images got = aleat_image_set_images(set);
-            assert_int_equal(got.n, 2);
-            assert_int_equal(got.height, cases[i].height);
-            assert_int_equal(got.width, cases[i].width);
-            assert_int_equal(got.channels, cases[i].channels);
-            assert_int_equal(got.channels_first, cases[i].first);
-            assert_true((got.bytes != NULL) == (cases[i].dtype == ALEAT_U8));
-            assert_true((got.floats != NULL) == (cases[i].dtype == ALEAT_F32));
-            aleat_image_set_close(set);
-        }
-    assert_int_equal(remove(places[2]), 0);
     aleat_image_set *set;
-    write_array(places[0], ALEAT_U8, 4, 2, 5, 6, 4);
-    assert_failed(aleat_image_set_open(&set, places[0], &err), ALEAT_ERR_SHAPE, &err,
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s", scratch("set.npy"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_array(path, cases[i].dtype, cases[i].dim);
+        assert_ok(aleat_image_set_open(&set, path, NULL, &err), &err);
+        const aleat_images got = aleat_image_set_images(set);
+        assert_int_equal(got.n, 2);
+        assert_int_equal(got.height, cases[i].height);
+        assert_int_equal(got.width, cases[i].width);
+        assert_int_equal(got.channels, cases[i].channels);
+        assert_int_equal(got.channels_first, cases[i].first);
+        assert_true((got.bytes != NULL) == (cases[i].dtype == ALEAT_U8));
+        assert_true((got.floats != NULL) == (cases[i].dtype == ALEAT_F32));
+        assert_null(aleat_image_set_labels(set));
+        aleat_image_set_close(set);
+    }
+    write_array(path, ALEAT_U8, (const int64_t[]){2, 5, 6, 4});
+    assert_failed(aleat_image_set_open(&set, path, NULL, &err), ALEAT_ERR_SHAPE, &err,
                   "[2,5,6,4], expected images");
-    write_array(places[0], ALEAT_F64, 4, 2, 5, 6, 3);
-    assert_failed(aleat_image_set_open(&set, places[0], &err), ALEAT_ERR_UNSUPPORTED, &err,
+    write_array(path, ALEAT_F64, (const int64_t[]){2, 5, 6, 3});
+    assert_failed(aleat_image_set_open(&set, path, NULL, &err), ALEAT_ERR_UNSUPPORTED, &err,
                   "expected bytes (0 to 255) or float32");
+    assert_failed(aleat_image_set_open(&set, path, "test", &err), ALEAT_ERR_ARGUMENT, &err,
+                  "has no split 'test'");
     assert_null(set);
+}
+
+static void the_images_of_a_run_are_its_samples(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    aleat_image_set *set;
+    write_array(scratch("samples.npz"), ALEAT_U8, (const int64_t[]){4, 5, 6, 3});
+    assert_ok(aleat_image_set_open(&set, scratch(""), NULL, &err), &err); // the folder is the run
+    const aleat_images got = aleat_image_set_images(set);
+    assert_true(got.n == 4 && got.height == 5 && got.width == 6 && got.channels == 3 && got.bytes);
+    aleat_image_set_close(set);
+    assert_failed(aleat_image_set_open(&set, scratch(""), "test", &err), ALEAT_ERR_ARGUMENT, &err,
+                  "holds no images for tests");
+    assert_failed(aleat_image_set_open(&set, scratch(""), "dev", &err), ALEAT_ERR_ARGUMENT, &err,
+                  "no split 'dev', but train and test");
+    assert_int_equal(remove(scratch("samples.npz")), 0);
 }
 
 static void softmax_makes_probabilities_of_any_logits(void **state)
@@ -557,7 +572,8 @@ int main(void)
         cmocka_unit_test(a_resnet_of_other_sizes_is_refused),
         cmocka_unit_test(an_inception_of_other_classes_is_refused),
         cmocka_unit_test(a_classifier_is_built_from_its_configuration),
-        cmocka_unit_test(sets_of_images_are_found_in_arrays_and_runs),
+        cmocka_unit_test(the_axes_of_an_array_are_found),
+        cmocka_unit_test(the_images_of_a_run_are_its_samples),
         cmocka_unit_test(softmax_makes_probabilities_of_any_logits),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -105,7 +105,7 @@ static aleat_status features(subject *s, aleat_error *err)
     if (!st)
         st = aleat_array_write(path, &array, err);
     if (!st)
-        st = aleat_image_set_open(&set, path, err);
+        st = aleat_image_set_open(&set, path, NULL, err);
     if (!st)
         st = aleat_features_open(&net, s->network, &options, err);
     if (!st) {

@@ -60,8 +60,8 @@ static void make_data(aleat_dataset *data)
     }
 }
 
-static void set_up(fixture *f, const char *config, aleat_precision precision,
-                   aleat_prediction prediction)
+static void set_up(fixture *f, const aleat_task *task, const char *config,
+                   aleat_precision precision, aleat_prediction prediction)
 {
     memset(f, 0, sizeof *f);
     strcpy(f->folder, "/tmp/aleat-train-XXXXXX");
@@ -77,11 +77,12 @@ static void set_up(fixture *f, const char *config, aleat_precision precision,
         aleat_params_new(&f->params, blueprint.graph, 7, &err))
         fail_msg("%s", err.message);
     aleat_model_files_close(&blueprint);
-    f->problem = (aleat_problem){.task = &aleat_task_diffusion,
+    f->problem = (aleat_problem){.task = task,
                                  .data = &f->data,
                                  .seed = 3,
                                  .label_drop = 0.2,
                                  .flip = true,
+                                 .shift = 1,
                                  .threads = 2,
                                  .precision = precision,
                                  .abar = f->abar,
@@ -128,10 +129,10 @@ static double difference(fixture *f, int64_t i, const float *direction, double h
     return (loss[0] - loss[1]) / (2 * h);
 }
 
-static void check_gradients(const char *config, aleat_prediction prediction)
+static void check_gradients(const aleat_task *task, const char *config, aleat_prediction prediction)
 {
     fixture f;
-    set_up(&f, config, ALEAT_PRECISION_F32, prediction);
+    set_up(&f, task, config, ALEAT_PRECISION_F32, prediction);
     (void)loss_of(&f);
     const int64_t size = aleat_params_size(&f.params);
     float *grad = aleat_alloc((size_t)size * sizeof *grad);
@@ -173,13 +174,27 @@ static void check_gradients(const char *config, aleat_prediction prediction)
 static void the_gradient_of_every_tensor_agrees_with_differences(void **state)
 {
     (void)state;
-    check_gradients(CONFIG("default", "DownBlock2D", "UpBlock2D"), ALEAT_PREDICTS_EPSILON);
+    check_gradients(&aleat_task_diffusion, CONFIG("default", "DownBlock2D", "UpBlock2D"),
+                    ALEAT_PREDICTS_EPSILON);
+}
+
+// SiLU, since at the kinks of ReLU a difference is no derivative.
+static void so_it_does_in_a_classifier(void **state)
+{
+    (void)state;
+    check_gradients(&aleat_task_classify,
+                    "{\"_class_name\": \"PreActResNet\", \"sample_size\": 8, \"in_channels\": 1, "
+                    "\"block_out_channels\": [16, 20], \"layers_per_block\": 2, "
+                    "\"num_classes\": 2, \"norm_num_groups\": 4, \"act_fn\": \"silu\", "
+                    "\"dropout\": 0.2}",
+                    ALEAT_PREDICTS_EPSILON);
 }
 
 static void so_it_does_with_scale_shift_and_resampling_blocks_and_v(void **state)
 {
     (void)state;
-    check_gradients(CONFIG("scale_shift", "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
+    check_gradients(&aleat_task_diffusion,
+                    CONFIG("scale_shift", "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
                     ALEAT_PREDICTS_V);
 }
 
@@ -187,7 +202,8 @@ static void so_it_does_with_scale_shift_and_resampling_blocks_and_v(void **state
 static float *gradient_of(aleat_precision precision, int64_t *size, double *loss)
 {
     fixture f;
-    set_up(&f, CONFIG("default", "DownBlock2D", "UpBlock2D"), precision, ALEAT_PREDICTS_EPSILON);
+    set_up(&f, &aleat_task_diffusion, CONFIG("default", "DownBlock2D", "UpBlock2D"), precision,
+           ALEAT_PREDICTS_EPSILON);
     *loss = loss_of(&f);
     *size = aleat_params_size(&f.params);
     float *grad = aleat_alloc((size_t)*size * sizeof *grad);
@@ -827,6 +843,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gradient_of_every_tensor_agrees_with_differences),
+        cmocka_unit_test(so_it_does_in_a_classifier),
         cmocka_unit_test(so_it_does_with_scale_shift_and_resampling_blocks_and_v),
         cmocka_unit_test(a_gradient_in_bf16_is_near_that_in_f32),
         cmocka_unit_test(gradients_of_weights_agree_with_double_in_f32_and_in_bf16),

@@ -65,6 +65,8 @@ typedef struct aleat_train_options {
     double label_drop;         /**< share of images shown without their class, so that the network
                                     also learns to do without (classifier-free guidance) */
     bool flip;                 /**< mirror half of the images */
+    int64_t shift;             /**< move each image by up to so many pixels each way, black around;
+                                    of the task classify */
     const char *prediction;    /**< a name from aleat_prediction_type_name() */
     const char *beta_schedule; /**< a name from aleat_beta_schedule_name() */
 

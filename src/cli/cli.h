@@ -50,11 +50,11 @@ typedef struct aleat_cli_args {
     // train
     const char *config, *from;
     int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */
-    int64_t size, warmup, cooldown, sample_every, validate_every;
+    int64_t size, shift, warmup, cooldown, sample_every, validate_every;
     double rate, weight_decay, clip_grad, ema, dropout, label_drop, checkpoint_every, validation;
     bool flip;
     // features
-    const char *image_set, *logits, *layer, *preparation;
+    const char *image_set, *split, *logits, *layer, *preparation;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

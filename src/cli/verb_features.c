@@ -30,7 +30,7 @@ static aleat_status work_open(work *w, const aleat_cli_args *args, aleat_error *
                                             .batch = args->batch};
     aleat_status st = aleat_features_open(&w->net, args->operand, &options, err);
     if (!st)
-        st = aleat_image_set_open(&w->set, args->image_set, err);
+        st = aleat_image_set_open(&w->set, args->image_set, args->split, err);
     if (st)
         return st;
     w->images = aleat_image_set_images(w->set);

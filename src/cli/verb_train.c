@@ -31,6 +31,7 @@ static aleat_train_options options_of(const aleat_cli_args *args, aleat_cli_prog
         .dropout = args->dropout,
         .label_drop = args->label_drop,
         .flip = args->flip,
+        .shift = args->shift,
         .prediction = aleat_cli_choice_word(aleat_prediction_type_name, args->prediction),
         .beta_schedule = aleat_cli_choice_word(aleat_beta_schedule_name, args->beta_schedule),
         .precision = aleat_cli_choice_word(aleat_precision_name, args->precision),

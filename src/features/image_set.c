@@ -70,37 +70,47 @@ static bool ends_with(const char *path, const char *end)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static aleat_status open_any(aleat_image_set *set, const char *path, aleat_error *err)
+static aleat_status open_array(aleat_image_set *set, const char *path, const char *split,
+                               aleat_error *err)
 {
-    aleat_status st;
-    char *run = aleat_path_join(path, "samples.npz");
-    if (!run)
-        return aleat_fail_memory(err, path);
-    const char *npz = aleat_is_file(run) ? run : ends_with(path, ".npz") ? path : NULL;
-    if (npz || ends_with(path, ".npy")) {
-        st = npz ? aleat_npz_read(&set->array, npz, "arr_0", err)
-                 : aleat_npy_read(&set->array, path, err);
-        if (!st)
-            st = take_array(set, npz ? npz : path, err);
-    } else {
-        st = aleat_dataset_open(&set->data, path, err);
-        set->images = (aleat_images){.n = set->data.count,
-                                     .height = set->data.height,
-                                     .width = set->data.width,
-                                     .channels = set->data.channels,
-                                     .bytes = set->data.pixels};
-    }
-    aleat_free(run);
-    return st;
+    if (split)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: an array has no split '%s'", path, split);
+    const aleat_status st = aleat_npy_read(&set->array, path, err);
+    return st ? st : take_array(set, path, err);
 }
 
-aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, aleat_error *err)
+static aleat_status open_data(aleat_image_set *set, const char *path, const char *split,
+                              aleat_error *err)
+{
+    const bool test = split && strcmp(split, "test") == 0;
+    if (split && !test && strcmp(split, "train") != 0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no split '%s', but train and test",
+                          split);
+    const aleat_dataset_part part = test ? ALEAT_DATA_HELD_OUT : ALEAT_DATA_TRAIN;
+    const aleat_status st = aleat_dataset_open(&set->data, path, part, NULL, err);
+    if (st)
+        return st;
+    if (!set->data.count)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: holds no images for tests", path);
+    set->images = (aleat_images){.n = set->data.count,
+                                 .height = set->data.height,
+                                 .width = set->data.width,
+                                 .channels = set->data.channels,
+                                 .bytes = set->data.pixels};
+    return ALEAT_OK;
+}
+
+aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, const char *split,
+                                  aleat_error *err)
 {
     *out = NULL;
     aleat_image_set *set = aleat_calloc(1, sizeof *set);
-    if (!set)
-        return aleat_fail_memory(err, path);
-    const aleat_status st = open_any(set, path, err);
+    char *run = aleat_path_join(path, "samples.npz");
+    aleat_status st = set && run ? ALEAT_OK : aleat_fail_memory(err, path);
+    if (!st)
+        st = ends_with(path, ".npy") ? open_array(set, path, split, err)
+                                     : open_data(set, aleat_is_file(run) ? run : path, split, err);
+    aleat_free(run);
     if (st)
         aleat_image_set_close(set);
     else

@@ -42,18 +42,9 @@ static aleat_status adapt(const aleat_problem *p, json_t *config, aleat_denoiser
 static aleat_status check(const aleat_problem *p, const aleat_denoiser_info *info, aleat_error *err)
 {
     const aleat_dataset *d = p->data;
-    if (info->channels != d->channels || info->height < d->height || info->width < d->width) {
-        (void)aleat_fail(err, ALEAT_ERR_SHAPE,
-                         "images are %lldx%lldx%lld, the network takes %lldx%lldx%lld (height, "
-                         "width, channels)",
-                         (long long)d->height, (long long)d->width, (long long)d->channels,
-                         (long long)info->height, (long long)info->width,
-                         (long long)info->channels);
-        if (info->channels == d->channels)
-            aleat_hint(err, "--size %lld cuts and resamples the images to that",
-                       (long long)(info->height < info->width ? info->height : info->width));
-        return ALEAT_ERR_SHAPE;
-    }
+    const aleat_status st = aleat_task_check_images(d, info, err);
+    if (st)
+        return st;
     if (info->out_channels != info->channels)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "a network with %lld output channels for %lld: a learned variance cannot "
@@ -165,6 +156,7 @@ static aleat_status write_files(const aleat_problem *p, const char *folder, alea
 
 const aleat_task aleat_task_diffusion = {
     .name = "diffusion",
+    .family = "unet2d",
     .description = "the noise, x0 or v of noisy images: a model to sample from",
     .config_path = "unet/config.json",
     .weights_path = "unet/diffusion_pytorch_model.safetensors",

@@ -121,7 +121,8 @@ static aleat_status measure(const aleat_problem *p, average_network *net, const 
             m2 += before * (loss - mean);
         }
     }
-    *out = (aleat_validation){.loss = mean,
+    *out = (aleat_validation){.accuracy = NAN,
+                              .loss = mean,
                               .standard_error = n > 1 ? sqrt(m2 / (double)(n - 1) / (double)n) : 0,
                               .images = n};
     return ALEAT_OK;

@@ -35,6 +35,7 @@ static aleat_status check_ranges(const aleat_train_options *o, aleat_error *err)
         {"ema", o->average, 0, 1, true},
         {"dropout", o->dropout, -1, 1, true},
         {"label-drop", o->label_drop, 0, 1, true},
+        {"shift", (double)o->shift, 0, 32, false},
         {"checkpoint-every", o->checkpoint_seconds, 0, 1e9, false},
         {"sample-every", (double)o->sample_every, 0, MOST_STEPS, false},
         {"validate-every", (double)o->validate_every, 0, MOST_STEPS, false},
@@ -142,7 +143,7 @@ json_t *aleat_train_settings(const aleat_train_spec *spec, const aleat_train_fac
         put(s, "weight-decay", json_real(o->weight_decay)) &&
         put(s, "clip-grad", json_real(o->clip)) && put(s, "ema", json_real(o->average)) &&
         put(s, "label-drop", json_real(facts->label_drop)) &&
-        put(s, "flip", json_boolean(o->flip)) &&
+        put(s, "flip", json_boolean(o->flip)) && put(s, "shift", json_integer(o->shift)) &&
         put(s, "prediction", copy_of(facts->scheduler, "prediction_type")) &&
         put(s, "beta-schedule", copy_of(facts->scheduler, "beta_schedule")) &&
         put(s, "precision", json_string(aleat_precision_name(spec->precision, NULL))) &&

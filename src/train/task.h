@@ -23,6 +23,7 @@ typedef struct aleat_problem {
     uint64_t seed;
     double label_drop; /**< probability that an image is shown under the null class */
     bool flip;         /**< mirror half of the images */
+    int64_t shift;     /**< of classify: pixels that images are moved by at most, each way */
     int threads;       /**< 0: all processors of this process */
     aleat_precision precision;
     /* Of diffusion: */
@@ -51,11 +52,13 @@ typedef struct aleat_trained {
 /** A measurement on held-out images. */
 typedef struct aleat_validation {
     double loss, standard_error; /**< mean over the images, and its standard error */
+    double accuracy;             /**< share of the classes that are right; NaN: there are none */
     int64_t images;
 } aleat_validation;
 
 struct aleat_task {
     const char *name, *description;
+    const char *family;       /**< of the networks that can be trained so */
     const char *config_path;  /**< of the network, in the folder `model` */
     const char *weights_path; /**< likewise */
 
@@ -71,7 +74,8 @@ struct aleat_task {
     /** The loss of one image, and the derivative of the mean over `batch` of them by out [size]. */
     double (*compare)(const float *out, const float *target, int64_t size, int64_t batch,
                       float *cotangent);
-    /** Writes what belongs into the folder of the model beside configuration and weights. */
+    /** Writes what belongs into the folder of the model beside configuration and weights; NULL:
+     * nothing does. */
     aleat_status (*write_files)(const aleat_problem *problem, const char *model_folder,
                                 aleat_error *err);
     /** The loss on held-out images, with random numbers that are the same every time. */
@@ -86,6 +90,11 @@ struct aleat_task {
 /** The table, ended by NULL. */
 const aleat_task *const *aleat_tasks(void);
 
-extern const aleat_task aleat_task_diffusion;
+extern const aleat_task aleat_task_diffusion, aleat_task_classify;
+
+/** For check(): do the images fit into the network? */
+ALEAT_MUST_USE aleat_status aleat_task_check_images(const aleat_dataset *data,
+                                                    const aleat_denoiser_info *info,
+                                                    aleat_error *err);
 
 #endif

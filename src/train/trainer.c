@@ -144,10 +144,11 @@ static aleat_status check_network(training *t, aleat_error *err)
     const aleat_engine_options engine_options = {.threads = o->threads,
                                                  .precision = t->spec->precision};
     aleat_status st = aleat_model_files_build(&network, o->config, NULL, NULL, err);
-    if (!st && strcmp(network.family, "unet2d") != 0)
+    if (!st && strcmp(network.family, t->spec->task->family) != 0)
         st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                        "%s: this is a network of family %s; only UNet2DModel can be trained",
-                        o->config, network.family);
+                        "%s: this is a network of family %s; the task '%s' trains those of family "
+                        "%s",
+                        o->config, network.family, t->spec->task->name, t->spec->task->family);
     if (!st)
         st = aleat_engine_new(&engine, network.graph, &engine_options, err);
     if (!st)
@@ -162,6 +163,7 @@ static aleat_status check_network(training *t, aleat_error *err)
         .seed = o->seed,
         .label_drop = network.info.n_classes ? o->label_drop : 0,
         .flip = o->flip,
+        .shift = o->shift,
         .threads = o->threads,
         .precision = t->spec->precision,
         .abar = t->sample->alphas_cumprod,
@@ -230,7 +232,7 @@ static aleat_status write_folder(const training *t, const json_t *settings, alea
         st = aleat_json_write(t->path.settings, record, err);
     if (!st)
         st = aleat_json_write(t->path.config, t->config, err);
-    if (!st)
+    if (!st && task->write_files)
         st = task->write_files(&t->problem, t->path.model, err);
     json_decref(record);
     aleat_free(network);
@@ -304,7 +306,7 @@ static aleat_status prepare(training *t, aleat_error *err)
                                t->step - 1, err);
     if (!st && o->validate_every)
         st = aleat_record_open(&t->validation, t->path.validation,
-                               "step,epoch,loss,standard_error,images", t->step, err);
+                               "step,epoch,loss,standard_error,images,accuracy", t->step, err);
     t->first_step = t->step;
 finished:
     json_decref(settings);
@@ -382,8 +384,11 @@ static aleat_status look(training *t, aleat_error *err)
         st = task->validate(&t->problem, &trained, &t->held_out, &v, err);
         if (st)
             return st;
-        (void)fprintf(t->validation, "%lld,%.4f,%.6f,%.6f,%lld\n", (long long)t->step, epoch_of(t),
+        (void)fprintf(t->validation, "%lld,%.4f,%.6f,%.6f,%lld,", (long long)t->step, epoch_of(t),
                       v.loss, v.standard_error, (long long)v.images);
+        if (isfinite(v.accuracy))
+            (void)fprintf(t->validation, "%.6f", v.accuracy);
+        (void)fputc('\n', t->validation);
         t->validation_loss = v.loss;
     }
     if (due(t, t->options->sample_every) && task->picture) {
