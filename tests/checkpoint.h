@@ -42,20 +42,25 @@ static inline int64_t tensor_count(json_t *shape)
     return count;
 }
 
-/* Middle and width of a tensor's values: tables, gains, biases, and matrices of gain 1. */
+/* Middle and width of a tensor's values: statistics, tables, gains, biases, and matrices of gain 1,
+ * or, in Inception, of the gain that a ReLU asks for. */
 static inline void value_range(const char *name, json_t *shape, double *a, double *b)
 {
     const bool table = name_ends(name, "label_emb.weight") || name_ends(name, "pos_embed") ||
                        name_ends(name, "positional_embedding");
     const bool vector = json_array_size(shape) <= 1;
-    *a = !table && vector && name_ends(name, ".weight") ? 1 : 0;
-    if (table)
+    const bool var = name_ends(name, "running_var");
+    const bool relu = !strncmp(name, "Conv2d_", 7) || !strncmp(name, "Mixed_", 6);
+    *a = var || (!table && vector && name_ends(name, ".weight")) ? 1 : 0;
+    if (var || name_ends(name, "running_mean"))
+        *b = var ? 0.5 : 0.25;
+    else if (table)
         *b = 0.5;
     else if (vector)
         *b = *a != 0 ? 0.25 : 0.125;
     else {
         const int64_t rows = json_integer_value(json_array_get(shape, 0));
-        *b = (float)sqrt(3.0 / (double)(tensor_count(shape) / rows));
+        *b = (float)sqrt((relu ? 6.0 : 3.0) / (double)(tensor_count(shape) / rows));
     }
 }
 
@@ -110,6 +115,15 @@ static inline void write_checkpoint(const char *path, json_t *tensors, bool valu
     assert_int_equal(fclose(file), 0);
     free(text);
     json_decref(header);
+}
+
+/* The same for the list in a file. */
+static inline void write_checkpoint_of(const char *path, const char *shapes)
+{
+    json_t *all = json_load_file(shapes, 0, NULL);
+    assert_non_null(all);
+    write_checkpoint(path, json_object_get(all, "tensors"), true);
+    json_decref(all);
 }
 
 #endif

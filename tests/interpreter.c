@@ -156,16 +156,31 @@ static void concat(const work *w, int64_t image, int64_t p, double *y)
     memcpy(y + w->dims[0].c, row_of(w, 1, image, p), (size_t)w->dims[1].c * sizeof *y);
 }
 
-static void avgpool(const work *w, int64_t image, int64_t p, double *y)
+static void pool(const work *w, int64_t image, int64_t p, double *y)
 {
-    const aleat_dims out = w->node->dims;
+    const aleat_conv_spec *s = &w->node->attrs.conv;
+    const aleat_dims in = w->dims[0], out = w->node->dims;
     for (int64_t c = 0; c < out.c; c++) {
-        y[c] = 0;
-        for (int64_t i = 0; i < 4; i++)
-            y[c] += row_of(w, 0, image,
-                           (p / out.w * 2 + i / 2) * w->dims[0].w + p % out.w * 2 + i % 2)[c] /
-                    4;
+        double sum = 0, max = -INFINITY, count = 0;
+        for (int64_t t = 0; t < s->kernel_h * s->kernel_w; t++) {
+            const int64_t iy = p / out.w * s->stride + t / s->kernel_w - s->pad_top;
+            const int64_t ix = p % out.w * s->stride + t % s->kernel_w - s->pad_left;
+            if (iy < 0 || ix < 0 || iy >= in.h || ix >= in.w)
+                continue;
+            const double x = row_of(w, 0, image, iy * in.w + ix)[c];
+            sum += x;
+            max = fmax(max, x);
+            count++;
+        }
+        y[c] = w->node->op == ALEAT_OP_MAXPOOL ? max : sum / count;
     }
+}
+
+static void pad_channels(const work *w, int64_t image, int64_t p, double *y)
+{
+    for (int64_t c = 0; c < w->node->dims.c; c++)
+        y[c] = 0;
+    memcpy(y + w->node->attrs.begin, row_of(w, 0, image, p), (size_t)w->dims[0].c * sizeof *y);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -204,7 +219,8 @@ static void run_node(const work *w)
         [ALEAT_OP_ADD] = elementwise,     [ALEAT_OP_AFFINE] = elementwise,
         [ALEAT_OP_DIVIDE] = elementwise,  [ALEAT_OP_SCALE_SHIFT] = elementwise,
         [ALEAT_OP_DROPOUT] = elementwise, [ALEAT_OP_ATTENTION] = attention,
-        [ALEAT_OP_CONCAT] = concat,       [ALEAT_OP_AVGPOOL2] = avgpool,
+        [ALEAT_OP_CONCAT] = concat,       [ALEAT_OP_AVGPOOL] = pool,
+        [ALEAT_OP_MAXPOOL] = pool,        [ALEAT_OP_PAD_CHANNELS] = pad_channels,
     };
     for (int64_t i = 0; i < w->images * w->pixels; i++) {
         double *y = w->out + i * w->node->dims.c;

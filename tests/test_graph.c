@@ -252,6 +252,26 @@ static aleat_value wrong_pool(aleat_graph *g, aleat_value x)
 {
     return aleat_op_avgpool2(g, aleat_op_slice_tokens(g, x, 0, 1, 8));
 }
+static aleat_value window_of_padding(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_maxpool(g, x, (aleat_conv_spec){2, 3, 1, 0, 3, 0, 0});
+}
+static aleat_value pooled_constant(aleat_graph *g, aleat_value x)
+{
+    (void)x;
+    return aleat_op_mean(g, table(g, 16));
+}
+static aleat_value wrong_padding(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_pad_channels(g, x, 2, 17);
+}
+static aleat_value wrong_norm(aleat_graph *g, aleat_value x)
+{
+    const aleat_param c = vector(g, "bias", 20);
+    const aleat_batchnorm norm = {c, c, c, c, 0.001};
+    return aleat_op_linear(g, x, aleat_graph_param_fold_weight(g, conv_weight(g, 4, 16, 1), &norm),
+                           ALEAT_NO_PARAM);
+}
 static aleat_value wrong_patch(aleat_graph *g, aleat_value x)
 {
     return aleat_op_unpatchify(g, x, 3);
@@ -303,6 +323,10 @@ static void what_does_not_fit_is_an_error_that_stays(void **state)
         {wrong_slice, "slice: channels 10..17 of 16", ALEAT_ERR_SHAPE},
         {wrong_token_slice, "slice: tokens 60..65 of 64", ALEAT_ERR_SHAPE},
         {wrong_pool, "average pool", ALEAT_ERR_SHAPE},
+        {window_of_padding, "max pool: padding as large as the 2x3 window", ALEAT_ERR_SHAPE},
+        {pooled_constant, "average pool: of a constant", ALEAT_ERR_UNSUPPORTED},
+        {wrong_padding, "pad channels: 16 channels from 2 on do not fit 17", ALEAT_ERR_SHAPE},
+        {wrong_norm, "a batch norm does not fit", ALEAT_ERR_SHAPE},
         {wrong_patch, "unpatchify: 16 channels with patch 3", ALEAT_ERR_SHAPE},
         {wrong_heads, "attention", ALEAT_ERR_SHAPE},
         {wrong_divisor, "divide: by more than one number", ALEAT_ERR_SHAPE},
@@ -448,7 +472,7 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
     const aleat_dims d = aleat_graph_dims(g, x), e = aleat_graph_dims(g, y);
     const int64_t width = widths[below(seed, N_WIDTHS)], tokens = d.h * d.w;
     const bool known = d.c == 4 || d.c == 16 || d.c == 20;
-    switch (below(seed, 17)) {
+    switch (below(seed, 19)) {
     case 0:
     case 1:
     case 2:
@@ -489,7 +513,16 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
         if (d.h > 1 && d.w > 1)
             aleat_op_avgpool2(g, x);
         break;
-    case 15:
+    case 15: aleat_op_pad_channels(g, x, below(seed, 5), d.c + 4); break;
+    case 16:
+        if (d.h > 1 && d.w > 2) {
+            const aleat_conv_spec window = {2, 3, 1 + below(seed, 2), below(seed, 2), 2, 1, 0};
+            (below(seed, 2) ? aleat_op_avgpool : aleat_op_maxpool)(g, x, window);
+        } else {
+            aleat_op_mean(g, x);
+        }
+        break;
+    case 17:
         if (d.c == e.c && d.c % 2 == 0)
             aleat_op_attention(g, x, y, y, 2, 0.1);
         break;
@@ -546,6 +579,34 @@ static void random_graphs_give_what_their_operations_say(void **state)
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
+
+// Folded numbers are rounded once, from double.
+static void a_batch_norm_folds_into_the_layer_before_it(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_shape sixteen = aleat_shape_of(4, (int64_t)4, (int64_t)4, (int64_t)2, (int64_t)2);
+    const aleat_param w = aleat_graph_param(g, "conv.4.4.2", &sixteen);
+    const aleat_param gain = vector(g, "gain", 4), bias = vector(g, "bias", 4);
+    const aleat_batchnorm norm = {
+        .gamma = bias, .beta = bias, .mean = gain, .var = gain, .eps = 0.3};
+    const aleat_param weight = aleat_graph_param_fold_weight(g, w, &norm);
+    const aleat_param shift = aleat_graph_param_fold_bias(g, &norm);
+    float raw[64], gains[4], biases[4], folded[64], shifts[4];
+    assert_true(aleat_param_load(g, w, raw) && aleat_param_load(g, gain, gains));
+    assert_true(aleat_param_load(g, bias, biases) && aleat_param_load(g, weight, folded));
+    assert_true(aleat_param_load(g, shift, shifts));
+    for (int o = 0; o < 4; o++) {
+        const double factor = (double)biases[o] / sqrt((double)gains[o] + 0.3);
+        const double want = (double)biases[o] - (double)gains[o] * factor;
+        assert_near(shifts[o], want, (double)FLT_EPSILON * fabs(want), "bias %d", o);
+        for (int i = o * 16; i < (o + 1) * 16; i++)
+            assert_near(folded[i], (double)raw[i] * factor,
+                        (double)FLT_EPSILON * fabs((double)raw[i] * factor), "weight %d", i);
+    }
+    aleat_graph_free(g);
+}
 
 static void stacks_and_reordered_and_turned_parameters_reach_the_product(void **state)
 {
@@ -643,6 +704,7 @@ int main(void)
         cmocka_unit_test(a_wanted_view_is_dense),
         cmocka_unit_test(constants_are_repeated_over_the_batch),
         cmocka_unit_test(random_graphs_give_what_their_operations_say),
+        cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),
     };

@@ -201,6 +201,25 @@ static aleat_value resampled(const tiny *t)
     return aleat_op_upsample2(t->graph, half);
 }
 
+// Windows that overlap, reach over the border by different widths, or skip pixels.
+static aleat_value pooled(const tiny *t)
+{
+    const aleat_value a = aleat_op_avgpool(t->graph, t->x, (aleat_conv_spec){3, 2, 2, 2, 1, 1, 0});
+    const aleat_value b =
+        aleat_op_avgpool(t->graph, square(t, t->x), (aleat_conv_spec){1, 1, 2, 0, 0, 0, 0});
+    return aleat_op_add(t->graph, aleat_op_mean(t->graph, a), aleat_op_mean(t->graph, b));
+}
+
+static aleat_value windows(const tiny *t)
+{
+    return aleat_op_avgpool(t->graph, square(t, t->x), (aleat_conv_spec){3, 3, 1, 1, 1, 1, 1});
+}
+
+static aleat_value padded(const tiny *t)
+{
+    return aleat_op_pad_channels(t->graph, square(t, t->x), 3, C + 7);
+}
+
 static aleat_value unpatchify(const tiny *t)
 {
     return aleat_op_unpatchify(t->graph, square(t, t->x), 2);
@@ -275,6 +294,9 @@ static const rule rules[] = {
     {"slice", slice, false},
     {"lone concat", lone_concat, false},
     {"resampling", resampled, false},
+    {"pools", pooled, false},
+    {"overlapping windows", windows, false},
+    {"padded channels", padded, false},
     {"unpatchify", unpatchify, false},
     {"attention", attention, false},
     {"attention of parts", attention_of_parts, false},

@@ -352,6 +352,40 @@ static void scale_rows_grad_is_the_slope_and_its_two_sums(void **state)
         }
 }
 
+static void pool_takes_the_mean_or_the_largest_of_a_window(void **state)
+{
+    (void)state;
+    enum { LINES = 4, PIXELS = 5 };
+    FOR_EACH_ISA(k)
+    for (int s = 0; s < N_SIZES; s++)
+        for (int64_t h = 1; h < LINES; h++)
+            for (int64_t w = 1; w < PIXELS; w++) {
+                const int64_t c = sizes[s], ld = c + 3, line_ld = PIXELS * ld;
+                float *x = floats(LINES * line_ld, 1), *mean = floats(c + 1, 2);
+                float *max = floats(c + 1, 2);
+                k->pool(x, line_ld, ld, h, w, c, false, mean);
+                k->pool(x, line_ld, ld, h, w, c, true, max);
+                for (int64_t i = 0; i < c; i++) {
+                    double sum = 0, size = 0, most = -INFINITY;
+                    for (int64_t p = 0; p < h * w; p++) {
+                        const double v = (double)x[p / w * line_ld + p % w * ld + i];
+                        sum += v / (double)(h * w);
+                        size += fabs(v);
+                        most = fmax(most, v);
+                    }
+                    assert_near(mean[i], sum, (double)FLT_EPSILON * size, "mean of %d", (int)i);
+                    assert_true((double)max[i] == most);
+                }
+                assert_true(mean[c] == max[c]); // seeded alike; neither was written
+                x[(h - 1) * line_ld + (w - 1) * ld] = NAN;
+                k->pool(x, line_ld, ld, h, w, c, true, max);
+                assert_true(isnan(max[0]));
+                aleat_free(x);
+                aleat_free(mean);
+                aleat_free(max);
+            }
+}
+
 static void exp_rows_and_max_rows_make_a_softmax(void **state)
 {
     (void)state;
@@ -485,6 +519,7 @@ int main(void)
         cmocka_unit_test(scale_rows_is_a_line_and_a_function),
         cmocka_unit_test(moments_are_added_to_doubles_about_a_pivot),
         cmocka_unit_test(scale_rows_grad_is_the_slope_and_its_two_sums),
+        cmocka_unit_test(pool_takes_the_mean_or_the_largest_of_a_window),
         cmocka_unit_test(exp_rows_and_max_rows_make_a_softmax),
         cmocka_unit_test(normalize_rows_has_mean_0_and_variance_1),
         cmocka_unit_test(winograds_transforms_are_two_sided_matrix_products),

@@ -3,6 +3,7 @@
  * it gets through: each failure must be reported as such, and leave nothing behind.
  */
 #include "case.h"
+#include "checkpoint.h"
 
 #include "aleat/aleat.h"
 #include "base/alloc.h"
@@ -12,7 +13,7 @@ enum { SIDE = 12, IMAGES = 2 };
 typedef struct subject {
     aleat_model *model; // open, for the calls on a model
     aleat_array x;
-    char schedule[512];
+    char schedule[512], network[512];
     char folder[512];
 } subject;
 
@@ -89,6 +90,34 @@ static aleat_status arrays(subject *s, aleat_error *err)
     return st;
 }
 
+// Grey images in a file, through a network of colours.
+static aleat_status features(subject *s, aleat_error *err)
+{
+    enum { CIFAR = 32, DIM = 16, CLASSES = 10 };
+    const int64_t dim[] = {IMAGES, 1, CIFAR, CIFAR};
+    const char *path = scratch("images.npy");
+    const aleat_features_options options = {.threads = 1, .batch = 1};
+    float of[IMAGES * DIM], logits[IMAGES * CLASSES];
+    aleat_array array = {0};
+    aleat_image_set *set = NULL;
+    aleat_features *net = NULL;
+    aleat_status st = aleat_array_new(&array, 4, dim, err);
+    if (!st)
+        st = aleat_array_write(path, &array, err);
+    if (!st)
+        st = aleat_image_set_open(&set, path, NULL, err);
+    if (!st)
+        st = aleat_features_open(&net, s->network, &options, err);
+    if (!st) {
+        const aleat_images images = aleat_image_set_images(set);
+        st = aleat_features_run(net, &images, of, logits, err);
+    }
+    aleat_features_close(net);
+    aleat_image_set_close(set);
+    aleat_array_clear(&array);
+    return st;
+}
+
 static void set_up(subject *s)
 {
     memset(s, 0, sizeof *s);
@@ -100,6 +129,8 @@ static void set_up(subject *s)
     assert_ok(aleat_array_new(&s->x, 4, dim, &err), &err);
     (void)snprintf(s->schedule, sizeof s->schedule, "%s",
                    case_path("data/sched-ddim", "leading0-cifar-clip/scheduler_config.json"));
+    (void)snprintf(s->network, sizeof s->network, "%s", scratch("resnet.safetensors"));
+    write_checkpoint_of(s->network, case_path("data/cifar_resnet", "shapes.json"));
     (void)snprintf(s->folder, sizeof s->folder, "%s", scratch("run"));
 }
 
@@ -110,7 +141,8 @@ static void every_public_call_survives_every_failing_allocation(void **state)
         const char *name;
         public_call *call;
     } calls[] = {{"open", open_model},         {"evaluate", evaluate}, {"schedule", schedule_json},
-                 {"uncertainty", uncertainty}, {"generate", generate}, {"arrays", arrays}};
+                 {"uncertainty", uncertainty}, {"generate", generate}, {"arrays", arrays},
+                 {"features", features}};
     subject s;
     set_up(&s);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

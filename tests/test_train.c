@@ -14,11 +14,14 @@
 
 #include <cmocka.h>
 
+#include "aleat/aleat.h"
 #include "base/alloc.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/json.h"
+#include "kernels/weight_grad.h"
 #include "train/learner.h"
-#include "train/trainer.h"
 
 /* A small network with everything that training meets: attention, both kinds of resampling,
  * a shortcut convolution, labels, dropout. */
@@ -38,6 +41,7 @@ typedef struct fixture {
     aleat_params params;
     aleat_learner *learner;
     double abar[TRAIN_STEPS];
+    aleat_problem problem;
 } fixture;
 
 /** Images with something to learn: a bright left or right half, by the label. */
@@ -56,7 +60,8 @@ static void make_data(aleat_dataset *data)
     }
 }
 
-static void set_up(fixture *f, const char *config, int threads)
+static void set_up(fixture *f, const aleat_task *task, const char *config,
+                   aleat_precision precision, aleat_prediction prediction)
 {
     memset(f, 0, sizeof *f);
     strcpy(f->folder, "/tmp/aleat-train-XXXXXX");
@@ -72,10 +77,18 @@ static void set_up(fixture *f, const char *config, int threads)
         aleat_params_new(&f->params, blueprint.graph, 7, &err))
         fail_msg("%s", err.message);
     aleat_model_files_close(&blueprint);
-    const aleat_learner_options options = {
-        .seed = 3, .batch = 6, .label_drop = 0.2, .flip = true, .threads = threads};
-    if (aleat_learner_new(&f->learner, f->config, &f->params, &f->data, f->abar, TRAIN_STEPS,
-                          &options, &err))
+    f->problem = (aleat_problem){.task = task,
+                                 .data = &f->data,
+                                 .seed = 3,
+                                 .label_drop = 0.2,
+                                 .flip = true,
+                                 .shift = 1,
+                                 .threads = 2,
+                                 .precision = precision,
+                                 .abar = f->abar,
+                                 .train_steps = TRAIN_STEPS,
+                                 .prediction = prediction};
+    if (aleat_learner_new(&f->learner, f->config, &f->params, &f->problem, 6, &err))
         fail_msg("%s", err.message);
 }
 
@@ -116,10 +129,10 @@ static double difference(fixture *f, int64_t i, const float *direction, double h
     return (loss[0] - loss[1]) / (2 * h);
 }
 
-static void check_gradients(const char *config)
+static void check_gradients(const aleat_task *task, const char *config, aleat_prediction prediction)
 {
     fixture f;
-    set_up(&f, config, 2);
+    set_up(&f, task, config, ALEAT_PRECISION_F32, prediction);
     (void)loss_of(&f);
     const int64_t size = aleat_params_size(&f.params);
     float *grad = aleat_alloc((size_t)size * sizeof *grad);
@@ -161,21 +174,238 @@ static void check_gradients(const char *config)
 static void the_gradient_of_every_tensor_agrees_with_differences(void **state)
 {
     (void)state;
-    check_gradients(CONFIG("default", "DownBlock2D", "UpBlock2D"));
+    check_gradients(&aleat_task_diffusion, CONFIG("default", "DownBlock2D", "UpBlock2D"),
+                    ALEAT_PREDICTS_EPSILON);
 }
 
-static void so_it_does_with_scale_shift_and_resampling_blocks(void **state)
+// SiLU, since at the kinks of ReLU a difference is no derivative.
+static void so_it_does_in_a_classifier(void **state)
 {
     (void)state;
-    check_gradients(CONFIG("scale_shift", "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"));
+    check_gradients(&aleat_task_classify,
+                    "{\"_class_name\": \"PreActResNet\", \"sample_size\": 8, \"in_channels\": 1, "
+                    "\"block_out_channels\": [16, 20], \"layers_per_block\": 2, "
+                    "\"num_classes\": 2, \"norm_num_groups\": 4, \"act_fn\": \"silu\", "
+                    "\"dropout\": 0.2}",
+                    ALEAT_PREDICTS_EPSILON);
+}
+
+static void so_it_does_with_scale_shift_and_resampling_blocks_and_v(void **state)
+{
+    (void)state;
+    check_gradients(&aleat_task_diffusion,
+                    CONFIG("scale_shift", "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
+                    ALEAT_PREDICTS_V);
+}
+
+/** The loss and the gradient of the fixture's network, in new memory. */
+static float *gradient_of(aleat_precision precision, int64_t *size, double *loss)
+{
+    fixture f;
+    set_up(&f, &aleat_task_diffusion, CONFIG("default", "DownBlock2D", "UpBlock2D"), precision,
+           ALEAT_PREDICTS_EPSILON);
+    *loss = loss_of(&f);
+    *size = aleat_params_size(&f.params);
+    float *grad = aleat_alloc((size_t)*size * sizeof *grad);
+    assert_non_null(grad);
+    memcpy(grad, f.params.grad, (size_t)*size * sizeof *grad);
+    tear_down(&f);
+    return grad;
+}
+
+static bool has_bf16(void)
+{
+    const bool has = aleat_kernels_for(aleat_cpu_isa())->igemm_bf16 != NULL;
+    if (!has)
+        print_message("skipped: this processor has no bf16 instructions\n");
+    return has;
+}
+
+static void a_gradient_in_bf16_is_near_that_in_f32(void **state)
+{
+    (void)state;
+    if (!has_bf16())
+        return;
+    int64_t size = 0;
+    double exact_loss = 0, loss = 0;
+    float *exact = gradient_of(ALEAT_PRECISION_F32, &size, &exact_loss);
+    float *grad = gradient_of(ALEAT_PRECISION_BF16, &size, &loss);
+    // A factor of a product is off by 2^-9 at most. Some ten products one after the other, whose
+    // roundings are independent, are off by sqrt(20) of that, 1 %; three times as much is allowed.
+    const double error = aleat_relative_l2(grad, exact, size);
+    assert_true(error < 3e-2);
+    assert_true(error > 1e-5); // or it was not computed in bf16
+    assert_true(fabs(loss - exact_loss) < 3e-2 * exact_loss);
+    aleat_free(exact);
+    aleat_free(grad);
+}
+
+/* ---- gradients of single operations ---------------------------------------------------------- */
+
+static float *randoms(int64_t n, uint32_t image)
+{
+    const aleat_rng_key key = {.seed = 17, .image = image};
+    float *x = aleat_alloc((size_t)n * sizeof *x);
+    assert_non_null(x);
+    aleat_rng_normals(&key, 0, x, n);
+    return x;
+}
+
+/** dw and the sum of the terms' magnitudes, in double, for one element of a 3x3 convolution. */
+static void weight_gradient_in_double(const aleat_weight_grad *g, const float *x, const float *dy,
+                                      int64_t o, int64_t i, int64_t ky, int64_t kx, double *sum,
+                                      double *magnitude)
+{
+    *sum = *magnitude = 0;
+    for (int64_t n = 0; n < g->images; n++)
+        for (int64_t r = 0; r < g->out_h; r++)
+            for (int64_t c = 0; c < g->out_w; c++) {
+                const int64_t u = r * g->stride + ky - g->pad_top;
+                const int64_t v = c * g->stride + kx - g->pad_left;
+                if (u < 0 || v < 0 || u >= g->in_h || v >= g->in_w)
+                    continue;
+                const double term = (double)x[((n * g->in_h + u) * g->in_w + v) * g->x_ld + i] *
+                                    (double)dy[((n * g->out_h + r) * g->out_w + c) * g->dy_ld + o];
+                *sum += term;
+                *magnitude += fabs(term);
+            }
+}
+
+static void check_weight_gradient(int64_t stride, bool bf16)
+{
+    enum { N = 3, SIDE = 8, C_IN = 24, C_OUT = 20 };
+    const aleat_kernels *k = aleat_kernels_for(aleat_cpu_isa());
+    const aleat_weight_grad g = {.images = N,
+                                 .in_h = SIDE,
+                                 .in_w = SIDE,
+                                 .out_h = SIDE / stride,
+                                 .out_w = SIDE / stride,
+                                 .c_in = C_IN,
+                                 .c_out = C_OUT,
+                                 .kernel_h = 3,
+                                 .kernel_w = 3,
+                                 .stride = stride,
+                                 .pad_top = 1,
+                                 .pad_left = 1,
+                                 .x_ld = C_IN,
+                                 .dy_ld = C_OUT,
+                                 .bf16 = bf16};
+    const int64_t terms = N * g.out_h * g.out_w;
+    float *x = randoms(N * SIDE * SIDE * C_IN, 1), *dy = randoms(terms * C_OUT, 2);
+    float dw[C_OUT * C_IN * 9], db[C_OUT];
+    void *scratch = aleat_alloc(aleat_weight_grad_scratch(k, &g, 2));
+    assert_non_null(scratch);
+    aleat_weight_grad_run(k, &g, x, dy, dw, db, scratch, 2);
+    // Each term: its two factors rounded to 8 bits, 2^-9 each. Each addition: 2^-24 of the sum.
+    const double each = (bf16 ? 0x1p-8 + 0x1p-18 : 0) + (double)(terms + 1) * 0x1p-24;
+    for (int64_t e = 0; e < C_OUT * C_IN * 9; e++) {
+        double sum, magnitude;
+        weight_gradient_in_double(&g, x, dy, e / 9 / C_IN, e / 9 % C_IN, e % 9 / 3, e % 3, &sum,
+                                  &magnitude);
+        if (!(fabs((double)dw[e] - sum) <= each * magnitude))
+            fail_msg("stride %d, bf16 %d, element %d: %g, not %g", (int)stride, bf16, (int)e,
+                     (double)dw[e], sum);
+    }
+    aleat_free(scratch);
+    aleat_free(x);
+    aleat_free(dy);
+}
+
+static void gradients_of_weights_agree_with_double_in_f32_and_in_bf16(void **state)
+{
+    (void)state;
+    const bool both = has_bf16();
+    for (int64_t stride = 1; stride <= 2; stride++)
+        for (int bf16 = 0; bf16 <= both; bf16++)
+            check_weight_gradient(stride, bf16);
+}
+
+/** y = layer_norm(x + table): what the transformers have and the U-Nets do not. */
+static void gradients_of_layer_norm_and_of_constants_agree_with_double(void **state)
+{
+    (void)state;
+    enum { N = 5, TOKENS = 6, C = 12 };
+    const double eps = 1e-5;
+    const aleat_shape vector = aleat_shape_of(1, (int64_t)C);
+    const aleat_shape matrix = aleat_shape_of(3, (int64_t)1, (int64_t)TOKENS, (int64_t)C);
+    float *gamma = randoms(C, 1), *beta = randoms(C, 2), *table = randoms(TOKENS * C, 3);
+    float *x = randoms(N * TOKENS * C, 4), *dy = randoms(N * TOKENS * C, 5);
+    const aleat_named_array arrays[] = {{"gamma", aleat_tensor_view(ALEAT_F32, &vector, gamma)},
+                                        {"beta", aleat_tensor_view(ALEAT_F32, &vector, beta)},
+                                        {"table", aleat_tensor_view(ALEAT_F32, &matrix, table)}};
+    aleat_error err = {0};
+    aleat_weights *weights;
+    aleat_engine *engine;
+    aleat_plan *plan;
+    if (aleat_weights_of_arrays(&weights, arrays, 3, "test", &err))
+        fail_msg("%s", err.message);
+    aleat_graph *graph = aleat_graph_new(weights);
+    const aleat_dims dims = {TOKENS, 1, C};
+    const aleat_value input = aleat_graph_input(graph, "x", dims);
+    const aleat_param p_gamma = aleat_graph_param(graph, "gamma", &vector);
+    const aleat_param p_beta = aleat_graph_param(graph, "beta", &vector);
+    const aleat_param p_table = aleat_graph_param(graph, "table", &matrix);
+    const aleat_value sum = aleat_op_add(graph, input, aleat_graph_constant(graph, p_table));
+    const aleat_value y = aleat_op_layernorm(graph, sum, p_gamma, p_beta, eps);
+    const aleat_value cotangent = aleat_graph_input(graph, "cotangent", dims);
+    aleat_value grads[3];
+    assert_int_equal(aleat_graph_params(graph), 3);
+    aleat_graph_vjp_params(graph, y, cotangent, grads);
+    const aleat_value wanted[] = {y, grads[p_gamma], grads[p_beta], grads[p_table]};
+    const aleat_engine_options options = {.threads = 2, .training = true};
+    if (aleat_graph_check(graph, &err) || aleat_engine_new(&engine, graph, &options, &err) ||
+        aleat_plan_new(&plan, engine, N, wanted, 4, cotangent, &err))
+        fail_msg("%s", err.message);
+    memcpy(aleat_plan_data(plan, input), x, N * TOKENS * C * sizeof *x);
+    memcpy(aleat_plan_data(plan, cotangent), dy, N * TOKENS * C * sizeof *dy);
+    aleat_plan_run(plan, 0);
+    aleat_plan_run(plan, 1);
+
+    double d_gamma[C] = {0}, d_beta[C] = {0}, d_table[TOKENS * C] = {0};
+    for (int row = 0; row < N * TOKENS; row++) {
+        double z[C], mean = 0, variance = 0, g_mean = 0, gz_mean = 0;
+        for (int c = 0; c < C; c++) {
+            z[c] = (double)x[row * C + c] + (double)table[row % TOKENS * C + c];
+            mean += z[c] / C;
+        }
+        for (int c = 0; c < C; c++)
+            variance += (z[c] - mean) * (z[c] - mean) / C;
+        const double scale = 1 / sqrt(variance + eps);
+        for (int c = 0; c < C; c++) {
+            const double g = (double)dy[row * C + c];
+            z[c] = (z[c] - mean) * scale;
+            d_gamma[c] += g * z[c];
+            d_beta[c] += g;
+            g_mean += g * (double)gamma[c] / C;
+            gz_mean += g * (double)gamma[c] * z[c] / C;
+        }
+        for (int c = 0; c < C; c++)
+            d_table[row % TOKENS * C + c] +=
+                scale * ((double)dy[row * C + c] * (double)gamma[c] - g_mean - z[c] * gz_mean);
+    }
+    // Sums of 30 and 5 terms of about 1, each from some twenty roundings of 2^-24.
+    const double bound = 30 * 20 * 0x1p-24;
+    for (int c = 0; c < C; c++) {
+        assert_true(fabs((double)aleat_plan_data(plan, grads[p_gamma])[c] - d_gamma[c]) < bound);
+        assert_true(fabs((double)aleat_plan_data(plan, grads[p_beta])[c] - d_beta[c]) < bound);
+    }
+    for (int i = 0; i < TOKENS * C; i++)
+        assert_true(fabs((double)aleat_plan_data(plan, grads[p_table])[i] - d_table[i]) < bound);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    aleat_graph_free(graph);
+    aleat_weights_free(weights);
+    float *const all[] = {gamma, beta, table, x, dy};
+    for (int i = 0; i < 5; i++)
+        aleat_free(all[i]);
 }
 
 /* ---- whole trainings ------------------------------------------------------------------------- */
 
 static const char small[] = CONFIG("default", "DownBlock2D", "UpBlock2D");
 
-/** Writes the toy images as IDX files. */
-static void write_data(const char *folder)
+/** Writes the toy images as IDX files; part: "train" or "t10k". */
+static void write_part(const char *folder, const char *part)
 {
     aleat_dataset data;
     make_data(&data);
@@ -185,10 +415,10 @@ static void write_data(const char *folder)
     memcpy(images + 16, data.pixels, IMAGES * SIZE * SIZE);
     for (int i = 0; i < IMAGES; i++)
         labels[8 + i] = (unsigned char)data.labels[i];
-    char *path = aleat_path_join(folder, "train-images-idx3-ubyte");
+    char *path = aleat_asprintf("%s/%s-images-idx3-ubyte", folder, part);
     assert_int_equal(aleat_write_file(path, images, sizeof images, NULL), ALEAT_OK);
     aleat_free(path);
-    path = aleat_path_join(folder, "train-labels-idx1-ubyte");
+    path = aleat_asprintf("%s/%s-labels-idx1-ubyte", folder, part);
     assert_int_equal(aleat_write_file(path, labels, sizeof labels, NULL), ALEAT_OK);
     aleat_free(path);
     aleat_dataset_clear(&data);
@@ -198,7 +428,7 @@ static void new_folder(char folder[64])
 {
     strcpy(folder, "/tmp/aleat-train-XXXXXX");
     assert_non_null(mkdtemp(folder));
-    write_data(folder);
+    write_part(folder, "train");
     char *config = aleat_path_join(folder, "config.json");
     assert_int_equal(aleat_write_file(config, small, sizeof small - 1, NULL), ALEAT_OK);
     aleat_free(config);
@@ -216,49 +446,50 @@ enum { STEPS = 30 };
 
 typedef struct watch {
     int64_t kill_at; // the process ends itself there, without a word
+    int64_t stop_at; // or asks to stop
     double first, last;
 } watch;
 
-static bool watch_progress(void *ctx, int64_t step, int64_t steps, double loss, double rate,
-                           double norm)
+static bool watch_progress(void *ctx, const aleat_train_progress *p)
 {
-    (void)steps;
-    (void)rate;
-    (void)norm;
     watch *w = ctx;
-    if (step == w->kill_at)
+    if (p->step && p->step == w->kill_at)
         kill(getpid(), SIGKILL);
-    w->first = step == 1 ? loss : w->first;
-    w->last = loss;
-    return true;
+    w->first = p->step == 1 ? p->loss : w->first;
+    w->last = p->loss;
+    return !p->step || p->step != w->stop_at;
 }
 
-/** Trains in folder/out and returns the status. `save` is the time between checkpoints. */
-static aleat_status train(const char *folder, int threads, double save, int64_t steps, watch *w)
+/** A training of the toy images in folder/out; strings are valid until the next call. */
+static aleat_train_options toy(const char *folder, watch *w)
 {
+    static char config[128], out[128];
     aleat_train_options o;
     aleat_train_defaults(&o);
-    char *config = aleat_path_join(folder, "config.json"), *out = aleat_path_join(folder, "out");
+    (void)snprintf(config, sizeof config, "%s/config.json", folder);
+    (void)snprintf(out, sizeof out, "%s/out", folder);
     o.config = config;
     o.data = folder;
     o.out = out;
     o.seed = 11;
     o.batch = 8;
     o.flip = true;
-    o.threads = threads;
-    o.checkpoint_seconds = save;
-    o.optimizer.rate = 3e-3;
-    o.optimizer.warmup = 5;
-    o.optimizer.steps = steps;
+    o.threads = 1;
+    o.checkpoint_seconds = 1e9;
+    o.sample_every = o.validate_every = 0;
+    o.rate = 3e-3;
+    o.warmup = 5;
+    o.steps = STEPS;
     o.progress = watch_progress;
-    o.progress_ctx = w;
+    o.ctx = w;
+    return o;
+}
+
+static void assert_trains(const aleat_train_options *o)
+{
     aleat_error err = {0};
-    const aleat_status st = aleat_train(&o, &err);
-    if (st)
-        print_message("%s\n", err.message);
-    aleat_free(config);
-    aleat_free(out);
-    return st;
+    if (aleat_train(o, NULL, &err))
+        fail_msg("%s", err.message);
 }
 
 /** Whether the two trainings left the same bytes in `name`. */
@@ -291,8 +522,11 @@ static void a_training_does_not_depend_on_the_number_of_threads(void **state)
     watch w = {0};
     new_folder(one);
     new_folder(two);
-    assert_int_equal(train(one, 1, 1e9, STEPS, &w), ALEAT_OK);
-    assert_int_equal(train(two, 2, 1e9, STEPS, &w), ALEAT_OK);
+    aleat_train_options o = toy(one, &w);
+    assert_trains(&o);
+    o = toy(two, &w);
+    o.threads = 2;
+    assert_trains(&o);
     assert_same_training(one, two);
     remove_folder(one);
     remove_folder(two);
@@ -305,34 +539,244 @@ static void a_training_that_is_killed_goes_on_as_if_nothing_had_been(void **stat
     watch w = {0};
     new_folder(whole);
     new_folder(killed);
-    assert_int_equal(train(whole, 1, 1e9, STEPS, &w), ALEAT_OK);
+    aleat_train_options o = toy(whole, &w);
+    o.validate_every = 4;
+    assert_trains(&o);
     // A checkpoint after every step, and the end in the middle of one.
     const pid_t child = fork();
     if (child == 0) {
         watch deadly = {.kill_at = STEPS / 2};
-        (void)train(killed, 1, 0, STEPS, &deadly);
-        _exit(0);
+        o = toy(killed, &deadly);
+        o.validate_every = 4;
+        o.checkpoint_seconds = 0;
+        const aleat_status st = aleat_train(&o, NULL, NULL); // does not come back
+        _exit((int)st);
     }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    assert_int_equal(train(killed, 1, 1e9, STEPS, &w), ALEAT_OK);
+    o = toy(killed, &w);
+    o.validate_every = 4;
+    assert_trains(&o);
     assert_same_training(whole, killed);
+    assert_same_file(whole, killed, "validation.csv");
     remove_folder(whole);
     remove_folder(killed);
 }
 
-static void a_training_learns(void **state)
+static void looking_at_a_training_does_not_change_it(void **state)
+{
+    (void)state;
+    char plain[64], watched[64];
+    watch w = {0};
+    new_folder(plain);
+    new_folder(watched);
+    write_part(plain, "t10k");
+    write_part(watched, "t10k");
+    aleat_train_options o = toy(plain, &w);
+    assert_trains(&o);
+    o = toy(watched, &w);
+    o.sample_every = 10;
+    o.validate_every = 7;
+    assert_trains(&o);
+    assert_same_training(plain, watched);
+    char *path = aleat_path_join(watched, "out/samples/step-000020.png");
+    assert_true(aleat_is_file(path));
+    aleat_free(path);
+    path = aleat_path_join(watched, "out/loss.png");
+    assert_true(aleat_is_file(path));
+    aleat_free(path);
+    remove_folder(plain);
+    remove_folder(watched);
+}
+
+static void the_number_of_steps_may_change_before_the_cooldown_begins(void **state)
+{
+    (void)state;
+    char whole[64], changed[64];
+    watch w = {0}, stopping = {.stop_at = 12};
+    aleat_error err = {0};
+    new_folder(whole);
+    new_folder(changed);
+    aleat_train_options o = toy(whole, &w);
+    o.cooldown = 10;
+    assert_trains(&o);
+    o = toy(changed, &stopping);
+    o.steps = 2 * STEPS;
+    o.cooldown = 20;
+    assert_int_equal(aleat_train(&o, NULL, &err), ALEAT_ERR_CANCELLED);
+    assert_non_null(strstr(err.message, "12 of 60 steps"));
+    o.steps = STEPS;
+    o.cooldown = 10;
+    o.ctx = &w;
+    assert_trains(&o);
+    assert_same_training(whole, changed);
+    // Now it has ended, and cannot be made longer.
+    o.steps = STEPS + 1;
+    assert_int_equal(aleat_train(&o, NULL, &err), ALEAT_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "--steps 30, not 31"));
+    assert_non_null(strstr(err.hint, "before the cooldown begins"));
+    remove_folder(whole);
+    remove_folder(changed);
+}
+
+static void other_options_than_those_of_the_folder_are_refused_by_name(void **state)
+{
+    (void)state;
+    char folder[64];
+    watch w = {0};
+    aleat_train_result result;
+    aleat_error err = {0};
+    new_folder(folder);
+    const aleat_train_options done = toy(folder, &w);
+    assert_trains(&done);
+    aleat_train_options other[8];
+    for (int i = 0; i < 8; i++)
+        other[i] = done;
+    static const char *const names[] = {"--seed 11, not 12",        "--batch 8, not 9",
+                                        "--flip on, not off",       "--prediction epsilon, not v",
+                                        "--lr 0.003, not 0.004",    "--dropout",
+                                        "--validation 0, not 0.25", "--ema"};
+    other[0].seed = 12;
+    other[1].batch = 9;
+    other[2].flip = false;
+    other[3].prediction = "v_prediction";
+    other[4].rate = 4e-3;
+    other[5].dropout = 0.5;
+    other[6].validate_every = 10;
+    other[6].validation = 0.25;
+    other[7].average = 0.5;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(aleat_train(&other[i], NULL, &err), ALEAT_ERR_ARGUMENT);
+        if (!strstr(err.message, names[i]))
+            fail_msg("'%s' does not say '%s'", err.message, names[i]);
+    }
+    // What changes no result may be another; and there is nothing left to do.
+    aleat_train_options same = done;
+    same.threads = 2;
+    same.dtype = "bf16";
+    assert_int_equal(aleat_train(&same, &result, &err), ALEAT_OK);
+    assert_int_equal(result.made, 0);
+    assert_int_equal(result.steps, STEPS);
+    remove_folder(folder);
+}
+
+static void a_checkpoint_without_a_record_of_its_options_is_gone_on_with(void **state)
+{
+    (void)state;
+    char whole[64], older[64];
+    watch w = {0}, stopping = {.stop_at = 9};
+    new_folder(whole);
+    new_folder(older);
+    aleat_train_options o = toy(whole, &w);
+    assert_trains(&o);
+    o = toy(older, &stopping);
+    assert_int_equal(aleat_train(&o, NULL, NULL), ALEAT_ERR_CANCELLED);
+    char *record = aleat_path_join(older, "out/train.json");
+    assert_int_equal(unlink(record), 0);
+    o.ctx = &w;
+    assert_trains(&o);
+    assert_true(aleat_is_file(record));
+    assert_same_training(whole, older);
+    aleat_free(record);
+    remove_folder(whole);
+    remove_folder(older);
+}
+
+static void wrong_options_are_refused_before_anything_is_written(void **state)
 {
     (void)state;
     char folder[64];
     watch w = {0};
     new_folder(folder);
-    assert_int_equal(train(folder, 2, 1e9, 300, &w), ALEAT_OK);
-    // Predicting nothing costs 1; the images are two flat halves, so much less is possible.
-    assert_true(w.first > 0.8);
-    assert_true(w.last < 0.3 * w.first);
+    enum { CASES = 16 };
+    aleat_train_options o[CASES];
+    for (int i = 0; i < CASES; i++)
+        o[i] = toy(folder, &w);
+    static const char *const names[CASES] = {
+        "--steps: 0",      "--batch: 5000", "--warmup 31 and --cooldown 0",
+        "--cooldown 3",    "--lr: ",        "--ema: 1",
+        "--label-drop: 1", "--dropout: 1",  "no precision 'f64'",
+        "no task 'x'",     "no such",       "--weight-decay",
+        "8x8x1",           "no such",       "--validation 0",
+        "not a data set"};
+    o[0].steps = 0;
+    o[1].batch = 5000;
+    o[2].warmup = 31;
+    o[3].cooldown = 3;
+    o[3].rate_schedule = "constant";
+    o[4].rate = NAN;
+    o[5].average = 1;
+    o[6].label_drop = 1;
+    o[7].dropout = 1;
+    o[8].precision = "f64";
+    o[9].task = "x";
+    o[10].config = "/no such/config.json";
+    o[11].weight_decay = 500;
+    o[12].size = 9;
+    o[13].init = "/no such/model";
+    o[14].validate_every = 1;
+    o[14].validation = 0;
+    o[15].data = o[15].config;
+    for (int i = 0; i < CASES; i++) {
+        aleat_error err = {0};
+        assert_int_not_equal(aleat_train(&o[i], NULL, &err), ALEAT_OK);
+        if (i != 12 && !strstr(err.message, names[i]))
+            fail_msg("case %d: '%s' does not say '%s'", i, err.message, names[i]);
+        if (i == 12)
+            assert_non_null(strstr(err.message, "images are 9x9x1, the network takes 8x8x1"));
+        assert_false(aleat_is_dir(o[i].out));
+    }
     remove_folder(folder);
+}
+
+static void a_folder_with_a_foreign_model_is_left_alone(void **state)
+{
+    (void)state;
+    char folder[64];
+    watch w = {0};
+    aleat_error err = {0};
+    new_folder(folder);
+    char *foreign = aleat_path_join(folder, "out/model/unet");
+    assert_int_equal(aleat_make_dirs(foreign, NULL), ALEAT_OK);
+    const aleat_train_options o = toy(folder, &w);
+    assert_int_equal(aleat_train(&o, NULL, &err), ALEAT_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "no training has written"));
+    aleat_free(foreign);
+    remove_folder(folder);
+}
+
+static void check_learning(const char *prediction, const char *beta_schedule)
+{
+    char folder[64];
+    watch w = {0};
+    aleat_train_result r;
+    aleat_error err = {0};
+    new_folder(folder);
+    write_part(folder, "t10k");
+    aleat_train_options o = toy(folder, &w);
+    o.threads = 2;
+    o.steps = 300;
+    o.validate_every = 300;
+    o.prediction = prediction;
+    o.beta_schedule = beta_schedule;
+    if (aleat_train(&o, &r, &err))
+        fail_msg("%s", err.message);
+    // Predicting nothing costs about 1 (x0: its square, 0.9); the images are two flat halves, so
+    // much less is possible, also for the averaged weights and without dropout.
+    assert_true(w.first > 0.7);
+    if (!(r.loss < 0.35 * w.first && r.validation_loss < 0.5 * w.first))
+        fail_msg("%s, %s: from %g to %g, held out %g", prediction, beta_schedule, w.first, r.loss,
+                 r.validation_loss);
+    remove_folder(folder);
+}
+
+static void a_training_learns_whatever_the_network_predicts(void **state)
+{
+    (void)state;
+    check_learning("epsilon", "linear");
+    check_learning("v_prediction", "squaredcos_cap_v2");
+    check_learning("sample", "scaled_linear");
 }
 
 static void what_training_writes_is_a_model(void **state)
@@ -341,29 +785,80 @@ static void what_training_writes_is_a_model(void **state)
     char folder[64];
     watch w = {0};
     aleat_error err = {0};
-    aleat_model_files model;
+    aleat_model *model;
     new_folder(folder);
-    assert_int_equal(train(folder, 1, 1e9, 2, &w), ALEAT_OK);
-    char *path = aleat_path_join(folder, "out/model");
-    if (aleat_model_files_open(&model, path, NULL, &err))
+    aleat_train_options o = toy(folder, &w);
+    o.steps = 6;
+    o.prediction = "v_prediction";
+    o.dropout = 0.25;
+    o.dtype = "bf16";
+    assert_trains(&o);
+    char *path = aleat_path_join(folder, "out/model"), *run = aleat_path_join(folder, "run");
+    if (aleat_model_open(&model, path, NULL, &err))
         fail_msg("%s", err.message);
-    assert_int_equal(model.info.n_classes, 3); // two of the data set, and the null class
-    assert_int_equal(model.info.null_class, 2);
-    assert_non_null(model.scheduler_path);
-    aleat_model_files_close(&model);
+    const aleat_model_facts facts = aleat_model_describe(model);
+    assert_int_equal(facts.n_classes, 3); // two of the data set, and the null class
+    assert_int_equal(facts.null_class, 2);
+    assert_string_equal(aleat_model_tensor(model, 0).dtype, "bf16");
+    assert_non_null(strstr(facts.config_json, "\"dropout\": 0.25"));
+    // It can be sampled from at once, by the schedule it was trained with.
+    const int32_t labels[] = {0, 1};
+    const aleat_run_options options = {.n = 2, .sampling = {.steps = 3}, .labels = labels};
+    char *schedule = NULL;
+    assert_int_equal(aleat_schedule_json(&schedule, path, &options.sampling, &err), ALEAT_OK);
+    assert_non_null(strstr(schedule, "v_prediction"));
+    free(schedule);
+    if (aleat_model_generate(model, run, &options, NULL, &err))
+        fail_msg("%s", err.message);
+    aleat_model_close(model);
     aleat_free(path);
+    aleat_free(run);
     remove_folder(folder);
+}
+
+static void a_training_can_start_from_trained_weights(void **state)
+{
+    (void)state;
+    char first[64], second[64];
+    watch w = {0}, again = {0};
+    new_folder(first);
+    new_folder(second);
+    aleat_train_options o = toy(first, &w);
+    o.threads = 2;
+    o.steps = 300;
+    o.dtype = "f32";
+    assert_trains(&o);
+    char *model = aleat_path_join(first, "out/model");
+    o = toy(second, &again);
+    o.steps = 10;
+    o.init = model;
+    assert_trains(&o);
+    assert_true(again.first < 0.6 * w.first);
+    aleat_free(model);
+    remove_folder(first);
+    remove_folder(second);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gradient_of_every_tensor_agrees_with_differences),
-        cmocka_unit_test(so_it_does_with_scale_shift_and_resampling_blocks),
+        cmocka_unit_test(so_it_does_in_a_classifier),
+        cmocka_unit_test(so_it_does_with_scale_shift_and_resampling_blocks_and_v),
+        cmocka_unit_test(a_gradient_in_bf16_is_near_that_in_f32),
+        cmocka_unit_test(gradients_of_weights_agree_with_double_in_f32_and_in_bf16),
+        cmocka_unit_test(gradients_of_layer_norm_and_of_constants_agree_with_double),
         cmocka_unit_test(a_training_does_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_training_that_is_killed_goes_on_as_if_nothing_had_been),
-        cmocka_unit_test(a_training_learns),
+        cmocka_unit_test(looking_at_a_training_does_not_change_it),
+        cmocka_unit_test(the_number_of_steps_may_change_before_the_cooldown_begins),
+        cmocka_unit_test(other_options_than_those_of_the_folder_are_refused_by_name),
+        cmocka_unit_test(a_checkpoint_without_a_record_of_its_options_is_gone_on_with),
+        cmocka_unit_test(wrong_options_are_refused_before_anything_is_written),
+        cmocka_unit_test(a_folder_with_a_foreign_model_is_left_alone),
+        cmocka_unit_test(a_training_learns_whatever_the_network_predicts),
         cmocka_unit_test(what_training_writes_is_a_model),
+        cmocka_unit_test(a_training_can_start_from_trained_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

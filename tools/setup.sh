@@ -13,6 +13,7 @@ ninja-build       ninja --version
 pkg-config        pkg-config --version
 libjansson-dev    pkg-config --exists jansson
 liblapacke-dev    pkg-config --exists lapacke
+libjpeg-dev       pkg-config --exists libjpeg
 libpng-dev        pkg-config --exists libpng
 zlib1g-dev        pkg-config --exists zlib
 libcmocka-dev     pkg-config --exists cmocka

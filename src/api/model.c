@@ -36,7 +36,7 @@ const char *aleat_family_name(int i, const char **help)
     return NULL;
 }
 
-static aleat_status find_precision(aleat_precision *out, const char *name, aleat_error *err)
+aleat_status aleat_find_precision(aleat_precision *out, const char *name, aleat_error *err)
 {
     *out = precisions[0].value;
     for (int i = 0; name && i < N_PRECISIONS; i++)
@@ -61,9 +61,12 @@ static aleat_status build(aleat_model *model, const aleat_open_options *options,
 {
     const aleat_network *network = &model->files.network;
     if (model->files.role != ALEAT_MODEL_DENOISER) {
+        const bool clean = model->files.role == ALEAT_MODEL_FEATURES;
         (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                         "%s: this is a classifier of noisy images, not a denoiser", model->path);
-        aleat_hint(err, "it can guide a diffusion model, but not be sampled from");
+                         "%s: this is a classifier of %s images, not a denoiser", model->path,
+                         clean ? "clean" : "noisy");
+        aleat_hint(err, clean ? "it gives features of images: aleat features"
+                              : "it can guide a diffusion model, but not be sampled from");
         return ALEAT_ERR_UNSUPPORTED;
     }
     const aleat_network_spec spec = {
@@ -98,7 +101,7 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     if (!model->path)
         st = aleat_fail_memory(err, path);
     if (!st)
-        st = find_precision(&model->precision, options->precision, err);
+        st = aleat_find_precision(&model->precision, options->precision, err);
     if (!st)
         st = aleat_model_files_open(&model->files, path, &wanted, err);
     if (!st)

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "io/file.h"
+#include "io/image_convert.h"
 #include "io/npy.h"
 
 #define DEFAULT_STEPS  50
@@ -325,16 +326,11 @@ static aleat_status advanced(void *ctx, int index, const float *x, int64_t n, al
 
 static void take_pixels(const runner *r)
 {
-    const int64_t channels = r->shape->channels, plane = r->shape->height * r->shape->width;
+    const aleat_run_shape *s = r->shape;
+    const int64_t count = count_of(r);
     for (int64_t j = 0; j < r->rows; j++)
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t p = 0; p < plane; p++) {
-                const float v = (r->x[(j * channels + c) * plane + p] / 2 + 0.5f) * 255;
-                r->shard->images[((r->row + j) * plane + p) * channels + c] =
-                    (uint8_t)rintf(v < 0     ? 0
-                                   : v > 255 ? 255
-                                             : v);
-            }
+        aleat_image_of_floats(r->shard->images + (r->row + j) * count, r->x + j * count,
+                              s->channels, s->height, s->width);
 }
 
 static void take_maps(const runner *r)

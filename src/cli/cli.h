@@ -47,8 +47,8 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
-    // eval
-    const char *features[2], *logits, *error, *uncertainty_map, *scores, *truth, *prediction;
+    // eval (and logits of features)
+    const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;
     const char *save_stats;
     int64_t neighbours, density_neighbours, intervals, bins, splits, subsets, subset_size,
         bootstrap;
@@ -57,6 +57,14 @@ typedef struct aleat_cli_args {
     const char *keep, *by, *list, *save_list;
     int order; /**< index into its choices */
     bool random;
+    // train
+    const char *config, *from;
+    int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */
+    int64_t size, shift, warmup, cooldown, sample_every, validate_every;
+    double rate, weight_decay, clip_grad, ema, dropout, label_drop, checkpoint_every, validation;
+    bool flip;
+    // features
+    const char *image_set, *split, *logits, *layer, *preparation;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

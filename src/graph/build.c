@@ -20,7 +20,9 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_CONCAT_TOKENS] = "concat tokens",
         [ALEAT_OP_SLICE_TOKENS] = "slice tokens",
         [ALEAT_OP_SLICE] = "slice",
-        [ALEAT_OP_AVGPOOL2] = "average pool",
+        [ALEAT_OP_AVGPOOL] = "average pool",
+        [ALEAT_OP_MAXPOOL] = "max pool",
+        [ALEAT_OP_PAD_CHANNELS] = "pad channels",
         [ALEAT_OP_UPSAMPLE] = "upsample",
         [ALEAT_OP_UNPATCHIFY] = "unpatchify",
         [ALEAT_OP_ATTENTION] = "attention",
@@ -34,10 +36,9 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_LAYERNORM_GRAD] = "layer norm gradient",
         [ALEAT_OP_SCALE_SHIFT_GRAD] = "scale-shift gradient",
         [ALEAT_OP_ATTENTION_GRAD] = "attention gradient",
-        [ALEAT_OP_PAD_CHANNELS] = "pad channels",
         [ALEAT_OP_PAD_TOKENS] = "pad tokens",
         [ALEAT_OP_SUMPOOL] = "sum pool",
-        [ALEAT_OP_SPREAD2] = "spread",
+        [ALEAT_OP_AVGPOOL_GRAD] = "average pool gradient",
         [ALEAT_OP_PATCHIFY] = "patchify",
         [ALEAT_OP_GROUPNORM_JVP] = "group norm tangent",
         [ALEAT_OP_LAYERNORM_JVP] = "layer norm tangent",
@@ -108,6 +109,23 @@ aleat_value aleat_graph_constant(aleat_graph *graph, aleat_param param)
     return aleat_graph_add(graph, &node);
 }
 
+/** Turns the dims of an image into those of the places that a kernel takes on it. */
+static bool slide(aleat_graph *graph, aleat_op op, aleat_dims *dims, const aleat_conv_spec *spec)
+{
+    const int64_t h = dims->h + spec->pad_top + spec->pad_bottom - spec->kernel_h;
+    const int64_t w = dims->w + spec->pad_left + spec->pad_right - spec->kernel_w;
+    if (h < 0 || w < 0) {
+        (void)aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                               "%s: the image (%lldx%lld) is smaller than the kernel; "
+                               "the network needs a larger image",
+                               aleat_op_name(op), (long long)dims->h, (long long)dims->w);
+        return false;
+    }
+    dims->h = h / spec->stride + 1;
+    dims->w = w / spec->stride + 1;
+    return true;
+}
+
 aleat_conv_spec aleat_conv_same(int64_t kernel)
 {
     const int64_t pad = kernel / 2;
@@ -125,22 +143,17 @@ aleat_value aleat_op_conv2d(aleat_graph *graph, aleat_value x, aleat_param weigh
     const aleat_shape *w = &graph->params[weight].shape;
     const int64_t count = aleat_param_count(graph, weight);
     const int64_t taps = spec.kernel_h * spec.kernel_w;
-    const int64_t h = node.dims.h + spec.pad_top + spec.pad_bottom - spec.kernel_h;
-    const int64_t v = node.dims.w + spec.pad_left + spec.pad_right - spec.kernel_w;
     if (w->n_dims < 2 || count != w->dim[0] * node.dims.c * taps ||
         !vector_or_none(graph, bias, w->dim[0]))
         return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
                                 "convolution: a weight of %lld x %lld does not take %lld channels",
                                 (long long)w->dim[0], (long long)w->dim[1], (long long)node.dims.c);
-    if (h < 0 || v < 0)
-        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
-                                "convolution: the image (%lldx%lld) is smaller than the kernel; "
-                                "the network needs a larger image",
-                                (long long)node.dims.h, (long long)node.dims.w);
+    if (!slide(graph, ALEAT_OP_CONV, &node.dims, &spec))
+        return ALEAT_NO_VALUE;
     node.param[0] = weight;
     node.param[1] = bias;
     node.attrs.conv = spec;
-    node.dims = (aleat_dims){h / spec.stride + 1, v / spec.stride + 1, w->dim[0]};
+    node.dims.c = w->dim[0];
     return aleat_graph_add(graph, &node);
 }
 
@@ -287,18 +300,59 @@ aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int
     return aleat_graph_add(graph, &node);
 }
 
-aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x)
+aleat_value aleat_op_pad_channels(aleat_graph *graph, aleat_value x, int64_t begin, int64_t c)
 {
     if (!usable(graph, x))
         return ALEAT_NO_VALUE;
-    aleat_node node = node_of(graph, ALEAT_OP_AVGPOOL2, 1, x, ALEAT_NO_VALUE);
-    node.dims.h /= 2;
-    node.dims.w /= 2;
-    if (!node.dims.h || !node.dims.w)
+    aleat_node node = node_of(graph, ALEAT_OP_PAD_CHANNELS, 1, x, ALEAT_NO_VALUE);
+    if (begin < 0 || begin > c - node.dims.c)
         return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
-                                "average pool: the image is 1 pixel wide or high; "
-                                "the network needs a larger image");
+                                "pad channels: %lld channels from %lld on do not fit %lld",
+                                (long long)node.dims.c, (long long)begin, (long long)c);
+    node.attrs.begin = begin;
+    node.dims.c = c;
     return aleat_graph_add(graph, &node);
+}
+
+static aleat_value pool(aleat_graph *graph, aleat_op op, aleat_value x, aleat_conv_spec window)
+{
+    if (!usable(graph, x))
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, op, 1, x, ALEAT_NO_VALUE);
+    if (is_constant(graph, x))
+        return constant_error(graph, op);
+    // Padding as wide as the window would leave windows without a pixel.
+    if (window.pad_top >= window.kernel_h || window.pad_bottom >= window.kernel_h ||
+        window.pad_left >= window.kernel_w || window.pad_right >= window.kernel_w)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "%s: padding as large as the %lldx%lld window", aleat_op_name(op),
+                                (long long)window.kernel_h, (long long)window.kernel_w);
+    if (!slide(graph, op, &node.dims, &window))
+        return ALEAT_NO_VALUE;
+    node.attrs.conv = window;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_avgpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window)
+{
+    return pool(graph, ALEAT_OP_AVGPOOL, x, window);
+}
+
+aleat_value aleat_op_maxpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window)
+{
+    return pool(graph, ALEAT_OP_MAXPOOL, x, window);
+}
+
+aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x)
+{
+    return aleat_op_avgpool(graph, x, (aleat_conv_spec){.kernel_h = 2, .kernel_w = 2, .stride = 2});
+}
+
+aleat_value aleat_op_mean(aleat_graph *graph, aleat_value x)
+{
+    const aleat_dims d = aleat_graph_dims(graph, x);
+    return aleat_op_avgpool(graph, x,
+                            (aleat_conv_spec){.kernel_h = d.h, .kernel_w = d.w, .stride = 1});
 }
 
 aleat_value aleat_op_upsample_to(aleat_graph *graph, aleat_value x, int64_t h, int64_t w)

@@ -191,22 +191,21 @@ static void run_upsample(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, upsample_row);
 }
 
-static void avgpool_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+static void pool_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
-    (void)exec;
-    const int64_t w = s->in[0].dims.w;
-    const int64_t corner = p / s->out.dims.w * 2 * w + p % s->out.dims.w * 2;
-    const float *a = pixel(&s->in[0], image, corner), *b = pixel(&s->in[0], image, corner + 1);
-    const float *c = pixel(&s->in[0], image, corner + w);
-    const float *d = pixel(&s->in[0], image, corner + w + 1);
-    float *y = pixel(&s->out, image, p);
-    for (int64_t i = 0; i < s->out.dims.c; i++)
-        y[i] = 0.25f * ((a[i] + b[i]) + (c[i] + d[i]));
+    const aleat_conv_spec *w = &s->node.attrs.conv;
+    const aleat_dims from = s->in[0].dims;
+    const int64_t top = p / s->out.dims.w * w->stride - w->pad_top, bottom = top + w->kernel_h;
+    const int64_t left = p % s->out.dims.w * w->stride - w->pad_left, right = left + w->kernel_w;
+    const int64_t y = top < 0 ? 0 : top, x = left < 0 ? 0 : left;
+    exec->k->pool(pixel(&s->in[0], image, y * from.w + x), from.w * s->in[0].ld, s->in[0].ld,
+                  (bottom < from.h ? bottom : from.h) - y, (right < from.w ? right : from.w) - x,
+                  s->out.dims.c, s->node.op == ALEAT_OP_MAXPOOL, pixel(&s->out, image, p));
 }
 
-static void run_avgpool(const aleat_step *s, const aleat_exec *exec)
+static void run_pool(const aleat_step *s, const aleat_exec *exec)
 {
-    aleat_exec_rows(s, exec, avgpool_row);
+    aleat_exec_rows(s, exec, pool_row);
 }
 
 static void unpatchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
@@ -394,7 +393,8 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_CONCAT_TOKENS] = {run_concat_tokens, NULL},
         [ALEAT_OP_SLICE_TOKENS] = {run_slice_tokens, NULL},
         [ALEAT_OP_SLICE] = {run_slice, NULL},
-        [ALEAT_OP_AVGPOOL2] = {run_avgpool, NULL},
+        [ALEAT_OP_AVGPOOL] = {run_pool, NULL},
+        [ALEAT_OP_MAXPOOL] = {run_pool, NULL},
         [ALEAT_OP_UPSAMPLE] = {run_upsample, NULL},
         [ALEAT_OP_UNPATCHIFY] = {run_unpatchify, NULL},
         [ALEAT_OP_ATTENTION] = {run_attention, attention_scratch},
@@ -409,7 +409,7 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_PAD_CHANNELS] = {aleat_run_pad_channels, NULL},
         [ALEAT_OP_PAD_TOKENS] = {aleat_run_pad_tokens, NULL},
         [ALEAT_OP_SUMPOOL] = {aleat_run_sumpool, NULL},
-        [ALEAT_OP_SPREAD2] = {aleat_run_spread2, NULL},
+        [ALEAT_OP_AVGPOOL_GRAD] = {aleat_run_avgpool_grad, NULL},
         [ALEAT_OP_PATCHIFY] = {aleat_run_patchify, NULL},
         [ALEAT_OP_GROUPNORM_JVP] = {aleat_run_groupnorm_jvp, groupnorm_scratch},
         [ALEAT_OP_LAYERNORM_JVP] = {aleat_run_layernorm_jvp, NULL},

@@ -180,26 +180,47 @@ void aleat_run_sumpool(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, sumpool_row);
 }
 
-/** Adjoint of the 2x2 mean: a quarter to each of the four; a dropped last row or column gets zero.
- */
-static void spread2_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+/** First and one past the last position o of a window of `kernel` pixels that covers pixel i. */
+static void covering(int64_t i, int64_t kernel, int64_t stride, int64_t pad, int64_t count,
+                     int64_t *begin, int64_t *end)
 {
-    (void)exec;
-    const int64_t oy = p / s->out.dims.w / 2, ox = p % s->out.dims.w / 2;
-    const aleat_dims from = s->in[0].dims;
-    float *y = pixel(&s->out, image, p);
-    if (oy >= from.h || ox >= from.w) {
-        memset(y, 0, (size_t)s->out.dims.c * sizeof *y);
-        return;
-    }
-    const float *x = pixel(&s->in[0], image, oy * from.w + ox);
-    for (int64_t c = 0; c < s->out.dims.c; c++)
-        y[c] = 0.25f * x[c];
+    const int64_t last = (i + pad) / stride, before = i + pad - kernel;
+    *begin = before < 0 ? 0 : before / stride + 1;
+    *end = last < count ? last + 1 : count;
 }
 
-void aleat_run_spread2(const aleat_step *s, const aleat_exec *exec)
+/** Pixels inside an image side of a window at position o. */
+static int64_t inside(int64_t o, int64_t kernel, int64_t stride, int64_t pad, int64_t size)
 {
-    aleat_exec_rows(s, exec, spread2_row);
+    const int64_t begin = o * stride - pad, end = begin + kernel;
+    return (end < size ? end : size) - (begin < 0 ? 0 : begin);
+}
+
+/** Adjoint of the mean over windows: each window gives its pixels equal shares. */
+static void avgpool_grad_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const aleat_conv_spec *w = &s->node.attrs.conv;
+    const aleat_dims from = s->in[0].dims, to = s->out.dims;
+    float *y = pixel(&s->out, image, p);
+    int64_t top, bottom, left, right;
+    memset(y, 0, (size_t)to.c * sizeof *y);
+    covering(p / to.w, w->kernel_h, w->stride, w->pad_top, from.h, &top, &bottom);
+    covering(p % to.w, w->kernel_w, w->stride, w->pad_left, from.w, &left, &right);
+    for (int64_t oy = top; oy < bottom; oy++)
+        for (int64_t ox = left; ox < right; ox++) {
+            const float *x = pixel(&s->in[0], image, oy * from.w + ox);
+            const float share =
+                1.0f / (float)(inside(oy, w->kernel_h, w->stride, w->pad_top, to.h) *
+                               inside(ox, w->kernel_w, w->stride, w->pad_left, to.w));
+            for (int64_t c = 0; c < to.c; c++)
+                y[c] += share * x[c];
+        }
+}
+
+void aleat_run_avgpool_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, avgpool_grad_row);
 }
 
 static void patchify_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)

@@ -32,7 +32,7 @@ size_t aleat_attention_grad_step_scratch(const aleat_step *step, const aleat_exe
 void aleat_run_pad_channels(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_pad_tokens(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_sumpool(const aleat_step *step, const aleat_exec *exec);
-void aleat_run_spread2(const aleat_step *step, const aleat_exec *exec);
+void aleat_run_avgpool_grad(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_patchify(const aleat_step *step, const aleat_exec *exec);
 
 void aleat_run_groupnorm_jvp(const aleat_step *step, const aleat_exec *exec);

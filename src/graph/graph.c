@@ -1,4 +1,5 @@
 /* Building: storage of nodes and parameters, sticky errors. The operations are in build.c. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -232,6 +233,41 @@ aleat_param aleat_graph_param_transpose(aleat_graph *graph, aleat_param param)
     return add_param(graph, &info);
 }
 
+/** Parameters made of a layer's weight and a batch norm's vectors of its c outputs. */
+static aleat_param add_fold(aleat_graph *graph, aleat_param_fold fold, const aleat_param *parts,
+                            int count, double eps)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_PARAM;
+    for (int i = 0; i < count; i++)
+        if (parts[i] < 0 || parts[i] >= graph->n_params ||
+            (i > 0 && aleat_param_count(graph, parts[i]) != graph->params[parts[0]].shape.dim[0]))
+            return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                    "a batch norm does not fit the layer before it");
+    aleat_param_info info = {.shape = graph->params[parts[0]].shape,
+                             .parts = aleat_alloc((size_t)count * sizeof *parts),
+                             .n_parts = count,
+                             .fold = fold,
+                             .eps = eps};
+    if (!info.parts)
+        return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a folded parameter");
+    memcpy(info.parts, parts, (size_t)count * sizeof *parts);
+    return add_param(graph, &info);
+}
+
+aleat_param aleat_graph_param_fold_weight(aleat_graph *graph, aleat_param weight,
+                                          const aleat_batchnorm *norm)
+{
+    const aleat_param parts[] = {weight, norm->gamma, norm->var};
+    return add_fold(graph, ALEAT_FOLD_WEIGHT, parts, 3, norm->eps);
+}
+
+aleat_param aleat_graph_param_fold_bias(aleat_graph *graph, const aleat_batchnorm *norm)
+{
+    const aleat_param parts[] = {norm->beta, norm->gamma, norm->var, norm->mean};
+    return add_fold(graph, ALEAT_FOLD_BIAS, parts, 4, norm->eps);
+}
+
 int64_t aleat_param_count(const aleat_graph *graph, aleat_param param)
 {
     int64_t count = 0;
@@ -254,6 +290,27 @@ static void transpose(const aleat_param_info *info, const float *all, float *dst
             dst[i * columns + j] = all[j * rows + i];
 }
 
+/** Loads the layer's part into dst and folds the norm into it. */
+static bool load_folded(const aleat_graph *graph, const aleat_param_info *info, float *dst)
+{
+    const int64_t rows = info->shape.dim[0];
+    const int64_t row = aleat_param_count(graph, info->parts[0]) / (rows ? rows : 1);
+    float *norm = aleat_alloc((size_t)(3 * rows) * sizeof *norm); // gamma, var, mean
+    bool loaded = norm && aleat_param_load(graph, info->parts[0], dst);
+    for (int i = 1; loaded && i < info->n_parts; i++)
+        loaded = aleat_param_load(graph, info->parts[i], norm + (i - 1) * rows);
+    for (int64_t o = 0; loaded && o < rows; o++) {
+        const double factor = (double)norm[o] / sqrt((double)norm[rows + o] + info->eps);
+        if (info->fold == ALEAT_FOLD_BIAS)
+            dst[o] = (float)((double)dst[o] - (double)norm[2 * rows + o] * factor);
+        else
+            for (int64_t i = o * row; i < (o + 1) * row; i++)
+                dst[i] = (float)((double)dst[i] * factor);
+    }
+    aleat_free(norm);
+    return loaded;
+}
+
 bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
 {
     const aleat_param_info *info = &graph->params[param];
@@ -261,6 +318,8 @@ bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
         aleat_weight_to_f32(info->weight, dst);
         return true;
     }
+    if (info->fold)
+        return load_folded(graph, info, dst);
     if (!info->order && !info->transposed) {
         for (int i = 0; i < info->n_parts; i++) {
             if (!aleat_param_load(graph, info->parts[i], dst))

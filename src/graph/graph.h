@@ -70,6 +70,20 @@ aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const 
 /** A parameter [a, b] as [b, a]: tables that are stored channels first. */
 aleat_param aleat_graph_param_transpose(aleat_graph *graph, aleat_param param);
 
+/** A batch norm as it is after training: y = (x - mean) / sqrt(var + eps) * gamma + beta, all [c].
+ */
+typedef struct aleat_batchnorm {
+    aleat_param gamma, beta, mean, var;
+    double eps;
+} aleat_batchnorm;
+/**
+ * Weight and bias of a convolution or linear layer without bias and the batch norm behind it as one
+ * layer: computed in double once at load, so that the norm costs nothing. No derivative.
+ */
+aleat_param aleat_graph_param_fold_weight(aleat_graph *graph, aleat_param weight,
+                                          const aleat_batchnorm *norm);
+aleat_param aleat_graph_param_fold_bias(aleat_graph *graph, const aleat_batchnorm *norm);
+
 /* ---- inputs and outputs ---------------------------------------------------------------------- */
 
 /** Something fed at every run: f32 [n,h,w,c]. `name` is kept by reference (static text). */
@@ -132,6 +146,16 @@ aleat_value aleat_op_slice_tokens(aleat_graph *graph, aleat_value x, int64_t beg
                                   int64_t w);
 /** Channels [begin, begin+count). */
 aleat_value aleat_op_slice(aleat_graph *graph, aleat_value x, int64_t begin, int64_t count);
+/** Channels of x as channels [begin, begin + c of x) of `c`; the others are zero. */
+aleat_value aleat_op_pad_channels(aleat_graph *graph, aleat_value x, int64_t begin, int64_t c);
+/** Mean over the pixels of the image in a window that moves as a convolution's kernel does; the
+ * padding does not count (torch: count_include_pad=False). A 1x1 window of stride s skips pixels.
+ */
+aleat_value aleat_op_avgpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window);
+/** The largest of the same pixels, for each channel. No derivative. */
+aleat_value aleat_op_maxpool(aleat_graph *graph, aleat_value x, aleat_conv_spec window);
+/** Mean over all pixels, a vector. */
+aleat_value aleat_op_mean(aleat_graph *graph, aleat_value x);
 /** 2x2 mean, stride 2 (odd sizes: the last row or column is dropped). */
 aleat_value aleat_op_avgpool2(aleat_graph *graph, aleat_value x);
 /** Nearest neighbour, each pixel to 2x2. */

@@ -20,7 +20,9 @@ typedef enum aleat_op {
     ALEAT_OP_CONCAT_TOKENS,
     ALEAT_OP_SLICE_TOKENS,
     ALEAT_OP_SLICE,
-    ALEAT_OP_AVGPOOL2,
+    ALEAT_OP_AVGPOOL,
+    ALEAT_OP_MAXPOOL,
+    ALEAT_OP_PAD_CHANNELS,
     ALEAT_OP_UPSAMPLE,
     ALEAT_OP_UNPATCHIFY,
     ALEAT_OP_ATTENTION,
@@ -35,10 +37,9 @@ typedef enum aleat_op {
     ALEAT_OP_LAYERNORM_GRAD,
     ALEAT_OP_SCALE_SHIFT_GRAD,
     ALEAT_OP_ATTENTION_GRAD,
-    ALEAT_OP_PAD_CHANNELS,
     ALEAT_OP_PAD_TOKENS,
     ALEAT_OP_SUMPOOL,
-    ALEAT_OP_SPREAD2,
+    ALEAT_OP_AVGPOOL_GRAD,
     ALEAT_OP_PATCHIFY,
     // what forward mode adds
     ALEAT_OP_GROUPNORM_JVP,
@@ -57,7 +58,7 @@ enum { ALEAT_NODE_INPUTS = 4, ALEAT_NODE_PARAMS = 2 };
 
 /** Numbers of an operation; which ones count depends on the op. */
 typedef struct aleat_attrs {
-    aleat_conv_spec conv; /**< CONV */
+    aleat_conv_spec conv; /**< CONV, AVGPOOL, MAXPOOL */
     bool adjoint;         /**< CONV: the adjoint of a convolution with this weight and spec */
     aleat_activation act;
     int64_t groups, heads;
@@ -78,8 +79,16 @@ typedef struct aleat_node {
     aleat_attrs attrs;
 } aleat_node;
 
+/** What a batch norm makes of the layer before it. */
+typedef enum aleat_param_fold {
+    ALEAT_FOLD_NONE,
+    ALEAT_FOLD_WEIGHT, /**< of parts {weight, gamma, var}: row o times gamma_o / sqrt(var_o + eps)
+                        */
+    ALEAT_FOLD_BIAS, /**< of parts {beta, gamma, var, mean}: beta - mean gamma / sqrt(var + eps) */
+} aleat_param_fold;
+
 /** A parameter: one tensor of the checkpoint, or other parameters stacked, or their rows reordered,
- * or its axes exchanged. */
+ * or its axes exchanged, or a layer and the batch norm behind it as one. */
 typedef struct aleat_param_info {
     char *name;           /**< of a tensor; owned */
     aleat_weight *weight; /**< NULL for a stack, a reordering, and in a graph without weights */
@@ -88,6 +97,8 @@ typedef struct aleat_param_info {
     int n_parts;
     int32_t *order;  /**< of a reordering of parts[0]; owned */
     bool transposed; /**< parts[0] with its two axes exchanged */
+    aleat_param_fold fold;
+    double eps; /**< of a fold */
 } aleat_param_info;
 
 typedef struct aleat_graph_output_info {

@@ -97,9 +97,10 @@ static void split_stacks(reverse *r)
         const aleat_param_info *info = &r->graph->params[p];
         if (r->grads[p] == ALEAT_NO_VALUE || info->name)
             continue;
-        if (info->order) {
+        if (info->order || info->transposed || info->fold) {
             (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
-                                   "no gradient of a parameter whose rows are reordered");
+                                   "no gradient of a parameter that is reordered, transposed or "
+                                   "folded with a batch norm");
             return;
         }
         int64_t begin = 0;
@@ -229,7 +230,13 @@ static void vjp_slice_tokens(reverse *r, const aleat_node *node, aleat_value dy)
 
 static void vjp_avgpool(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    simple(r, ALEAT_OP_SPREAD2, node, dy);
+    simple(r, ALEAT_OP_AVGPOOL_GRAD, node, dy);
+}
+
+static void vjp_pad_channels(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const int64_t c = aleat_graph_dims(r->graph, node->in[0]).c;
+    add_cotangent(r, node->in[0], aleat_op_slice(r->graph, dy, node->attrs.begin, c));
 }
 
 static void vjp_upsample(reverse *r, const aleat_node *node, aleat_value dy)
@@ -312,7 +319,8 @@ static vjp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_CONCAT_TOKENS] = vjp_concat_tokens,
     [ALEAT_OP_SLICE] = vjp_slice,
     [ALEAT_OP_SLICE_TOKENS] = vjp_slice_tokens,
-    [ALEAT_OP_AVGPOOL2] = vjp_avgpool,
+    [ALEAT_OP_AVGPOOL] = vjp_avgpool,
+    [ALEAT_OP_PAD_CHANNELS] = vjp_pad_channels,
     [ALEAT_OP_UPSAMPLE] = vjp_upsample,
     [ALEAT_OP_UNPATCHIFY] = vjp_unpatchify,
     [ALEAT_OP_ATTENTION] = vjp_attention,

@@ -28,6 +28,9 @@ typedef struct aleat_named_array {
  * clock). */
 ALEAT_MUST_USE aleat_status aleat_npz_write(const char *path, const aleat_named_array *arrays,
                                             int count, bool compress, aleat_error *err);
+/** Whether an .npz holds an array called `name`. */
+ALEAT_MUST_USE aleat_status aleat_npz_has(bool *out, const char *path, const char *name,
+                                          aleat_error *err);
 /** Reads the array called `name` from an .npz. */
 ALEAT_MUST_USE aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name,
                                            aleat_error *err);

@@ -65,8 +65,7 @@ aleat_status aleat_npz_find(const aleat_zip_entry **out, const aleat_zip *zip, c
     return st;
 }
 
-static aleat_status read_member(aleat_tensor *out, const aleat_zip *zip, const char *name,
-                                aleat_error *err)
+static aleat_status read_member(void *out, const aleat_zip *zip, const char *name, aleat_error *err)
 {
     const aleat_zip_entry *entry;
     aleat_status st = aleat_npz_find(&entry, zip, name, err);
@@ -83,9 +82,12 @@ static aleat_status read_member(aleat_tensor *out, const aleat_zip *zip, const c
     return st;
 }
 
-aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name, aleat_error *err)
+/** Opens an archive and does something with the member `name`. */
+static aleat_status with_archive(const char *path, const char *name,
+                                 aleat_status (*use)(void *out, const aleat_zip *zip,
+                                                     const char *name, aleat_error *err),
+                                 void *out, aleat_error *err)
 {
-    memset(out, 0, sizeof *out);
     aleat_mapping file;
     aleat_zip zip = {0};
     aleat_status st = aleat_mapping_open(&file, path, err);
@@ -93,10 +95,32 @@ aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *nam
         return st;
     st = aleat_zip_open(&zip, file.data, file.len, err);
     if (!st)
-        st = read_member(out, &zip, name, err);
+        st = use(out, &zip, name, err);
     if (st)
         aleat_error_in(err, "%s", path);
     aleat_zip_close(&zip);
     aleat_mapping_close(&file);
     return st;
+}
+
+static aleat_status has_member(void *out, const aleat_zip *zip, const char *name, aleat_error *err)
+{
+    char *member = aleat_asprintf("%s.npy", name);
+    if (!member)
+        return aleat_fail_memory(err, name);
+    *(bool *)out = aleat_zip_find(zip, member, strlen(member)) != NULL;
+    aleat_free(member);
+    return ALEAT_OK;
+}
+
+aleat_status aleat_npz_has(bool *out, const char *path, const char *name, aleat_error *err)
+{
+    *out = false;
+    return with_archive(path, name, has_member, out, err);
+}
+
+aleat_status aleat_npz_read(aleat_tensor *out, const char *path, const char *name, aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    return with_archive(path, name, read_member, out, err);
 }

@@ -243,6 +243,40 @@ static void moments(const float *x, int64_t ld, int64_t rows, int64_t c, const f
     }
 }
 
+/** One vector of channels of a window. */
+INLINE vf pool_vector(const bool max, const float *x, int64_t line_ld, int64_t ld, int64_t h,
+                      int64_t w, int64_t n)
+{
+#define LOAD(p) (n >= ALEAT_VLEN ? load(p) : load_part(p, n))
+    vf y = max ? LOAD(x) : (vf){0};
+    for (int64_t i = 0; i < h; i++)
+        for (int64_t j = 0; j < w; j++) {
+            const vf v = LOAD(x + i * line_ld + j * ld);
+            y = max ? choose((v > y) | (v != v), v, y) : y + v; // NaN stays NaN
+        }
+#undef LOAD
+    return max ? y : y / splat((float)(h * w));
+}
+
+INLINE void pool_body(const bool max, const float *x, int64_t line_ld, int64_t ld, int64_t h,
+                      int64_t w, int64_t c, float *y)
+{
+    int64_t i = 0;
+    for (; i + ALEAT_VLEN <= c; i += ALEAT_VLEN)
+        store(y + i, pool_vector(max, x + i, line_ld, ld, h, w, ALEAT_VLEN));
+    if (i < c)
+        store_part(y + i, pool_vector(max, x + i, line_ld, ld, h, w, c - i), c - i);
+}
+
+static void pool(const float *x, int64_t line_ld, int64_t ld, int64_t h, int64_t w, int64_t c,
+                 bool max, float *y)
+{
+    if (max)
+        pool_body(true, x, line_ld, ld, h, w, c, y);
+    else
+        pool_body(false, x, line_ld, ld, h, w, c, y);
+}
+
 static void max_rows(const float *x, int64_t ld, int64_t rows, int64_t n, float *max)
 {
     for (int64_t r = 0; r < rows; r++, x += ld) {

@@ -12,6 +12,7 @@
 #ifndef ALEAT_KERNELS_KERNELS_H
 #define ALEAT_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cpu.h"
@@ -112,6 +113,11 @@ typedef struct aleat_kernels {
     /** In place: x = exp(x - max) for each of `rows` rows of n, sum into sums[row]; max given per
      * row. */
     void (*exp_rows)(float *x, int64_t ld, int64_t rows, int64_t n, const float *max, float *sums);
+    /** y[c] = the mean, or the largest if `max`, of x[c] over a window of h lines of w pixels,
+     * lines line_ld and pixels ld floats apart; NaN if one of them is. Sums run line by line.
+     * |error| of the mean <= h w FLT_EPSILON times the mean of |x|. */
+    void (*pool)(const float *x, int64_t line_ld, int64_t ld, int64_t h, int64_t w, int64_t c,
+                 bool max, float *y);
     /** Largest element of each row. */
     void (*max_rows)(const float *x, int64_t ld, int64_t rows, int64_t n, float *max);
     /** Rows to mean 0 and variance 1 (+ eps), then * gamma + beta (each [c] or NULL); y may be x.

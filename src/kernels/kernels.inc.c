@@ -30,6 +30,7 @@ const aleat_kernels KERNEL_TABLE = {
     .map = map,
     .map_grad = map_grad,
     .exp_rows = exp_rows,
+    .pool = pool,
     .max_rows = max_rows,
     .normalize_rows = normalize_rows,
     .scale_rows_grad = scale_rows_grad,

@@ -73,14 +73,6 @@ static aleat_status recognise_config(aleat_adm_config *config, aleat_weights *we
 
 /* ---- building -------------------------------------------------------------------------------- */
 
-// Mean over the pixels of a square image whose side is a power of two.
-static aleat_value pixel_mean(aleat_graph *graph, aleat_value x)
-{
-    for (int64_t side = aleat_graph_dims(graph, x).h; side > 1; side /= 2)
-        x = aleat_op_avgpool2(graph, x);
-    return x;
-}
-
 // The mean is a token that attends to all pixels and itself; what it gathers is classified.
 static aleat_value attention_pool(aleat_adm_builder *b, aleat_value x)
 {
@@ -96,7 +88,7 @@ static aleat_value attention_pool(aleat_adm_builder *b, aleat_value x)
 
     const aleat_param position = aleat_graph_param_transpose(
         graph, aleat_graph_param(graph, "out.2.positional_embedding", &table));
-    x = aleat_op_concat_tokens(graph, pixel_mean(graph, x), x);
+    x = aleat_op_concat_tokens(graph, aleat_op_mean(graph, x), x);
     x = aleat_op_add(graph, x, aleat_graph_constant(graph, position));
     x = aleat_op_linear(graph, x, aleat_nn_weight(graph, "out.2.qkv_proj", &proj),
                         aleat_nn_bias(graph, "out.2.qkv_proj", 3 * c));

@@ -8,6 +8,9 @@ extern const aleat_model_family aleat_family_unet2d;
 extern const aleat_model_family aleat_family_adm;
 extern const aleat_model_family aleat_family_adm_classifier;
 extern const aleat_model_family aleat_family_uvit;
+extern const aleat_model_family aleat_family_cifar_resnet;
+extern const aleat_model_family aleat_family_inception;
+extern const aleat_model_family aleat_family_preact_resnet;
 
 /**
  * The image size to build for: the user's, else what `dims` holds. ALEAT_ERR_ARGUMENT unless both

@@ -12,7 +12,7 @@
 /** Values of a built network that the engine feeds and reads. */
 typedef struct aleat_network {
     aleat_value x;     /**< input image */
-    aleat_value t;     /**< input vector [1]: time as the family is fed */
+    aleat_value t;     /**< input vector [1]: time as the family is fed, or ALEAT_NO_VALUE */
     aleat_value label; /**< input vector [1], or ALEAT_NO_VALUE */
     aleat_value out;   /**< raw output */
 } aleat_network;
@@ -36,9 +36,41 @@ typedef struct aleat_model_options {
 
 /** What network.out is. */
 typedef enum aleat_model_role {
-    ALEAT_MODEL_DENOISER,  /**< a prediction for every pixel */
-    ALEAT_MODEL_CLASSIFIER /**< [1,1,out_channels] logits of the classes of a noisy image */
+    ALEAT_MODEL_DENOISER,   /**< a prediction for every pixel */
+    ALEAT_MODEL_CLASSIFIER, /**< [1,1,out_channels] logits of the classes of a noisy image */
+    ALEAT_MODEL_FEATURES    /**< [1,1,out_channels] logits of the classes of a clean image; without
+                                 time, and with the values of aleat_feature_spec */
 } aleat_model_role;
+
+/** How an image of another size than the network's becomes one. */
+typedef enum aleat_fit {
+    ALEAT_FIT_EXACT,        /**< another size is an error */
+    ALEAT_FIT_CENTRE,       /**< a smaller one stands in the middle of zeros (black) */
+    ALEAT_FIT_BILINEAR,     /**< torch: half-pixel centres, no antialiasing */
+    ALEAT_FIT_BILINEAR_TF1, /**< TensorFlow 1: source = target * in / out */
+    ALEAT_FIT_BICUBIC,      /**< PIL: a = -0.5, antialiased when shrinking, clipped to 0 .. 1 */
+} aleat_fit;
+
+/** From an image to a network's input: fit the size, then x = scale[c] v + shift[c], v in 0 .. 1.
+ */
+typedef struct aleat_preparation {
+    const char *name, *help; /**< name is NULL behind the last one of a network */
+    aleat_fit fit;
+    float scale[3], shift[3];
+} aleat_preparation;
+
+/** One of the values of a network that may serve as features. */
+typedef struct aleat_feature_layer {
+    const char *name;
+    aleat_value value;
+} aleat_feature_layer;
+
+#define ALEAT_FEATURE_LAYERS 8
+/** Of a network with the role ALEAT_MODEL_FEATURES. */
+typedef struct aleat_feature_spec {
+    const aleat_preparation *preparations;            /**< static; the first is the usual one */
+    aleat_feature_layer layers[ALEAT_FEATURE_LAYERS]; /**< likewise; the rest have no name */
+} aleat_feature_spec;
 
 /** A model as found on disk: everything but the plan. */
 typedef struct aleat_model_files {
@@ -50,6 +82,7 @@ typedef struct aleat_model_files {
                                  have no scheduler; NULL if unknown; owned */
     char *config_text;      /**< effective configuration as JSON text, for `info`; owned */
     aleat_model_role role;
+    aleat_feature_spec features; /**< of ALEAT_MODEL_FEATURES */
     /** The network's t for training step s (from 0, may have a fraction) of that scheduler is
      * time_scale (s + time_offset). */
     double time_scale, time_offset;

@@ -10,7 +10,10 @@
 #include "io/json.h"
 
 const aleat_model_family *const aleat_model_families[] = {
-    &aleat_family_unet2d, &aleat_family_adm, &aleat_family_adm_classifier, &aleat_family_uvit, NULL,
+    &aleat_family_unet2d,         &aleat_family_adm,
+    &aleat_family_adm_classifier, &aleat_family_uvit,
+    &aleat_family_cifar_resnet,   &aleat_family_inception,
+    &aleat_family_preact_resnet,  NULL,
 };
 
 /* ---- where things lie ------------------------------------------------------------------------ */
@@ -149,7 +152,12 @@ static aleat_status open_weights(aleat_weights **out, const location *at, const 
 {
     if (at->weights_path)
         return aleat_weights_open(out, at->weights_path, err);
-    return aleat_weights_open_folder(out, at->folder, "diffusion_pytorch_model", variant, err);
+    // What is not a part of a diffusion pipeline is called model.safetensors.
+    char *lone = NULL;
+    const aleat_status st = find_file(&lone, at->folder, "model.safetensors", err);
+    const char *stem = lone ? "model" : "diffusion_pytorch_model";
+    aleat_free(lone);
+    return st ? st : aleat_weights_open_folder(out, at->folder, stem, variant, err);
 }
 
 /* ---- which family ---------------------------------------------------------------------------- */
@@ -274,7 +282,7 @@ aleat_status aleat_model_files_build(aleat_model_files *out, const char *config_
     static const aleat_model_options no_options;
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
-    aleat_model_files model = {.weights = weights};
+    aleat_model_files model = {.weights = weights, .time_scale = 1};
     const aleat_model_family *family = NULL;
     location at = {0};
 

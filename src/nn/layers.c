@@ -45,6 +45,29 @@ aleat_value aleat_nn_conv(aleat_graph *graph, aleat_value x, const char *prefix,
     return aleat_op_conv2d(graph, x, weight, aleat_nn_bias(graph, prefix, c_out), spec);
 }
 
+static aleat_param statistic(aleat_graph *graph, const char *prefix, const char *what, int64_t c)
+{
+    const aleat_name name = aleat_nn_name(graph, "%s.%s", prefix, what);
+    const aleat_shape shape = aleat_shape_of(1, c);
+    return aleat_graph_param(graph, name.text, &shape);
+}
+
+aleat_value aleat_nn_conv_batchnorm(aleat_graph *graph, aleat_value x, const char *conv,
+                                    const char *norm, int64_t c_out, aleat_conv_spec spec,
+                                    double eps)
+{
+    const aleat_shape shape =
+        aleat_shape_of(4, c_out, aleat_graph_dims(graph, x).c, spec.kernel_h, spec.kernel_w);
+    const aleat_batchnorm bn = {.gamma = statistic(graph, norm, "weight", c_out),
+                                .beta = statistic(graph, norm, "bias", c_out),
+                                .mean = statistic(graph, norm, "running_mean", c_out),
+                                .var = statistic(graph, norm, "running_var", c_out),
+                                .eps = eps};
+    const aleat_param weight =
+        aleat_graph_param_fold_weight(graph, aleat_nn_weight(graph, conv, &shape), &bn);
+    return aleat_op_conv2d(graph, x, weight, aleat_graph_param_fold_bias(graph, &bn), spec);
+}
+
 static aleat_value linear(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out,
                           aleat_param bias)
 {

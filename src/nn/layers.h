@@ -33,6 +33,12 @@ aleat_shape aleat_nn_linear_shape(int rank, int64_t c_out, int64_t c_in);
 /** Convolution with bias; weight [c_out, c of x, kernel_h, kernel_w]. */
 aleat_value aleat_nn_conv(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out,
                           aleat_conv_spec spec);
+/** batch norm(convolution without bias), the norm folded into the weights; tensors
+ * <conv>.weight [c_out, c of x, kernel_h, kernel_w], <norm>.weight, .bias, .running_mean and
+ * .running_var [c_out]. */
+aleat_value aleat_nn_conv_batchnorm(aleat_graph *graph, aleat_value x, const char *conv,
+                                    const char *norm, int64_t c_out, aleat_conv_spec spec,
+                                    double eps);
 /** Linear layer over channels with bias; weight [c_out, c of x]. */
 aleat_value aleat_nn_linear(aleat_graph *graph, aleat_value x, const char *prefix, int64_t c_out);
 /** Linear layer without bias. */

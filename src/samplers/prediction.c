@@ -1,6 +1,7 @@
 #include "samplers/prediction.h"
 
 #include <math.h>
+#include <string.h>
 
 aleat_eps_weights aleat_eps_weights_of(aleat_prediction prediction, double alpha, double sigma)
 {
@@ -49,6 +50,16 @@ void aleat_eps_of_x0(double alpha, double sigma, const float *x, const float *x0
                      int64_t count)
 {
     combine(aleat_eps_weights_of(ALEAT_PREDICTS_SAMPLE, alpha, sigma), x, x0, eps, count);
+}
+
+void aleat_prediction_target(aleat_prediction prediction, double alpha, double sigma,
+                             const float *x0, const float *eps, float *target, int64_t count)
+{
+    switch (prediction) {
+    case ALEAT_PREDICTS_EPSILON: memmove(target, eps, (size_t)count * sizeof *target); return;
+    case ALEAT_PREDICTS_SAMPLE: memmove(target, x0, (size_t)count * sizeof *target); return;
+    case ALEAT_PREDICTS_V: combine((aleat_eps_weights){alpha, -sigma}, x0, eps, target, count);
+    }
 }
 
 static void clamp(float *x0, int64_t count, float range)

@@ -21,6 +21,9 @@ aleat_eps_weights aleat_eps_weights_of(aleat_prediction prediction, double alpha
  */
 void aleat_predict(aleat_prediction prediction, double alpha, double sigma, const float *x,
                    const float *raw, float *eps, float *x0, int64_t count);
+/** What a network should have put out: target[j] of x0 and eps; it may be either of them. */
+void aleat_prediction_target(aleat_prediction prediction, double alpha, double sigma,
+                             const float *x0, const float *eps, float *target, int64_t count);
 /** x0 = (x - sigma eps) / alpha. */
 void aleat_x0_of_eps(double alpha, double sigma, const float *x, const float *eps, float *x0,
                      int64_t count);

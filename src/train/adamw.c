@@ -13,6 +13,8 @@ double aleat_adamw_rate(const aleat_adamw *a, int64_t step)
 {
     if (step < a->warmup)
         return a->rate * (double)(step + 1) / (double)a->warmup;
+    if (a->constant)
+        return a->rate;
     const int64_t longest = a->steps - a->warmup;
     const int64_t length = a->cooldown > 0 && a->cooldown < longest ? a->cooldown : longest;
     const int64_t done = step - (a->steps - length);

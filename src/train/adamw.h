@@ -11,6 +11,7 @@ typedef struct aleat_adamw {
     double average;                        /**< of the moving average, reached slowly */
     int64_t warmup, cooldown, steps; /**< linear up to `rate`, constant, and half a cosine to 0 over
                                           the last `cooldown` steps; 0: right after the warm-up */
+    bool constant;                   /**< no cosine: `rate` to the end */
 } aleat_adamw;
 
 /** The rate of step `step`, counted from 0. */

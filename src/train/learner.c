@@ -7,26 +7,24 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/rng.h"
-
-/** Streams of one image of one step. */
-enum { STREAM_CHOICES = 0, STREAM_NOISE = 1 };
+#include "graph/plan.h"
 
 struct aleat_learner {
-    aleat_learner_options options;
+    aleat_problem problem;
+    int64_t batch;
     aleat_params *params;
-    const aleat_dataset *data;
-    const double *abar;
-    int64_t train_steps;
     aleat_model_files model;
     aleat_engine *engine;
     aleat_plan *plan;
     aleat_value cotangent;
-    aleat_value *grads; // of each parameter of the graph
-    int64_t *order;     // the images in this epoch's order
-    int64_t epoch;      // whose order that is, or -1
-    float *noise;       // [batch, size], channels last
-    double *losses;     // [batch]
-    uint32_t *slots;    // 0, 1, ...: the numbers of images in a step
+    int64_t in_size, out_size; // of one image
+    aleat_value *grads;        // of each parameter of the graph
+    int64_t *order;            // the images in this epoch's order
+    int64_t epoch;             // whose order that is, or -1
+    int64_t *images;           // [batch] of the present step
+    float *target;             // [batch, out_size]
+    double *losses;            // [batch]
+    uint32_t *slots;           // 0, 1, ...: the numbers of images in a step
 };
 
 void aleat_learner_free(aleat_learner *l)
@@ -38,46 +36,14 @@ void aleat_learner_free(aleat_learner *l)
     aleat_model_files_close(&l->model);
     aleat_free(l->grads);
     aleat_free(l->order);
-    aleat_free(l->noise);
+    aleat_free(l->images);
+    aleat_free(l->target);
     aleat_free(l->losses);
     aleat_free(l->slots);
     aleat_free(l);
 }
 
-static int64_t image_size(const aleat_learner *l)
-{
-    const aleat_denoiser_info *info = &l->model.info;
-    return info->channels * info->height * info->width;
-}
-
 /* ---- making ---------------------------------------------------------------------------------- */
-
-static aleat_status check_sizes(const aleat_learner *l, aleat_error *err)
-{
-    const aleat_denoiser_info *info = &l->model.info;
-    const aleat_dataset *d = l->data;
-    if (info->channels != d->channels || info->height < d->height || info->width < d->width)
-        return aleat_fail(err, ALEAT_ERR_SHAPE,
-                          "images are %lldx%lldx%lld, the network takes %lldx%lldx%lld (height, "
-                          "width, channels)",
-                          (long long)d->height, (long long)d->width, (long long)d->channels,
-                          (long long)info->height, (long long)info->width,
-                          (long long)info->channels);
-    if (info->out_channels != info->channels)
-        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                          "a network with %lld output channels for %lld: a learned variance cannot "
-                          "be trained",
-                          (long long)info->out_channels, (long long)info->channels);
-    const int64_t needed = d->classes + (l->options.label_drop > 0 ? 1 : 0);
-    if (info->n_classes && (!d->labels || info->n_classes < needed))
-        return aleat_fail(err, ALEAT_ERR_SHAPE,
-                          "the network has %lld classes, the data set needs %lld",
-                          (long long)info->n_classes, (long long)needed);
-    if (l->options.label_drop > 0 && info->null_class < 0)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          "label dropping needs a null class ('_aleat_null_class' in the config)");
-    return ALEAT_OK;
-}
 
 /** The graph's gradient and its plan. */
 static aleat_status make_plan(aleat_learner *l, aleat_error *err)
@@ -101,12 +67,11 @@ static aleat_status make_plan(aleat_learner *l, aleat_error *err)
         if (l->grads[p] != ALEAT_NO_VALUE)
             wanted[n_wanted++] = l->grads[p];
     const aleat_engine_options engine = {
-        .threads = l->options.threads, .precision = l->options.precision, .training = true};
+        .threads = l->problem.threads, .precision = l->problem.precision, .training = true};
     if (!st)
         st = aleat_engine_new(&l->engine, graph, &engine, err);
     if (!st)
-        st = aleat_plan_new(&l->plan, l->engine, l->options.batch, wanted, n_wanted, l->cotangent,
-                            err);
+        st = aleat_plan_new(&l->plan, l->engine, l->batch, wanted, n_wanted, l->cotangent, err);
 done:
     aleat_free(wanted);
     return st;
@@ -114,12 +79,17 @@ done:
 
 static aleat_status make_buffers(aleat_learner *l, aleat_error *err)
 {
-    const size_t batch = (size_t)l->options.batch;
-    l->order = aleat_alloc((size_t)l->data->count * sizeof *l->order);
-    l->noise = aleat_alloc(batch * (size_t)image_size(l) * sizeof *l->noise);
+    const size_t batch = (size_t)l->batch;
+    const aleat_dims in = aleat_graph_dims(l->model.graph, l->model.network.x);
+    const aleat_dims out = aleat_graph_dims(l->model.graph, l->model.network.out);
+    l->in_size = in.h * in.w * in.c;
+    l->out_size = out.h * out.w * out.c;
+    l->order = aleat_alloc((size_t)l->problem.data->count * sizeof *l->order);
+    l->images = aleat_calloc(batch, sizeof *l->images);
+    l->target = aleat_calloc(batch * (size_t)l->out_size, sizeof *l->target);
     l->losses = aleat_calloc(batch, sizeof *l->losses);
     l->slots = aleat_calloc(batch, sizeof *l->slots);
-    if (!l->order || !l->noise || !l->losses || !l->slots)
+    if (!l->order || !l->images || !l->target || !l->losses || !l->slots)
         return aleat_fail_memory(err, "a batch");
     for (size_t b = 0; b < batch; b++)
         l->slots[b] = (uint32_t)b;
@@ -127,25 +97,22 @@ static aleat_status make_buffers(aleat_learner *l, aleat_error *err)
 }
 
 aleat_status aleat_learner_new(aleat_learner **out, const char *config_path, aleat_params *params,
-                               const aleat_dataset *data, const double *abar, int64_t train_steps,
-                               const aleat_learner_options *options, aleat_error *err)
+                               const aleat_problem *problem, int64_t batch, aleat_error *err)
 {
     *out = NULL;
     aleat_weights *weights = NULL;
     aleat_learner *l = aleat_calloc(1, sizeof *l);
     if (!l)
         return aleat_fail_memory(err, "a training");
-    l->options = *options;
+    l->problem = *problem;
+    l->batch = batch;
     l->params = params;
-    l->data = data;
-    l->abar = abar;
-    l->train_steps = train_steps;
     l->epoch = -1;
-    aleat_status st = aleat_params_weights(params, &weights, err);
+    aleat_status st = aleat_params_weights(params, ALEAT_VALUES, &weights, err);
     if (!st)
         st = aleat_model_files_build(&l->model, config_path, weights, NULL, err);
     if (!st)
-        st = check_sizes(l, err);
+        st = problem->task->check(problem, &l->model.info, err);
     if (!st)
         st = make_plan(l, err);
     if (!st)
@@ -163,80 +130,57 @@ aleat_status aleat_learner_new(aleat_learner **out, const char *config_path, ale
  * epoch is made once. */
 static int64_t chosen_image(aleat_learner *l, int64_t number)
 {
-    const int64_t epoch = number / l->data->count;
+    const int64_t count = l->problem.data->count, epoch = number / count;
     if (epoch != l->epoch) {
         const aleat_rng_key key = {
-            .seed = l->options.seed, .image = (uint32_t)epoch, .purpose = ALEAT_FOR_SUBSET};
-        aleat_rng_permutation(&key, l->order, l->data->count);
+            .seed = l->problem.seed, .image = (uint32_t)epoch, .purpose = ALEAT_FOR_SUBSET};
+        aleat_rng_permutation(&key, l->order, count);
         l->epoch = epoch;
     }
-    return l->order[number % l->data->count];
-}
-
-/** x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps, t and the label for place `b` of the batch. */
-static void feed_image(aleat_learner *l, int64_t step, int64_t b, int64_t image)
-{
-    const aleat_network *net = &l->model.network;
-    const aleat_denoiser_info *info = &l->model.info;
-    const int64_t size = image_size(l);
-    float choice[3];
-    aleat_rng_key key = {.seed = l->options.seed,
-                         .image = (uint32_t)b,
-                         .step = (uint32_t)step,
-                         .copy = STREAM_CHOICES,
-                         .purpose = ALEAT_FOR_TRAINING};
-    aleat_rng_uniforms(&key, choice, 3);
-    key.copy = STREAM_NOISE;
-    aleat_rng_normals(&key, 0, l->noise + b * size, size);
-
-    const int64_t t = (int64_t)((double)choice[0] * (double)l->train_steps);
-    float *x = aleat_plan_data(l->plan, net->x) + b * size;
-    aleat_dataset_image(l->data, image, l->options.flip && choice[2] < 0.5f, info->height,
-                        info->width, x);
-    const float signal = (float)sqrt(l->abar[t]), noise = (float)sqrt(1 - l->abar[t]);
-    for (int64_t i = 0; i < size; i++)
-        x[i] = signal * x[i] + noise * l->noise[b * size + i];
-    aleat_plan_data(l->plan, net->t)[b] = (float)t;
-    if (net->label == ALEAT_NO_VALUE)
-        return;
-    const bool dropped = (double)choice[1] < l->options.label_drop;
-    aleat_plan_data(l->plan, net->label)[b] =
-        (float)(dropped ? info->null_class : l->data->labels[image]);
+    return l->order[number % count];
 }
 
 typedef struct batch_job {
     aleat_learner *l;
     int64_t step;
-    const int64_t *images;
 } batch_job;
+
+/** Part `b` of an input; NULL if the network has none of this kind. */
+static float *input_of(const aleat_learner *l, aleat_value value, int64_t b, int64_t size)
+{
+    return value == ALEAT_NO_VALUE ? NULL : aleat_plan_data(l->plan, value) + b * size;
+}
 
 static void feed_range(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const batch_job *job = ctx;
-    for (int64_t b = begin; b < end; b++)
-        feed_image(job->l, job->step, b, job->images[b]);
+    const aleat_learner *l = job->l;
+    const aleat_network *net = &l->model.network;
+    for (int64_t b = begin; b < end; b++) {
+        const aleat_example example = {.step = job->step,
+                                       .place = b,
+                                       .image = l->images[b],
+                                       .x = input_of(l, net->x, b, l->in_size),
+                                       .t = input_of(l, net->t, b, 1),
+                                       .label = input_of(l, net->label, b, 1),
+                                       .target = l->target + b * l->out_size};
+        l->problem.task->feed(&l->problem, &l->model.info, &example);
+    }
 }
 
-/** Squared errors, and their derivative as the cotangent of the output. */
+/** Losses, and their derivative as the cotangent of the output. */
 static void compare_range(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const batch_job *job = ctx;
-    aleat_learner *l = job->l;
-    const int64_t size = image_size(l);
+    const aleat_learner *l = job->l;
+    const int64_t size = l->out_size;
     const float *out = aleat_plan_data(l->plan, l->model.network.out);
     float *cotangent = aleat_plan_data(l->plan, l->cotangent);
-    const float scale = (float)(2 / ((double)size * (double)l->options.batch));
-    for (int64_t b = begin; b < end; b++) {
-        double sum = 0;
-        for (int64_t i = b * size; i < (b + 1) * size; i++) {
-            const float d = out[i] - l->noise[i];
-            sum += (double)d * (double)d;
-            cotangent[i] = scale * d;
-        }
-        l->losses[b] = sum / (double)size;
-    }
+    for (int64_t b = begin; b < end; b++)
+        l->losses[b] = l->problem.task->compare(out + b * size, l->target + b * size, size,
+                                                l->batch, cotangent + b * size);
 }
 
 static void gather_gradient(aleat_learner *l)
@@ -257,24 +201,19 @@ static void gather_gradient(aleat_learner *l)
 
 aleat_status aleat_learner_gradient(aleat_learner *l, int64_t step, double *loss, aleat_error *err)
 {
-    const int64_t batch = l->options.batch;
     const int threads = aleat_engine_threads(l->engine);
-    int64_t *images = aleat_alloc((size_t)batch * sizeof *images);
-    if (!images)
-        return aleat_fail_memory(err, "a batch");
-    for (int64_t b = 0; b < batch; b++)
-        images[b] = chosen_image(l, step * batch + b);
-    batch_job job = {l, step, images};
-    aleat_parallel_for(threads, batch, feed_range, &job);
-    aleat_free(images);
-    aleat_plan_dropout(l->plan, l->options.seed, (uint32_t)step, l->slots);
+    batch_job job = {l, step};
+    for (int64_t b = 0; b < l->batch; b++)
+        l->images[b] = chosen_image(l, step * l->batch + b);
+    aleat_parallel_for(threads, l->batch, feed_range, &job);
+    aleat_plan_dropout(l->plan, l->problem.seed, (uint32_t)step, l->slots);
     aleat_plan_run(l->plan, 0);
-    aleat_parallel_for(threads, batch, compare_range, &job);
+    aleat_parallel_for(threads, l->batch, compare_range, &job);
     aleat_plan_run(l->plan, 1);
     gather_gradient(l);
     *loss = 0;
-    for (int64_t b = 0; b < batch; b++)
-        *loss += l->losses[b] / (double)batch;
+    for (int64_t b = 0; b < l->batch; b++)
+        *loss += l->losses[b] / (double)l->batch;
     return isfinite(*loss) ? ALEAT_OK
                            : aleat_fail(err, ALEAT_ERR_NUMERIC, "step %lld: the loss is not finite",
                                         (long long)step);

@@ -109,16 +109,42 @@ static void name_arrays(const aleat_params *p, char *data, aleat_dtype dtype,
                                            data + (size_t)p->offsets[i] * aleat_dtype_size(dtype))};
 }
 
-aleat_status aleat_params_weights(const aleat_params *p, aleat_weights **out, aleat_error *err)
+aleat_status aleat_params_weights(const aleat_params *p, aleat_param_array which,
+                                  aleat_weights **out, aleat_error *err)
 {
     *out = NULL;
     aleat_named_array *arrays = aleat_alloc((size_t)p->count * sizeof *arrays);
     if (!arrays)
         return aleat_fail_memory(err, "the list of tensors");
-    name_arrays(p, (char *)p->data[ALEAT_VALUES], ALEAT_F32, arrays);
+    name_arrays(p, (char *)p->data[which], ALEAT_F32, arrays);
     const aleat_status st = aleat_weights_of_arrays(out, arrays, p->count, "training", err);
     aleat_free(arrays);
     return st;
+}
+
+// The two graphs were built by the same code, so their parameters come in the same order, though a
+// checkpoint may call them by older names.
+aleat_status aleat_params_take(aleat_params *p, const aleat_graph *blueprint,
+                               const aleat_graph *trained, aleat_weights *weights, aleat_error *err)
+{
+    bool same = aleat_graph_params(blueprint) == aleat_graph_params(trained);
+    for (aleat_param i = 0; same && i < aleat_graph_params(blueprint); i++) {
+        aleat_shape shape, trained_shape;
+        const char *name = aleat_graph_tensor(blueprint, i, &shape);
+        const char *trained_name = aleat_graph_tensor(trained, i, &trained_shape);
+        same = !name == !trained_name && (!name || aleat_shape_equal(&shape, &trained_shape));
+        if (!same || !name)
+            continue;
+        const int64_t offset = p->offsets[aleat_params_find(p, name)];
+        aleat_weight_to_f32(aleat_weights_find(weights, trained_name),
+                            p->data[ALEAT_VALUES] + offset);
+    }
+    if (!same)
+        return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: not the weights of a network of this kind",
+                          aleat_weights_path(weights));
+    memcpy(p->data[ALEAT_AVERAGE], p->data[ALEAT_VALUES],
+           (size_t)aleat_params_size(p) * sizeof(float));
+    return ALEAT_OK;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -155,20 +181,39 @@ static aleat_status find_array(aleat_weights *weights, const char *name, aleat_d
         aleat_weights_path(weights), name, (long long)count, aleat_dtype_name(dtype));
 }
 
+static aleat_status read_steps(aleat_weights *weights, int64_t *steps, aleat_error *err)
+{
+    const aleat_weight *count = NULL;
+    const aleat_status st = find_array(weights, STEPS_NAME, ALEAT_I64, 1, &count, err);
+    if (st)
+        return st;
+    memcpy(steps, count->data, sizeof *steps);
+    return *steps >= 0 ? ALEAT_OK
+                       : aleat_fail(err, ALEAT_ERR_FORMAT, "%s: '%s' is %lld",
+                                    aleat_weights_path(weights), STEPS_NAME, (long long)*steps);
+}
+
+aleat_status aleat_params_saved_steps(int64_t *steps, const char *path, aleat_error *err)
+{
+    aleat_weights *weights = NULL;
+    aleat_status st = aleat_weights_open(&weights, path, err);
+    if (!st)
+        st = read_steps(weights, steps, err);
+    aleat_weights_free(weights);
+    return st;
+}
+
 aleat_status aleat_params_load(aleat_params *p, int64_t *steps, const char *path, aleat_error *err)
 {
     aleat_weights *weights = NULL;
-    const aleat_weight *found[ALEAT_PARAM_ARRAYS], *count = NULL;
+    const aleat_weight *found[ALEAT_PARAM_ARRAYS];
     aleat_status st = aleat_weights_open(&weights, path, err);
     for (int a = 0; a < ALEAT_PARAM_ARRAYS && !st; a++)
         st = find_array(weights, array_names[a], ALEAT_F32, aleat_params_size(p), &found[a], err);
     if (!st)
-        st = find_array(weights, STEPS_NAME, ALEAT_I64, 1, &count, err);
-    if (!st) {
-        for (int a = 0; a < ALEAT_PARAM_ARRAYS; a++)
-            aleat_weight_to_f32(found[a], p->data[a]);
-        memcpy(steps, count->data, sizeof *steps);
-    }
+        st = read_steps(weights, steps, err);
+    for (int a = 0; a < ALEAT_PARAM_ARRAYS && !st; a++)
+        aleat_weight_to_f32(found[a], p->data[a]);
     aleat_weights_free(weights);
     return st;
 }
@@ -184,9 +229,10 @@ aleat_status aleat_params_export(const aleat_params *p, aleat_param_array which,
         st = aleat_fail_memory(err, path);
         goto done;
     }
-    for (int64_t i = 0; i < size && dtype == ALEAT_F16; i++)
-        half[i] = aleat_f32_to_f16(p->data[which][i]);
-    name_arrays(p, dtype == ALEAT_F16 ? (char *)half : (char *)p->data[which], dtype, arrays);
+    for (int64_t i = 0; i < size && dtype != ALEAT_F32; i++)
+        half[i] = dtype == ALEAT_F16 ? aleat_f32_to_f16(p->data[which][i])
+                                     : aleat_f32_to_bf16(p->data[which][i]);
+    name_arrays(p, dtype == ALEAT_F32 ? (char *)p->data[which] : (char *)half, dtype, arrays);
     st = aleat_safetensors_write(path, arrays, p->count, err);
 done:
     aleat_free(arrays);

@@ -38,16 +38,27 @@ void aleat_params_clear(aleat_params *params);
 /** The index of a tensor, or -1. */
 int64_t aleat_params_find(const aleat_params *params, const char *name);
 
-/** ALEAT_VALUES as the weights of a network: changing the values changes the weights. */
-ALEAT_MUST_USE aleat_status aleat_params_weights(const aleat_params *params, aleat_weights **out,
+/** One array as the weights of a network: changing the numbers changes the weights. */
+ALEAT_MUST_USE aleat_status aleat_params_weights(const aleat_params *params,
+                                                 aleat_param_array which, aleat_weights **out,
                                                  aleat_error *err);
+/**
+ * Values and average from trained weights, whose tensors `trained` has found for the network that
+ * `blueprint` describes: graphs of the same configuration. ALEAT_ERR_SHAPE if they are not.
+ */
+ALEAT_MUST_USE aleat_status aleat_params_take(aleat_params *params, const aleat_graph *blueprint,
+                                              const aleat_graph *trained, aleat_weights *weights,
+                                              aleat_error *err);
 
 /** All arrays and the number of steps done, in one file, which replaces `path` as a whole. */
 ALEAT_MUST_USE aleat_status aleat_params_save(const aleat_params *params, int64_t steps,
                                               const char *path, aleat_error *err);
 ALEAT_MUST_USE aleat_status aleat_params_load(aleat_params *params, int64_t *steps,
                                               const char *path, aleat_error *err);
-/** One array as a model's weights, in f16 or f32. */
+/** The number of steps that a saved file was written after. */
+ALEAT_MUST_USE aleat_status aleat_params_saved_steps(int64_t *steps, const char *path,
+                                                     aleat_error *err);
+/** One array as a model's weights, in f16, bf16 or f32. */
 ALEAT_MUST_USE aleat_status aleat_params_export(const aleat_params *params, aleat_param_array which,
                                                 aleat_dtype dtype, const char *path,
                                                 aleat_error *err);

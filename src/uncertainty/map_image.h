@@ -5,7 +5,7 @@
 #ifndef ALEAT_UNCERTAINTY_MAP_IMAGE_H
 #define ALEAT_UNCERTAINTY_MAP_IMAGE_H
 
-#include "uncertainty/canvas.h"
+#include "plot/canvas.h"
 
 /** Values of a map that get the darkest and the lightest colour. */
 typedef struct aleat_colour_scale {

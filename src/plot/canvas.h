@@ -1,6 +1,6 @@
 /* Drawing into an RGB image: boxes, enlarged pictures, text. Everything is clipped to the image. */
-#ifndef ALEAT_UNCERTAINTY_CANVAS_H
-#define ALEAT_UNCERTAINTY_CANVAS_H
+#ifndef ALEAT_PLOT_CANVAS_H
+#define ALEAT_PLOT_CANVAS_H
 
 #include "io/png_image.h"
 
@@ -21,6 +21,9 @@ void aleat_canvas_picture(aleat_image *canvas, int64_t x, int64_t y, const aleat
 /** One line of text whose upper left corner is (x, y); `size` multiplies the 5x9 font. */
 void aleat_canvas_text(aleat_image *canvas, int64_t x, int64_t y, int size, const char *text,
                        aleat_rgb colour);
+/** The same turned by a quarter, to be read from below: (x, y) is the corner at its lower left. */
+void aleat_canvas_text_upwards(aleat_image *canvas, int64_t x, int64_t y, int size,
+                               const char *text, aleat_rgb colour);
 /** Width and height of a line of text in pixels. */
 int64_t aleat_text_width(const char *text, int size);
 int64_t aleat_text_height(int size);

@@ -1,6 +1,6 @@
 /* A small bitmap font, for the numbers and names in pictures. */
-#ifndef ALEAT_UNCERTAINTY_FONT_H
-#define ALEAT_UNCERTAINTY_FONT_H
+#ifndef ALEAT_PLOT_FONT_H
+#define ALEAT_PLOT_FONT_H
 
 #include <stdbool.h>
 

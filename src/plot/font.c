@@ -1,4 +1,4 @@
-#include "uncertainty/font.h"
+#include "plot/font.h"
 
 // One line a character, ' ' to '~', nine rows of five dots each, the lower two below the line: the
 // drawing is the source.

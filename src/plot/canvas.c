@@ -1,10 +1,11 @@
-#include "uncertainty/canvas.h"
+#include "plot/canvas.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "uncertainty/font.h"
+#include "plot/font.h"
 
 aleat_status aleat_canvas_new(aleat_image *out, int64_t width, int64_t height, aleat_rgb background,
                               aleat_error *err)
@@ -51,15 +52,32 @@ void aleat_canvas_picture(aleat_image *canvas, int64_t x, int64_t y, const aleat
         }
 }
 
+// Letter after letter; `turned`: columns go up and rows to the right.
+static void draw_text(aleat_image *canvas, int64_t x, int64_t y, int size, const char *text,
+                      bool turned, aleat_rgb colour)
+{
+    const int64_t advance = (int64_t)(ALEAT_FONT_WIDTH + 1) * size;
+    for (int64_t at = 0; *text; text++, at += advance)
+        for (int row = 0; row < ALEAT_FONT_HEIGHT; row++)
+            for (int column = 0; column < ALEAT_FONT_WIDTH; column++) {
+                if (!aleat_font_dot(*text, column, row))
+                    continue;
+                const int64_t along = at + (int64_t)column * size, down = (int64_t)row * size;
+                aleat_canvas_box(canvas, turned ? x + down : x + along,
+                                 turned ? y - along - size : y + down, size, size, colour);
+            }
+}
+
 void aleat_canvas_text(aleat_image *canvas, int64_t x, int64_t y, int size, const char *text,
                        aleat_rgb colour)
 {
-    for (; *text; text++, x += (int64_t)(ALEAT_FONT_WIDTH + 1) * size)
-        for (int row = 0; row < ALEAT_FONT_HEIGHT; row++)
-            for (int column = 0; column < ALEAT_FONT_WIDTH; column++)
-                if (aleat_font_dot(*text, column, row))
-                    aleat_canvas_box(canvas, x + (int64_t)column * size, y + (int64_t)row * size,
-                                     size, size, colour);
+    draw_text(canvas, x, y, size, text, false, colour);
+}
+
+void aleat_canvas_text_upwards(aleat_image *canvas, int64_t x, int64_t y, int size,
+                               const char *text, aleat_rgb colour)
+{
+    draw_text(canvas, x, y, size, text, true, colour);
 }
 
 int64_t aleat_text_width(const char *text, int size)

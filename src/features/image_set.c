@@ -1,0 +1,138 @@
+#include "aleat/features.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "io/file.h"
+#include "io/npy.h"
+#include "train/dataset.h"
+
+struct aleat_image_set {
+    aleat_images images;
+    aleat_tensor array; // what the images are, if they come as one array,
+    aleat_dataset data; // or as a data set
+};
+
+aleat_images aleat_images_slice(const aleat_images *images, int64_t first, int64_t count)
+{
+    aleat_images slice = *images;
+    const int64_t before = first * slice.height * slice.width * slice.channels;
+    slice.n = count;
+    slice.bytes = slice.bytes ? slice.bytes + before : NULL;
+    slice.floats = slice.floats ? slice.floats + before : NULL;
+    return slice;
+}
+
+/* ---- arrays ---------------------------------------------------------------------------------- */
+
+static bool is_channels(int64_t n)
+{
+    return n == 1 || n == 3;
+}
+
+/** Finds the axes of an array, which becomes bytes or f32. */
+static aleat_status take_array(aleat_image_set *set, const char *path, aleat_error *err)
+{
+    aleat_tensor *a = &set->array;
+    const int64_t *dim = a->shape.dim;
+    const bool grey = a->shape.n_dims == 3;
+    const bool last = a->shape.n_dims == 4 && is_channels(dim[3]);
+    const bool first = a->shape.n_dims == 4 && !last && is_channels(dim[1]);
+    char text[128];
+    if (!(grey || last || first) || dim[0] < 1)
+        return aleat_fail(err, ALEAT_ERR_SHAPE,
+                          "%s: the array is %s, expected images [N,H,W,C], [N,C,H,W] or [N,H,W] of "
+                          "1 or 3 channels",
+                          path, aleat_shape_text(&a->shape, text, sizeof text));
+    const int h = first ? 2 : 1;
+    set->images = (aleat_images){.n = dim[0],
+                                 .height = dim[h],
+                                 .width = dim[h + 1],
+                                 .channels = grey ? 1 : dim[first ? 1 : 3],
+                                 .channels_first = first};
+    if (a->dtype == ALEAT_U8)
+        set->images.bytes = a->data;
+    else if (a->dtype == ALEAT_F32)
+        set->images.floats = a->data;
+    else
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "%s: images of type %s, expected bytes (0 to 255) or float32 (0 to 1)",
+                          path, aleat_dtype_name(a->dtype));
+    return ALEAT_OK;
+}
+
+static bool ends_with(const char *path, const char *end)
+{
+    const size_t n = strlen(path), m = strlen(end);
+    return n >= m && strcmp(path + n - m, end) == 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static aleat_status open_array(aleat_image_set *set, const char *path, const char *split,
+                               aleat_error *err)
+{
+    if (split)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: an array has no split '%s'", path, split);
+    const aleat_status st = aleat_npy_read(&set->array, path, err);
+    return st ? st : take_array(set, path, err);
+}
+
+static aleat_status open_data(aleat_image_set *set, const char *path, const char *split,
+                              aleat_error *err)
+{
+    const bool test = split && strcmp(split, "test") == 0;
+    if (split && !test && strcmp(split, "train") != 0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no split '%s', but train and test",
+                          split);
+    const aleat_dataset_part part = test ? ALEAT_DATA_HELD_OUT : ALEAT_DATA_TRAIN;
+    const aleat_status st = aleat_dataset_open(&set->data, path, part, NULL, err);
+    if (st)
+        return st;
+    if (!set->data.count)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: holds no images for tests", path);
+    set->images = (aleat_images){.n = set->data.count,
+                                 .height = set->data.height,
+                                 .width = set->data.width,
+                                 .channels = set->data.channels,
+                                 .bytes = set->data.pixels};
+    return ALEAT_OK;
+}
+
+aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, const char *split,
+                                  aleat_error *err)
+{
+    *out = NULL;
+    aleat_image_set *set = aleat_calloc(1, sizeof *set);
+    char *run = aleat_path_join(path, "samples.npz");
+    aleat_status st = set && run ? ALEAT_OK : aleat_fail_memory(err, path);
+    if (!st)
+        st = ends_with(path, ".npy") ? open_array(set, path, split, err)
+                                     : open_data(set, aleat_is_file(run) ? run : path, split, err);
+    aleat_free(run);
+    if (st)
+        aleat_image_set_close(set);
+    else
+        *out = set;
+    return st;
+}
+
+void aleat_image_set_close(aleat_image_set *set)
+{
+    if (!set)
+        return;
+    aleat_tensor_clear(&set->array);
+    aleat_dataset_clear(&set->data);
+    aleat_free(set);
+}
+
+aleat_images aleat_image_set_images(const aleat_image_set *set)
+{
+    return set->images;
+}
+
+const int32_t *aleat_image_set_labels(const aleat_image_set *set)
+{
+    return set->data.labels;
+}
