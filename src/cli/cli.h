@@ -49,7 +49,7 @@ typedef struct aleat_cli_args {
     double percentile, strength;
     // eval (and logits of features)
     const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;
-    const char *save_stats;
+    const char *save_stats, *network;
     int64_t neighbours, density_neighbours, intervals, bins, splits, subsets, subset_size,
         bootstrap;
     double confidence;

@@ -23,6 +23,7 @@ typedef struct material {
     aleat_array array[2];
     aleat_feature_statistics *statistics[2];
     double *values[2];
+    aleat_features *net; // NULL: not needed so far
 } material;
 
 static void material_clear(material *m)
@@ -32,6 +33,7 @@ static void material_clear(material *m)
         aleat_feature_statistics_free(m->statistics[i]);
         free(m->values[i]);
     }
+    aleat_features_close(m->net);
 }
 
 static bool is_npz(const char *path)
@@ -40,11 +42,60 @@ static bool is_npz(const char *path)
     return dot && strcmp(dot, ".npz") == 0;
 }
 
-// One side of a metric of sets: an .npz is statistics, anything else features.
-static aleat_status read_side(material *m, int side, const char *path, aleat_error *err)
+// Features, or logits, of a set of images. Batches show progress and let Ctrl-C through.
+static aleat_status run_network(aleat_array *out, aleat_features *net, const aleat_images *images,
+                                bool logits, bool quiet, aleat_error *err)
 {
-    if (is_npz(path))
-        return aleat_feature_statistics_read(&m->statistics[side], path, err);
+    enum { BATCH = 32 };
+    const aleat_features_facts facts = aleat_features_describe(net);
+    const int64_t dims[2] = {images->n, logits ? facts.classes : facts.dim};
+    aleat_cli_progress progress = aleat_cli_progress_new("eval", "images", quiet);
+    aleat_status st = aleat_array_new(out, 2, dims, err);
+    for (int64_t first = 0, count; !st && first < images->n; first += count) {
+        count = images->n - first < BATCH ? images->n - first : BATCH;
+        if (aleat_cli_interrupted()) {
+            st = aleat_cli_fail(err, ALEAT_ERR_CANCELLED, "stopped");
+            break;
+        }
+        const aleat_images part = aleat_images_slice(images, first, count);
+        float *rows = out->data + first * dims[1];
+        st = aleat_features_run(net, &part, logits ? NULL : rows, logits ? rows : NULL, err);
+        aleat_cli_progress_show(&progress, (double)(first + count), (double)images->n);
+    }
+    aleat_cli_progress_clear(&progress);
+    return st;
+}
+
+static aleat_status read_images(material *m, int side, const char *path, bool logits,
+                                const aleat_cli_args *args, aleat_error *err)
+{
+    aleat_image_set *set = NULL;
+    const aleat_features_options options = {
+        .layer = args->layer, .preparation = args->preparation, .threads = (int)args->threads};
+    aleat_status st =
+        m->net ? ALEAT_OK : aleat_features_open(&m->net, args->network, &options, err);
+    if (!st)
+        st = aleat_image_set_open(&set, path, args->split, err);
+    if (!st) {
+        const aleat_images images = aleat_image_set_images(set);
+        st = run_network(&m->array[side], m->net, &images, logits, args->quiet, err);
+    }
+    aleat_image_set_close(set);
+    return st;
+}
+
+// One side of a metric of sets. An .npz that has mu is statistics; with a network anything else is
+// images, without one an .npz is statistics and the rest features.
+static aleat_status read_side(material *m, int side, const char *path, bool logits,
+                              const aleat_cli_args *args, aleat_error *err)
+{
+    if (is_npz(path)) {
+        const aleat_status st = aleat_feature_statistics_read(&m->statistics[side], path, err);
+        if (st != ALEAT_ERR_FORMAT || !args->network)
+            return st; // a set of images has no mu
+    }
+    if (args->network)
+        return read_images(m, side, path, logits, args, err);
     aleat_status st = aleat_array_read(&m->array[side], path, err);
     if (!st && m->array[side].n_dims != 2)
         st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "%s: has %d axes, expected features [N,D]", path,
@@ -61,7 +112,7 @@ static aleat_status read_sets(material *m, const aleat_metric_facts *facts,
     aleat_status st = ALEAT_OK;
     for (int side = 0; side < 2 && !st; side++)
         if (path[side])
-            st = read_side(m, side, path[side], err);
+            st = read_side(m, side, path[side], logits, args, err);
     m->inputs.a = m->array[0].data ? &m->array[0] : NULL;
     m->inputs.b = m->array[1].data ? &m->array[1] : NULL;
     m->inputs.a_statistics = m->statistics[0];
@@ -239,6 +290,7 @@ static int eval_sets(const aleat_cli_verb *verb, const aleat_metric_facts *facts
                                        : "two sets of features: --features A.npy B.npy");
     aleat_error err = {0};
     material m = {0};
+    aleat_cli_catch_interrupts();
     int code = aleat_cli_exit(verb, read_sets(&m, facts, args, &err), &err);
     if (!code && args->save_stats)
         code = save_statistics(verb, &m, args);
