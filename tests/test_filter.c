@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "aleat/filter.h"
+#include "checkpoint.h"
 #include "cli/verbs.h"
 #include "io/json.h"
 #include "io/png_image.h"
@@ -486,6 +487,43 @@ static void the_verb_eval_computes_metrics_of_files(void **state)
                      ALEAT_EXIT_FAILED);
 }
 
+static void write_noise(const char *path, int n, uint64_t seed)
+{
+    aleat_error err = {0};
+    const aleat_shape shape = aleat_shape_of(4, (int64_t)n, (int64_t)32, (int64_t)32, (int64_t)3);
+    uint8_t *pixels = malloc((size_t)n * 32 * 32 * 3);
+    for (int i = 0; i < n * 32 * 32 * 3; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        pixels[i] = (uint8_t)(seed >> 56);
+    }
+    const aleat_tensor images = aleat_tensor_view(ALEAT_U8, &shape, pixels);
+    assert_ok(aleat_npy_write(path, &images, &err), &err);
+    free(pixels);
+}
+
+static void eval_of_images_is_eval_of_their_features(void **state)
+{
+    (void)state;
+    char out[16384], net[512];
+    const char *a = own("a.npy"), *b = own("b.npy"), *fa = own("fa.npy"), *fb = own("fb.npy");
+    (void)snprintf(net, sizeof net, "%s", own("resnet.safetensors"));
+    write_checkpoint_of(net, case_path("data/cifar_resnet", "shapes.json"));
+    write_noise(a, 9, 1);
+    write_noise(b, 7, 2);
+    assert_int_equal(verb(out, sizeof out, "features %s --images %s --out %s -q", net, a, fa), 0);
+    assert_int_equal(verb(out, sizeof out, "features %s --images %s --out %s -q", net, b, fb), 0);
+    assert_int_equal(verb(out, sizeof out, "eval fid --features %s %s --json -q", fa, fb), 0);
+    const double want = number_in(out, "fid");
+    assert_int_equal(verb(out, sizeof out,
+                          "eval fid --network %s --a %s --b %s --save-stats %s --json -q", net, a,
+                          b, own("images.npz")),
+                     0);
+    assert_true(fabs(number_in(out, "fid") - want) <= 0);
+    assert_int_equal(
+        verb(out, sizeof out, "eval is --network %s --a %s --splits 1 --json -q", net, a), 0);
+    assert_true(number_in(out, "is") >= 1); // exp of a divergence
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_run_whose_files_do_not_agree_is_refused),
         cmocka_unit_test(the_verb_filter_writes_runs_and_lists),
         cmocka_unit_test(the_verb_eval_computes_metrics_of_files),
+        cmocka_unit_test(eval_of_images_is_eval_of_their_features),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
