@@ -48,7 +48,7 @@ typedef struct aleat_cli_args {
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
     // eval
-    const char *features[2], *logits, *error, *uncertainty_map, *scores, *truth, *prediction;
+    const char *features[2], *logits, *error, *uncertainty_map, *scores, *truth, *predicted;
     const char *save_stats;
     int64_t neighbours, density_neighbours, intervals, bins, splits, subsets, subset_size,
         bootstrap;

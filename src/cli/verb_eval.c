@@ -87,7 +87,7 @@ static aleat_status read_pairs(material *m, const aleat_cli_args *args, const ch
     double *truth = NULL;
     aleat_status st = aleat_values_read(&m->values[0], &m->inputs.n, NULL, x, err);
     if (!st)
-        st = read_second(m, &m->values[1], &m->inputs.images, y ? y : args->prediction, x, err);
+        st = read_second(m, &m->values[1], &m->inputs.images, y ? y : args->predicted, x, err);
     if (!st && !y)
         st = read_second(m, &truth, NULL, args->truth, x, err);
     for (int64_t i = 0; !st && !y && i < m->inputs.n; i++)
@@ -259,7 +259,7 @@ static int eval_pairs(const aleat_cli_verb *verb, const aleat_metric_facts *fact
     }
     if (!x)
         return usage(verb, facts->name, "--uncertainty U.npy or --scores S.npy");
-    if (!y && !(args->truth && args->prediction))
+    if (!y && !(args->truth && args->predicted))
         return usage(verb, facts->name,
                      "--error E.npy, or --truth and --prediction, or --labels Y.npy");
     aleat_error err = {0};
