@@ -7,6 +7,7 @@
 
 #include "aleat/filter.h"
 #include "checkpoint.h"
+#include "base/alloc.h"
 #include "cli/verbs.h"
 #include "io/json.h"
 #include "io/png_image.h"
@@ -392,6 +393,38 @@ static void a_run_whose_files_do_not_agree_is_refused(void **state)
     aleat_selection_clear(&s);
 }
 
+// Every allocation may fail: an error each time, and nothing lost.
+static void filtering_survives_failing_allocations(void **state)
+{
+    (void)state;
+    const char *run = own("faults"), *out = own("faults-out");
+    make_run(run);
+    const aleat_filter_options options = {.keep = "2", .by = "x0-var+eps-var"};
+    const uint64_t before = aleat_alloc_bytes();
+    aleat_status st = ALEAT_ERR_MEMORY;
+    for (uint64_t n = 1; st; n++) {
+        aleat_error err = {0};
+        aleat_scores *scores = NULL;
+        aleat_selection s = {0};
+        aleat_alloc_fail_at(n);
+        st = aleat_scores_open(&scores, run, &err);
+        if (!st)
+            st = aleat_run_select(&s, scores, &options, &err);
+        if (!st)
+            st = aleat_run_filter(run, out, &s, &options, &err);
+        aleat_alloc_fail_at(0);
+        aleat_selection_clear(&s);
+        aleat_scores_close(scores);
+        assert_true(aleat_alloc_bytes() == before);
+        if (st && st != ALEAT_ERR_MEMORY)
+            fail_msg("allocation %d: %s", (int)n, err.message);
+        assert_true(st || aleat_is_file(in_folder(out, "run.json")));
+        (void)unlink(
+            in_folder(out, "run.json")); // there if only the last sync of its folder failed
+        assert_true(n < 2000);
+    }
+}
+
 /* ---- the verbs ------------------------------------------------------------------------------- */
 
 // Runs a verb with a line of words, its stdout into `out`; the exit code.
@@ -537,6 +570,7 @@ int main(void)
         cmocka_unit_test(damaged_tables_are_refused),
         cmocka_unit_test(a_filtered_run_holds_the_chosen_images_and_can_be_filtered_again),
         cmocka_unit_test(a_run_whose_files_do_not_agree_is_refused),
+        cmocka_unit_test(filtering_survives_failing_allocations),
         cmocka_unit_test(the_verb_filter_writes_runs_and_lists),
         cmocka_unit_test(the_verb_eval_computes_metrics_of_files),
         cmocka_unit_test(eval_of_images_is_eval_of_their_features),

@@ -26,15 +26,13 @@ static void add(aleat_metric_result *out, const char *name, double value)
 
 void aleat_metric_warn(aleat_metric_result *out, const char *fmt, ...)
 {
-    const size_t used = strlen(out->warnings);
+    size_t used = strlen(out->warnings);
+    const size_t size = sizeof out->warnings;
     va_list args;
     va_start(args, fmt);
-    if (used + 2 < sizeof out->warnings) {
-        if (used)
-            (void)strcat(out->warnings, "\n");
-        const size_t at = strlen(out->warnings);
-        (void)vsnprintf(out->warnings + at, sizeof out->warnings - at, fmt, args);
-    }
+    if (used && used + 1 < size)
+        out->warnings[used++] = '\n';
+    (void)vsnprintf(out->warnings + used, size - used, fmt, args);
     va_end(args);
 }
 

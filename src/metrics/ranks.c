@@ -64,7 +64,7 @@ aleat_status aleat_auroc(double *out, const double *scores, const double *labels
         st = aleat_mid_ranks(ranks, scores, n, err);
     double positive = 0, sum = 0;
     for (int64_t i = 0; !st && i < n; i++)
-        if (labels[i] != 0) { // NOLINT(clang-diagnostic-float-equal): labels are 0 or not
+        if (labels[i] != 0) {
             positive++;
             sum += ranks[i];
         }
