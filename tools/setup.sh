@@ -12,6 +12,7 @@ meson             meson --version
 ninja-build       ninja --version
 pkg-config        pkg-config --version
 libjansson-dev    pkg-config --exists jansson
+liblapacke-dev    pkg-config --exists lapacke
 libjpeg-dev       pkg-config --exists libjpeg
 libpng-dev        pkg-config --exists libpng
 zlib1g-dev        pkg-config --exists zlib

@@ -12,6 +12,8 @@
 #define ALEAT_ALEAT_H
 
 #include "aleat/array.h"
+#include "aleat/filter.h"
+#include "aleat/metrics.h"
 #include "aleat/features.h"
 #include "aleat/model.h"
 #include "aleat/run.h"

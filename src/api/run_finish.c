@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/run_state.h"
+#include "api/samples.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/file.h"
@@ -115,35 +116,16 @@ static aleat_status join_shards(const aleat_run_folder *f, int which, int64_t m,
     return st;
 }
 
-// samples.npz without the images passing through memory: from a mapped .npy that is removed again.
 static aleat_status write_samples(const aleat_run_folder *f, aleat_error *err)
 {
-    aleat_mapping map = {0};
     char *rows = aleat_run_path(f, "shards/arr_0.npy"), *path = aleat_run_path(f, "samples.npz");
-    aleat_status st = ALEAT_ERR_MEMORY;
-    if (!rows || !path) {
+    aleat_status st = ALEAT_OK;
+    if (!rows || !path)
         st = aleat_fail_memory(err, f->path);
-        goto done;
-    }
-    st = join_shards(f, ALEAT_SHARD_OF_IMAGES, 0, "shards/arr_0.npy", err);
     if (!st)
-        st = aleat_mapping_open(&map, rows, err);
-    if (st)
-        goto done;
-    const aleat_run_shape *s = &f->shape;
-    const aleat_shape dims = aleat_shape_of(4, s->n, s->height, s->width, s->channels);
-    const aleat_shape one = aleat_shape_of(1, s->n);
-    size_t bytes = 0;
-    (void)aleat_shape_bytes(&dims, ALEAT_U8, &bytes);
-    // the array's bytes end the file; aleat_npz_write only reads them
-    unsigned char *images = (unsigned char *)(uintptr_t)map.data + (map.len - bytes);
-    const aleat_named_array arrays[] = {
-        {"arr_0", aleat_tensor_view(ALEAT_U8, &dims, images)},
-        {"arr_1", aleat_tensor_view(ALEAT_I64, &one, f->labels)},
-    };
-    st = aleat_npz_write(path, arrays, 2, false, err);
-done:
-    aleat_mapping_close(&map);
+        st = join_shards(f, ALEAT_SHARD_OF_IMAGES, 0, "shards/arr_0.npy", err);
+    if (!st)
+        st = aleat_samples_write(path, rows, f->labels, f->shape.n, err);
     aleat_free(rows);
     aleat_free(path);
     return st;

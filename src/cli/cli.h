@@ -47,6 +47,16 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
+    // eval (and logits of features)
+    const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;
+    const char *save_stats, *network;
+    int64_t neighbours, density_neighbours, intervals, bins, splits, subsets, subset_size,
+        bootstrap;
+    double confidence;
+    // filter
+    const char *keep, *by, *list, *save_list;
+    int order; /**< index into its choices */
+    bool random;
     // train
     const char *config, *from;
     int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */
@@ -67,6 +77,7 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_DOUBLE, /**< double in [min, max] */
     ALEAT_CLI_STRING, /**< const char * */
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
+    ALEAT_CLI_PATHS,  /**< const char *[2]; the next word, too, unless it is an option */
     ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */
     ALEAT_CLI_CHOICE  /**< int: which of the choices */
 } aleat_cli_type;
@@ -100,7 +111,8 @@ typedef struct aleat_cli_verb {
     const char *name, *summary;
     const char *operand; /**< "MODEL", or NULL if the verb takes none */
     const char *operand_help;
-    const char *notes; /**< paragraphs for the help, separated by newlines; may be NULL */
+    aleat_cli_choices *operands; /**< what the operand may be, for the help; NULL: anything */
+    const char *notes;           /**< paragraphs for the help, separated by newlines; may be NULL */
     const aleat_cli_group *groups[ALEAT_CLI_MAX_GROUPS]; /**< NULL-terminated */
     /** Does the work; returns an exit code. Has reported its errors. */
     int (*run)(const struct aleat_cli_verb *verb, const aleat_cli_args *args);

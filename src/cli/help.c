@@ -39,16 +39,23 @@ static int option_text(const aleat_cli_option *o, char *buf, size_t size)
                     o->value ? o->value : "");
 }
 
-// The explanation with its choices and its default.
-static void explanation(const aleat_cli_option *o, char *buf, size_t size)
+// An explanation with what may be chosen; its length.
+static int with_choices(const char *text, aleat_cli_choices *choices, char *buf, size_t size)
 {
-    int used = snprintf(buf, size, "%s", o->help);
+    int used = snprintf(buf, size, "%s", text);
     const char *word, *help = NULL;
-    for (int i = 0; o->choices && (word = o->choices(i, &help)) && used < (int)size; i++) {
+    for (int i = 0; choices && (word = choices(i, &help)) && used < (int)size; i++) {
         used += snprintf(buf + used, size - (size_t)used, "%s%s%s%s%s", i ? "; " : ": ", word,
                          help ? " (" : "", help ? help : "", help ? ")" : "");
         help = NULL;
     }
+    return used;
+}
+
+// The explanation with its choices and its default.
+static void explanation(const aleat_cli_option *o, char *buf, size_t size)
+{
+    const int used = with_choices(o->help, o->choices, buf, size);
     if ((o->fallback || o->required) && used < (int)size)
         (void)snprintf(buf + used, size - (size_t)used, " [%s]",
                        o->required ? "required" : o->fallback);
@@ -79,8 +86,10 @@ void aleat_cli_print_help(FILE *to, const aleat_cli_verb *verb)
         print_wrapped(to, verb->notes, 0, 0);
     }
     if (verb->operand) {
+        char text[2048];
+        (void)with_choices(verb->operand_help, verb->operands, text, sizeof text);
         (void)fprintf(to, "\n  %-*s", INDENT - 2, verb->operand);
-        print_wrapped(to, verb->operand_help, INDENT, INDENT);
+        print_wrapped(to, text, INDENT, INDENT);
     }
     for (const aleat_cli_group *const *g = verb->groups; *g; g++) {
         (void)fprintf(to, "\n%s\n", (*g)->title);
@@ -131,8 +140,9 @@ static void man_verb(FILE *to, const aleat_cli_verb *v)
         (void)fputc('\n', to);
     }
     if (v->operand) {
+        (void)with_choices(v->operand_help, v->operands, right, sizeof right);
         (void)fprintf(to, ".TP\n.I %s\n", v->operand);
-        man_text(to, v->operand_help);
+        man_text(to, right);
         (void)fputc('\n', to);
     }
     for (const aleat_cli_group *const *g = v->groups; *g; g++)
@@ -171,7 +181,8 @@ static void complete_verb(FILE *to, const aleat_cli_verb *v)
     (void)fprintf(to, "    %s)\n        case $prev in\n", v->name);
     for (const aleat_cli_group *const *g = v->groups; *g; g++)
         for (const aleat_cli_option *o = (*g)->options; o->name; o++) {
-            if (o->type == ALEAT_CLI_FLAG || o->type == ALEAT_CLI_PATH)
+            if (o->type == ALEAT_CLI_FLAG || o->type == ALEAT_CLI_PATH ||
+                o->type == ALEAT_CLI_PATHS)
                 continue;
             (void)fprintf(to, "        --%s) COMPREPLY=($(compgen -W '", o->name);
             const char *word;
@@ -183,18 +194,22 @@ static void complete_verb(FILE *to, const aleat_cli_verb *v)
     for (const aleat_cli_group *const *g = v->groups; *g; g++)
         for (const aleat_cli_option *o = (*g)->options; o->name; o++)
             (void)fprintf(to, "--%s ", o->name);
+    (void)fputs("'\n        operands='", to);
+    const char *operand;
+    for (int i = 0; v->operands && (operand = v->operands(i, NULL)); i++)
+        (void)fprintf(to, "%s ", operand);
     (void)fputs("' ;;\n", to);
 }
 
 void aleat_cli_print_completion(FILE *to)
 {
-    (void)fputs(
-        "# bash completion for aleat, printed by 'aleat completion'\n"
-        "_aleat() {\n"
-        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options=\n"
-        "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-        "        COMPREPLY=($(compgen -W '",
-        to);
+    (void)fputs("# bash completion for aleat, printed by 'aleat completion'\n"
+                "_aleat() {\n"
+                "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options= "
+                "operands=\n"
+                "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+                "        COMPREPLY=($(compgen -W '",
+                to);
     for (const aleat_cli_verb *v = aleat_cli_verbs; v->name; v++)
         (void)fprintf(to, "%s ", v->name);
     (void)fputs("--help --version' -- \"$cur\"))\n        return\n    fi\n"
@@ -205,7 +220,9 @@ void aleat_cli_print_completion(FILE *to)
     (void)fputs("    esac\n"
                 "    case $cur in\n"
                 "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$cur\")) ;;\n"
-                "    *) compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+                "    *) if [ \"$COMP_CWORD\" -eq 2 ] && [ -n \"$operands\" ]; then\n"
+                "           COMPREPLY=($(compgen -W \"$operands\" -- \"$cur\")); return; fi\n"
+                "       compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
                 "    esac\n"
                 "}\n"
                 "complete -F _aleat aleat\n",

@@ -171,7 +171,8 @@ static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, con
     case ALEAT_CLI_RANGE: return parse_range(verb, o, text, to);
     case ALEAT_CLI_CHOICE: return parse_choice(verb, o, text, to);
     case ALEAT_CLI_STRING:
-    case ALEAT_CLI_PATH: *(const char **)to = text; return true;
+    case ALEAT_CLI_PATH:
+    case ALEAT_CLI_PATHS: *(const char **)to = text; return true;
     }
     return false;
 }
@@ -257,6 +258,8 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
         aleat_cli_complain(verb->name, "--%s wants a value: %s", o->name, o->value);
         return false;
     }
+    if (o->type == ALEAT_CLI_PATHS && *i + 1 < argc && argv[*i + 1][0] != '-')
+        ((const char **)field(o, args))[1] = argv[++*i];
     return set_value(verb, o, value, args);
 }
 

@@ -12,9 +12,15 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
+
+/** Options of eval and filter (options_eval.c). */
+extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
+    aleat_cli_filtering;
 
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
@@ -41,10 +47,13 @@ ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name,
 ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
                                              const aleat_model *model, aleat_error *err);
 
-/** The choices of --sampler, --maps and --guide-sign. */
+/** The operands of eval. */
+const char *aleat_cli_metric_choice(int i, const char **help);
+/** The choices of --sampler, --maps, --guide-sign and --order. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
+const char *aleat_cli_order_choice(int i, const char **help);
 /** What the sampler options say. */
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
 

@@ -58,8 +58,9 @@ typedef struct aleat_block {
 
 typedef struct aleat_kernels {
     aleat_isa isa;
-    int vlen;  /**< floats in a vector */
-    int panel; /**< columns of a full packed panel: ALEAT_MICRO_VECTORS * vlen */
+    int vlen;      /**< floats in a vector */
+    int panel;     /**< columns of a full packed panel: ALEAT_MICRO_VECTORS * vlen */
+    int panel_f64; /**< the same in doubles: half as many */
 
     /**
      * c[i][j] = sum over taps and k of rows[tap][i][k] * b[tap*k_len + k][j], i < mr, j < nv*vlen.
@@ -74,6 +75,14 @@ typedef struct aleat_kernels {
      *  interleaved ([k/2][nv*vlen][2]); sums are f32. NULL where the processor lacks it. */
     void (*igemm_bf16)(int mr, int nv, int64_t taps, int64_t k_len, const uint16_t *const *rows,
                        const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld);
+
+    /**
+     * c[i][j] += sum over k < k_len of rows[i][k] * b[k][j], i < mr <= ALEAT_MICRO_ROWS, j <
+     * panel_f64, in double. b: k_len packed lines of panel_f64; c: `c_ld` doubles a line. The new
+     * sum starts at 0 and runs in the order of k; it is then added to c. No alignment is needed.
+     */
+    void (*igemm_f64)(int mr, int64_t k_len, const double *const *rows, const double *b, double *c,
+                      int64_t c_ld);
 
     /** Applies the epilogue to sums at src (rows x n, src_ld) and stores at block->dst. */
     void (*finish)(const aleat_block *block, const float *src, int64_t src_ld,

@@ -8,6 +8,7 @@
 #include "kernels/simd.h"
 
 #include "kernels/igemm.inc.h"
+#include "kernels/igemm_f64.inc.h"
 #include "kernels/elementwise.inc.h"
 #include "kernels/jacobian.inc.h"
 #include "kernels/winograd.inc.h"
@@ -17,8 +18,10 @@ const aleat_kernels KERNEL_TABLE = {
     .isa = KERNEL_ISA,
     .vlen = ALEAT_VLEN,
     .panel = MICRO_VECTORS * ALEAT_VLEN,
+    .panel_f64 = MICRO_VECTORS * VLEN_F64,
     .igemm = igemm,
     .igemm_bf16 = IGEMM_BF16,
+    .igemm_f64 = igemm_f64,
     .finish = finish,
     .wino_input = wino_input,
     .wino_output = wino_output,

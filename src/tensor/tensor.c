@@ -189,36 +189,55 @@ uint16_t aleat_f32_to_bf16(float value)
 
 // Sources are views into files, which need not be aligned.
 #define UNALIGNED(type) type __attribute__((aligned(1), may_alias))
+typedef UNALIGNED(float) any_f32;
 typedef UNALIGNED(double) any_f64;
 typedef UNALIGNED(uint16_t) any_u16;
 typedef UNALIGNED(int16_t) any_i16;
 typedef UNALIGNED(int32_t) any_i32;
 typedef UNALIGNED(int64_t) any_i64;
 
-void aleat_convert_to_f32(float *dst, const void *src, aleat_dtype dtype, int64_t count)
-{
+// expr: value s[i] of an array of `type`, to be converted
 #define CONVERT(type, expr)                                                                        \
     do {                                                                                           \
         const type *s = src;                                                                       \
         for (int64_t i = 0; i < count; i++)                                                        \
             dst[i] = (expr);                                                                       \
     } while (0)
-    if (count == 0)
-        return;
-    switch (dtype) {
-    case ALEAT_F32: memcpy(dst, src, (size_t)count * sizeof *dst); break;
-    case ALEAT_F64: CONVERT(any_f64, (float)s[i]); break;
-    case ALEAT_F16: CONVERT(any_u16, widen_f16(s[i])); break;
-    case ALEAT_BF16: CONVERT(any_u16, aleat_bf16_to_f32(s[i])); break;
-    case ALEAT_U8: CONVERT(uint8_t, (float)s[i]); break;
-    case ALEAT_I8: CONVERT(int8_t, (float)s[i]); break;
-    case ALEAT_I16: CONVERT(any_i16, (float)s[i]); break;
-    case ALEAT_I32: CONVERT(any_i32, (float)s[i]); break;
-    case ALEAT_I64: CONVERT(any_i64, (float)s[i]); break;
-    case ALEAT_BOOL: CONVERT(uint8_t, s[i] ? 1.0f : 0.0f); break;
-    case ALEAT_DTYPE_COUNT: assert(0); break;
+#define CONVERT_BY_TYPE(to)                                                                        \
+    switch (dtype) {                                                                               \
+    case ALEAT_F32: CONVERT(any_f32, (to)s[i]); break;                                             \
+    case ALEAT_F64: CONVERT(any_f64, (to)s[i]); break;                                             \
+    case ALEAT_F16: CONVERT(any_u16, (to)widen_f16(s[i])); break;                                  \
+    case ALEAT_BF16: CONVERT(any_u16, (to)aleat_bf16_to_f32(s[i])); break;                         \
+    case ALEAT_U8: CONVERT(uint8_t, (to)s[i]); break;                                              \
+    case ALEAT_I8: CONVERT(int8_t, (to)s[i]); break;                                               \
+    case ALEAT_I16: CONVERT(any_i16, (to)s[i]); break;                                             \
+    case ALEAT_I32: CONVERT(any_i32, (to)s[i]); break;                                             \
+    case ALEAT_I64: CONVERT(any_i64, (to)s[i]); break;                                             \
+    case ALEAT_BOOL: CONVERT(uint8_t, s[i] ? (to)1 : (to)0); break;                                \
+    case ALEAT_DTYPE_COUNT: assert(0); break;                                                      \
     }
-#undef CONVERT
+
+void aleat_convert_to_f32(float *dst, const void *src, aleat_dtype dtype, int64_t count)
+{
+    CONVERT_BY_TYPE(float)
+}
+
+void aleat_convert_to_f64(double *dst, const void *src, aleat_dtype dtype,
+                          int64_t count){CONVERT_BY_TYPE(double)}
+
+aleat_status aleat_tensor_widen(aleat_tensor *tensor, aleat_error *err)
+{
+    aleat_tensor wide;
+    if (tensor->dtype == ALEAT_F64)
+        return ALEAT_OK;
+    aleat_status st = aleat_tensor_new(&wide, ALEAT_F64, &tensor->shape, err);
+    if (st)
+        return st;
+    aleat_convert_to_f64(wide.data, tensor->data, tensor->dtype, aleat_tensor_count(tensor));
+    aleat_tensor_clear(tensor);
+    *tensor = wide;
+    return ALEAT_OK;
 }
 
 double aleat_relative_l2(const float *a, const float *b, int64_t n)

@@ -83,6 +83,11 @@ uint16_t aleat_f32_to_bf16(float value);
 /** Any real dtype to f32: `count` elements of `src` (of any alignment); dst and src do not overlap.
  */
 void aleat_convert_to_f32(float *dst, const void *src, aleat_dtype dtype, int64_t count);
+/** The same to f64, which holds every value of every type but large 64-bit integers. */
+void aleat_convert_to_f64(double *dst, const void *src, aleat_dtype dtype, int64_t count);
+
+/** Makes an owned tensor f64, whatever it was. On failure it is as before. */
+ALEAT_MUST_USE aleat_status aleat_tensor_widen(aleat_tensor *tensor, aleat_error *err);
 
 /** |a - b|_2 / |b|_2 in double over n elements; 0 if both are zero. The project's measure of error.
  */

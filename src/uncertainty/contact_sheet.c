@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/order.h"
 
 #define MARGIN    8
 #define COLUMNS   10
@@ -20,34 +21,18 @@ struct aleat_contact_sheet {
     int64_t columns, cell_width, cell_height, picture_height, top;
 };
 
-typedef struct ranked {
-    double score;
-    int64_t image;
-} ranked;
-
-static int by_score(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (isnan(x->score) != isnan(y->score))
-        return isnan(x->score) ? 1 : -1;
-    if (x->score < y->score || x->score > y->score)
-        return x->score < y->score ? -1 : 1;
-    return (x->image > y->image) - (x->image < y->image);
-}
-
 aleat_status aleat_contact_sheet_order(int64_t *order, int64_t *count, const double *scores,
                                        int64_t n, aleat_error *err)
 {
     *count = 0;
-    ranked *all = aleat_calloc((size_t)n, sizeof *all);
-    if (!all)
+    int64_t *all = aleat_calloc((size_t)n, sizeof *all);
+    if (!all || !aleat_order(all, scores, n)) {
+        aleat_free(all);
         return aleat_fail_memory(err, "sorting the scores");
-    for (int64_t i = 0; i < n; i++)
-        all[i] = (ranked){scores[i], i};
-    qsort(all, (size_t)n, sizeof *all, by_score);
+    }
     const int64_t shown = n < ALEAT_CONTACT_SHEET_MAX ? n : ALEAT_CONTACT_SHEET_MAX;
     for (int64_t i = 0; i < shown; i++)
-        order[i] = all[shown > 1 ? i * (n - 1) / (shown - 1) : 0].image;
+        order[i] = all[shown > 1 ? i * (n - 1) / (shown - 1) : 0];
     *count = shown;
     aleat_free(all);
     return ALEAT_OK;

@@ -1,0 +1,458 @@
+#include "metrics/metric.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "metrics/calibration.h"
+#include "metrics/frechet.h"
+#include "metrics/inception_score.h"
+#include "metrics/kernel_distance.h"
+#include "metrics/neighbours.h"
+#include "metrics/ranks.h"
+#include "metrics/resample.h"
+#include "metrics/sparsification.h"
+
+/* ---- writing results ------------------------------------------------------------------------- */
+
+static void add(aleat_metric_result *out, const char *name, double value)
+{
+    out->values[out->n_values++] = (aleat_metric_value){name, value, NAN, NAN};
+}
+
+void aleat_metric_warn(aleat_metric_result *out, const char *fmt, ...)
+{
+    size_t used = strlen(out->warnings);
+    const size_t size = sizeof out->warnings;
+    va_list args;
+    va_start(args, fmt);
+    if (used && used + 1 < size)
+        out->warnings[used++] = '\n';
+    (void)vsnprintf(out->warnings + used, size - used, fmt, args);
+    va_end(args);
+}
+
+static aleat_status add_curve(aleat_metric_result *out, int64_t rows, aleat_error *err)
+{
+    out->curve = aleat_calloc((size_t)rows, (size_t)out->n_columns * sizeof *out->curve);
+    out->n_rows = rows;
+    return out->curve ? ALEAT_OK : aleat_fail_memory(err, "a curve");
+}
+
+/* ---- sets of vectors ------------------------------------------------------------------------- */
+
+static aleat_rows rows_of(const aleat_array *x)
+{
+    return (aleat_rows){.f32 = x->data, .n = x->dim[0], .d = x->dim[1]};
+}
+
+static aleat_frechet_side side_of(const aleat_array *x, const aleat_feature_statistics *statistics)
+{
+    aleat_frechet_side side = {.gaussian = statistics ? &statistics->gaussian : NULL};
+    if (x) {
+        side.features = x->data;
+        side.n = x->dim[0];
+        side.d = x->dim[1];
+    }
+    return side;
+}
+
+static void warn_of_few(aleat_metric_result *out, const char *side, int64_t n, int64_t d)
+{
+    if (n && n <= d)
+        aleat_metric_warn(out,
+                          "%s: %" PRId64 " vectors of %" PRId64 " numbers: the covariance is "
+                          "singular, the distance too large by an unknown amount",
+                          side, n, d);
+    else if (n && n < 10000)
+        aleat_metric_warn(out,
+                          "%s: %" PRId64 " vectors: the distance falls with their number; "
+                          "compare it only with distances of as many",
+                          side, n);
+}
+
+static void warn_of_negative(aleat_metric_result *out, const char *side, double eigenvalue)
+{
+    if (eigenvalue < 0)
+        aleat_metric_warn(out,
+                          "%s: the covariance has the negative eigenvalue %g, as single "
+                          "precision leaves it; it was left out",
+                          side, eigenvalue);
+}
+
+static aleat_status frechet(aleat_metric_result *out, const aleat_metric_task *task,
+                            aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    const aleat_frechet_side a = side_of(in->a, in->a_statistics);
+    const aleat_frechet_side b = side_of(in->b, in->b_statistics);
+    aleat_frechet f;
+    aleat_status st = aleat_frechet_distance(&f, &a, &b, task->options.threads, err);
+    if (st)
+        return st;
+    add(out, "fid", f.distance);
+    add(out, "mean_term", f.mean_term);
+    add(out, "trace_a", f.trace_a);
+    add(out, "trace_b", f.trace_b);
+    add(out, "trace_root", f.trace_root);
+    if (task->resampled)
+        return ALEAT_OK;
+    warn_of_few(out, "a", a.features ? a.n : a.gaussian->n, a.features ? a.d : a.gaussian->d);
+    warn_of_few(out, "b", b.features ? b.n : b.gaussian->n, b.features ? b.d : b.gaussian->d);
+    warn_of_negative(out, "a", f.negative_a);
+    warn_of_negative(out, "b", f.negative_b);
+    return ALEAT_OK;
+}
+
+static aleat_status kernel(aleat_metric_result *out, const aleat_metric_task *task,
+                           aleat_error *err)
+{
+    const aleat_rows a = rows_of(task->inputs->a), b = rows_of(task->inputs->b);
+    const aleat_metric_options *options = &task->options;
+    const int64_t fewer = a.n < b.n ? a.n : b.n;
+    double all, mean, deviation;
+    aleat_status st = aleat_kernel_distance(&all, &a, &b, options->threads, err);
+    if (st)
+        return st;
+    add(out, "kid", all);
+    if (task->resampled)
+        return ALEAT_OK;
+    const aleat_kernel_subsets subsets = {
+        .count = options->subsets,
+        .size = options->subset_size < fewer ? options->subset_size : fewer,
+        .seed = options->seed,
+    };
+    st = aleat_kernel_distance_subsets(&mean, &deviation, &a, &b, &subsets, options->threads, err);
+    if (st)
+        return st;
+    add(out, "kid_subset_mean", mean);
+    add(out, "kid_subset_std", deviation);
+    if (subsets.size < options->subset_size)
+        aleat_metric_warn(
+            out, "subsets have %" PRId64 " vectors instead of %" PRId64 ": there are no more",
+            subsets.size, options->subset_size);
+    return ALEAT_OK;
+}
+
+static aleat_status inception(aleat_metric_result *out, const aleat_metric_task *task,
+                              aleat_error *err)
+{
+    const aleat_array *x = task->inputs->a;
+    const int64_t splits = task->options.splits;
+    double mean, deviation;
+    if (x->dim[0] < splits)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%" PRId64 " images cannot be split into %" PRId64 " parts", x->dim[0],
+                          splits);
+    aleat_status st =
+        aleat_inception_score(&mean, &deviation, x->data, x->dim[0], x->dim[1], splits, err);
+    if (st)
+        return st;
+    add(out, "is", mean);
+    add(out, "is_std", deviation);
+    if (!task->resampled && x->dim[0] < 5000 * splits)
+        aleat_metric_warn(out,
+                          "%" PRId64 " images in %" PRId64 " splits: 5000 a split are usual, "
+                          "fewer lower the score",
+                          x->dim[0], splits);
+    return ALEAT_OK;
+}
+
+static aleat_status overlap(aleat_metric_result *out, const aleat_metric_task *task,
+                            aleat_error *err)
+{
+    const aleat_rows real = rows_of(task->inputs->a), fake = rows_of(task->inputs->b);
+    const int64_t k = task->options.neighbours, wide = task->options.density_neighbours;
+    const int64_t fewer = real.n < fake.n ? real.n : fake.n, most = k > wide ? k : wide;
+    if (fewer <= most)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%" PRId64 " nearest neighbours among %" PRId64
+                          " vectors: there are too few",
+                          most, fewer);
+    aleat_overlap o;
+    aleat_status st =
+        aleat_neighbour_overlap(&o, &real, &fake, k, wide, task->options.threads, err);
+    if (st)
+        return st;
+    add(out, "precision", o.precision);
+    add(out, "recall", o.recall);
+    add(out, "density", o.density);
+    add(out, "coverage", o.coverage);
+    add(out, "precision_open", o.precision_open);
+    add(out, "recall_open", o.recall_open);
+    if (!task->resampled && fewer < 10000)
+        aleat_metric_warn(out,
+                          "%" PRId64 " and %" PRId64 " vectors: balls shrink as sets grow; "
+                          "compare only with sets of as many (10000 are usual)",
+                          real.n, fake.n);
+    return ALEAT_OK;
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+static void fill_curves(aleat_metric_result *out, const double *sparse, const double *oracle)
+{
+    for (int64_t t = 0; t < out->n_rows; t++) {
+        double *row = out->curve + t * out->n_columns;
+        row[0] = (double)t / (double)(out->n_rows - 1);
+        row[1] = sparse[t];
+        row[2] = oracle[t];
+    }
+}
+
+// Means over images of their own areas.
+static aleat_status sparsify_images(aleat_metric_result *out, const aleat_metric_task *task,
+                                    aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    const int64_t size = in->n / in->images;
+    double ause = 0, aurg = 0;
+    for (int64_t i = 0; i < in->images; i++) {
+        aleat_sparsification s;
+        aleat_status st = aleat_sparsify(&s, NULL, NULL, in->x + i * size, in->y + i * size, size,
+                                         task->options.intervals, err);
+        if (st)
+            return st;
+        ause += s.ause / (double)in->images;
+        aurg += s.aurg / (double)in->images;
+    }
+    add(out, "ause_per_image", ause);
+    add(out, "aurg_per_image", aurg);
+    return ALEAT_OK;
+}
+
+// The other sign of the map, and how it ranks the squared errors.
+static aleat_status sparsify_others(aleat_metric_result *out, const aleat_metric_task *task,
+                                    aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    double *scratch = aleat_calloc((size_t)in->n, 2 * sizeof *scratch), rank = NAN;
+    aleat_sparsification s;
+    if (!scratch)
+        return aleat_fail_memory(err, "sorting pixels");
+    for (int64_t i = 0; i < in->n; i++) {
+        scratch[i] = -in->x[i];
+        scratch[in->n + i] = in->y[i] * in->y[i];
+    }
+    aleat_status st =
+        aleat_sparsify(&s, NULL, NULL, scratch, in->y, in->n, task->options.intervals, err);
+    if (!st)
+        st = aleat_spearman(&rank, in->x, scratch + in->n, in->n, err);
+    if (!st) {
+        add(out, "ause_inverted", s.ause);
+        add(out, "aurg_inverted", s.aurg);
+        add(out, "spearman", rank);
+    }
+    aleat_free(scratch);
+    return st;
+}
+
+static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_task *task,
+                                   aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    const int64_t intervals = task->options.intervals;
+    double sparse[ALEAT_SPARSIFICATION_MAX + 1], oracle[ALEAT_SPARSIFICATION_MAX + 1];
+    aleat_sparsification s;
+    aleat_status st = aleat_sparsify(&s, sparse, oracle, in->x, in->y, in->n, intervals, err);
+    if (st)
+        return st;
+    add(out, "ause", s.ause);
+    add(out, "aurg", s.aurg);
+    add(out, "aurg_closed", s.aurg_closed);
+    add(out, "rmse", s.rmse);
+    if (in->images > 1)
+        st = sparsify_images(out, task, err);
+    if (!st)
+        st = sparsify_others(out, task, err);
+    if (st || task->resampled)
+        return st;
+    out->n_columns = 3;
+    out->column[0] = "removed";
+    out->column[1] = "rmse_by_uncertainty";
+    out->column[2] = "rmse_by_error";
+    st = add_curve(out, intervals + 1, err);
+    if (!st)
+        fill_curves(out, sparse, oracle);
+    if (in->n < 10 * intervals)
+        aleat_metric_warn(out, "%" PRId64 " pixels in %" PRId64 " intervals: the curve is coarse",
+                          in->n, intervals);
+    return st;
+}
+
+static void warn_of_few_pairs(aleat_metric_result *out, const aleat_metric_task *task)
+{
+    if (!task->resampled && task->inputs->n < 30)
+        aleat_metric_warn(out, "%" PRId64 " pairs only", task->inputs->n);
+    if (isnan(out->values[0].value))
+        aleat_metric_warn(out, "not defined: all values of one side are alike");
+}
+
+static aleat_status spearman(aleat_metric_result *out, const aleat_metric_task *task,
+                             aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    double value = NAN;
+    aleat_status st = aleat_spearman(&value, in->x, in->y, in->n, err);
+    add(out, "spearman", value);
+    warn_of_few_pairs(out, task);
+    return st;
+}
+
+static aleat_status pearson(aleat_metric_result *out, const aleat_metric_task *task,
+                            aleat_error *err)
+{
+    (void)err;
+    add(out, "pearson", aleat_pearson(task->inputs->x, task->inputs->y, task->inputs->n));
+    warn_of_few_pairs(out, task);
+    return ALEAT_OK;
+}
+
+static aleat_status auroc(aleat_metric_result *out, const aleat_metric_task *task, aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    double value = NAN;
+    aleat_status st = aleat_auroc(&value, in->x, in->y, in->n, err);
+    add(out, "auroc", value);
+    warn_of_few_pairs(out, task);
+    return st;
+}
+
+static aleat_status calibration(aleat_metric_result *out, const aleat_metric_task *task,
+                                aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    const int64_t n_bins = task->options.bins;
+    if (n_bins > in->n)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%" PRId64 " values cannot fill %" PRId64 " bins", in->n, n_bins);
+    aleat_calibration c;
+    aleat_calibration_bin *bins = aleat_calloc((size_t)n_bins, sizeof *bins);
+    aleat_status st = bins ? aleat_calibrate(&c, bins, n_bins, in->x, in->y, in->n, err)
+                           : aleat_fail_memory(err, "bins");
+    if (!st) {
+        add(out, "ence", c.ence);
+        add(out, "z_rms", c.z);
+        add(out, "within_1_std", c.within_1);
+        add(out, "within_2_std", c.within_2);
+    }
+    if (!st && !task->resampled) {
+        out->n_columns = 3;
+        out->column[0] = "predicted_std";
+        out->column[1] = "rmse";
+        out->column[2] = "count";
+        st = add_curve(out, n_bins, err);
+    }
+    for (int64_t b = 0; !st && b < out->n_rows; b++) {
+        out->curve[3 * b] = bins[b].predicted;
+        out->curve[3 * b + 1] = bins[b].actual;
+        out->curve[3 * b + 2] = (double)bins[b].count;
+    }
+    if (!st && !task->resampled && in->n < 30 * n_bins)
+        aleat_metric_warn(out,
+                          "%" PRId64 " values in %" PRId64 " bins: the errors of a bin scatter "
+                          "by themselves",
+                          in->n, n_bins);
+    aleat_free(bins);
+    return st;
+}
+
+static aleat_status paired(aleat_metric_result *out, const aleat_metric_task *task,
+                           aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    double difference = 0, p = NAN;
+    for (int64_t i = 0; i < in->n; i++)
+        difference += (in->x[i] - in->y[i]) / (double)in->n;
+    add(out, "mean_difference", difference);
+    if (task->resampled)
+        return ALEAT_OK;
+    const int64_t draws = task->options.draws ? task->options.draws : 10000;
+    aleat_status st =
+        aleat_paired_permutation(&p, in->x, in->y, in->n, draws, task->options.seed, err);
+    add(out, "p_value", p);
+    warn_of_few_pairs(out, task);
+    return st;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+#define SETS(first, second)  .takes = ALEAT_TAKES_SETS, .x = (first), .y = (second)
+#define PAIRS(first, second) .takes = ALEAT_TAKES_PAIRS, .x = (first), .y = (second)
+
+static const aleat_metric metrics[] = {
+    {{.name = "fid",
+      .also = "frechet",
+      SETS("features", "features"),
+      .statistics = true,
+      .help = "Frechet distance of the Gaussians of two sets of features"},
+     frechet},
+    {{.name = "kid",
+      SETS("features", "features"),
+      .help = "kernel distance of two sets of features, unbiased"},
+     kernel},
+    {{.name = "is",
+      .also = "inception-score",
+      .takes = ALEAT_TAKES_LOGITS,
+      .x = "logits",
+      .help = "Inception score of a classifier's logits"},
+     inception},
+    {{.name = "precision-recall",
+      .also = "pr prdc",
+      SETS("real features", "generated features"),
+      .help = "precision, recall, density and coverage by nearest neighbours"},
+     overlap},
+    {{.name = "ause",
+      .also = "aurg",
+      PAIRS("uncertainty", "error"),
+      .help = "areas of the sparsification curves: error left as uncertain pixels are removed"},
+     sparsification},
+    {{.name = "spearman",
+      PAIRS("uncertainty or score", "error or label"),
+      .help = "rank correlation of two arrays, as they are"},
+     spearman},
+    {{.name = "pearson",
+      PAIRS("uncertainty or score", "error or label"),
+      .help = "correlation of two arrays, as they are"},
+     pearson},
+    {{.name = "auroc",
+      PAIRS("score", "label"),
+      .help = "how well scores tell labels that are not 0 from labels that are"},
+     auroc},
+    {{.name = "calibration",
+      .also = "ence",
+      PAIRS("predicted standard deviation", "error"),
+      .help = "is a predicted standard deviation as large as the error"},
+     calibration},
+    {{.name = "paired",
+      PAIRS("values", "values"),
+      .help = "difference of the means of paired values, with a permutation test"},
+     paired},
+};
+
+const aleat_metric *aleat_metric_line(int i)
+{
+    return i >= 0 && i < (int)(sizeof metrics / sizeof *metrics) ? &metrics[i] : NULL;
+}
+
+// Is `word` one of the words of `list`?
+static bool has_word(const char *list, const char *word)
+{
+    const size_t len = strlen(word);
+    for (const char *at = list; at && len && (at = strstr(at, word)); at += len)
+        if ((at == list || at[-1] == ' ') && (at[len] == ' ' || !at[len]))
+            return true;
+    return false;
+}
+
+const aleat_metric *aleat_metric_of(const char *name)
+{
+    for (int i = 0; aleat_metric_line(i); i++)
+        if (!strcmp(metrics[i].facts.name, name) || has_word(metrics[i].facts.also, name))
+            return &metrics[i];
+    return NULL;
+}
