@@ -4,6 +4,7 @@
  */
 #include "io/npy.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -207,36 +208,53 @@ static bool copy_elements(aleat_tensor *out, const unsigned char *src, const npy
     return true;
 }
 
+// The header, and a check that all elements are there: `bytes` of them from `offset` on.
+static aleat_status parse_whole(npy_info *info, size_t *offset, size_t *bytes,
+                                const unsigned char *data, size_t len, aleat_error *err)
+{
+    aleat_status st = parse_header(info, offset, data, len, err);
+    if (st)
+        return st;
+    int64_t count;
+    if (!aleat_shape_count(&info->shape, &count) ||
+        !aleat_size_mul((size_t)count, (size_t)types[info->type].size, bytes) ||
+        *bytes > len - *offset) {
+        char text[200];
+        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%zu bytes of elements are too few for shape %s",
+                        len - *offset, aleat_shape_text(&info->shape, text, sizeof text));
+        aleat_hint(err, "the file is incomplete");
+    }
+    return st;
+}
+
+// Elements as the machine has them, `bytes` of the file's, into an array of their type.
+static aleat_status take_elements(aleat_tensor *out, const unsigned char *src, size_t bytes,
+                                  const npy_info *info, aleat_error *err)
+{
+    const bool same_size = (size_t)types[info->type].size == aleat_dtype_size(out->dtype);
+    if (!info->big_endian && !info->fortran_order && same_size &&
+        (types[info->type].kind != 'u' || out->dtype == ALEAT_U8))
+        memcpy(out->data, src, bytes);
+    else if (!copy_elements(out, src, info))
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "a value does not fit a signed 64-bit integer");
+    return ALEAT_OK;
+}
+
 aleat_status aleat_npy_parse(aleat_tensor *out, const unsigned char *data, size_t len,
                              aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     npy_info info;
-    size_t offset = 0;
-    aleat_status st = parse_header(&info, &offset, data, len, err);
-    if (st)
-        return st;
-    int64_t count;
-    size_t bytes;
-    const size_t size = (size_t)types[info.type].size;
-    if (!aleat_shape_count(&info.shape, &count) || !aleat_size_mul((size_t)count, size, &bytes) ||
-        bytes > len - offset) {
-        char text[200];
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%zu bytes of elements are too few for shape %s",
-                        len - offset, aleat_shape_text(&info.shape, text, sizeof text));
-        aleat_hint(err, "the file is incomplete");
-        return st;
-    }
-    st = aleat_tensor_new(out, types[info.type].dtype, &info.shape, err);
+    size_t offset = 0, bytes = 0;
+    aleat_status st = parse_whole(&info, &offset, &bytes, data, len, err);
+    if (!st)
+        st = aleat_tensor_new(out, types[info.type].dtype, &info.shape, err);
     if (st || bytes == 0)
         return st;
-    if (!info.big_endian && !info.fortran_order && size == aleat_dtype_size(out->dtype) &&
-        types[info.type].kind != 'u') {
-        memcpy(out->data, data + offset, bytes);
-    } else if (!copy_elements(out, data + offset, &info)) {
+    st = take_elements(out, data + offset, bytes, &info, err);
+    if (st)
         aleat_tensor_clear(out);
-        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "a value does not fit a signed 64-bit integer");
-    }
     return st;
 }
 
@@ -387,4 +405,129 @@ void aleat_npy_stream_free(aleat_npy_stream *stream)
         return;
     aleat_atomic_abandon(&stream->file);
     aleat_free(stream);
+}
+
+/* ---- by rows --------------------------------------------------------------------------------- */
+
+struct aleat_npy_reader {
+    char *path; // for messages
+    aleat_mapping file;
+    unsigned char *inflated; // of a deflated member; else NULL
+    const unsigned char *elements;
+    npy_info info;
+};
+
+// The bytes of a member: a view into the mapping, or inflated.
+static aleat_status find_member(aleat_npy_reader *r, const char *member, const unsigned char **data,
+                                size_t *len, aleat_error *err)
+{
+    aleat_zip zip = {0};
+    const aleat_zip_entry *entry = NULL;
+    aleat_status st = aleat_zip_open(&zip, r->file.data, r->file.len, err);
+    if (!st)
+        st = aleat_npz_find(&entry, &zip, member, err);
+    if (st)
+        goto done;
+    *len = (size_t)entry->size;
+    *data = aleat_zip_view(entry);
+    if (*data)
+        goto done;
+    *data = r->inflated = aleat_alloc(*len);
+    st = r->inflated ? aleat_zip_read(entry, r->inflated, err) : aleat_fail_memory(err, member);
+done:
+    aleat_zip_close(&zip);
+    return st;
+}
+
+static aleat_status open_rows(aleat_npy_reader *r, const char *member, aleat_error *err)
+{
+    const unsigned char *data = r->file.data;
+    size_t len = r->file.len, offset = 0, bytes = 0;
+    aleat_status st = member ? find_member(r, member, &data, &len, err) : ALEAT_OK;
+    if (!st)
+        st = parse_whole(&r->info, &offset, &bytes, data, len, err);
+    if (st)
+        return st;
+    if (r->info.shape.n_dims == 0)
+        return aleat_fail(err, ALEAT_ERR_SHAPE, "a number, expected an array of rows");
+    if (r->info.shape.n_dims == 1)
+        r->info.fortran_order = false;
+    if (r->info.fortran_order)
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "in Fortran order, which has no rows");
+    r->elements = data + offset;
+    return ALEAT_OK;
+}
+
+aleat_status aleat_npy_reader_open(aleat_npy_reader **out, const char *path, const char *member,
+                                   aleat_error *err)
+{
+    *out = NULL;
+    aleat_npy_reader *r = aleat_calloc(1, sizeof *r);
+    if (!r)
+        return aleat_fail_memory(err, path);
+    r->path = aleat_strdup(path);
+    aleat_status st =
+        r->path ? aleat_mapping_open(&r->file, path, err) : aleat_fail_memory(err, path);
+    if (st)
+        goto done;
+    st = open_rows(r, member, err);
+    if (st) {
+        aleat_error_in(err, "%s", path);
+        goto done;
+    }
+    *out = r;
+    r = NULL;
+done:
+    aleat_npy_reader_free(r);
+    return st;
+}
+
+aleat_dtype aleat_npy_reader_dtype(const aleat_npy_reader *reader)
+{
+    return types[reader->info.type].dtype;
+}
+
+const aleat_shape *aleat_npy_reader_shape(const aleat_npy_reader *reader)
+{
+    return &reader->info.shape;
+}
+
+aleat_status aleat_npy_reader_rows(const aleat_npy_reader *r, int64_t begin, int64_t count,
+                                   aleat_dtype dtype, void *dst, aleat_error *err)
+{
+    aleat_shape shape = r->info.shape;
+    const int64_t rows = shape.dim[0];
+    const aleat_dtype stored = aleat_npy_reader_dtype(r);
+    if (begin < 0 || count < 0 || begin > rows || count > rows - begin)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: rows %lld to %lld of an array of %lld rows",
+                          r->path, (long long)begin, (long long)begin + (long long)count,
+                          (long long)rows);
+    assert(dtype == stored || dtype == ALEAT_F32);
+    const size_t size = (size_t)types[r->info.type].size;
+    shape.dim[0] = count;
+    int64_t n = 0; // both products are of parts of an array that lies in memory
+    (void)aleat_shape_count(&shape, &n);
+    if (n == 0)
+        return ALEAT_OK;
+    const unsigned char *src = r->elements + (size_t)begin * ((size_t)(n / count) * size);
+    aleat_tensor own = aleat_tensor_view(stored, &shape, dst);
+    aleat_status st = dtype == stored ? ALEAT_OK : aleat_tensor_new(&own, stored, &shape, err);
+    if (!st)
+        st = take_elements(&own, src, (size_t)n * size, &r->info, err);
+    if (!st && dtype != stored)
+        aleat_convert_to_f32(dst, own.data, stored, n);
+    aleat_tensor_clear(&own);
+    if (st)
+        aleat_error_in(err, "%s", r->path);
+    return st;
+}
+
+void aleat_npy_reader_free(aleat_npy_reader *r)
+{
+    if (!r)
+        return;
+    aleat_mapping_close(&r->file);
+    aleat_free(r->inflated);
+    aleat_free(r->path);
+    aleat_free(r);
 }

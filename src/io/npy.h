@@ -48,4 +48,26 @@ ALEAT_MUST_USE aleat_status aleat_npy_stream_rows(aleat_npy_stream *stream, int6
 ALEAT_MUST_USE aleat_status aleat_npy_stream_commit(aleat_npy_stream *stream, aleat_error *err);
 void aleat_npy_stream_free(aleat_npy_stream *stream);
 
+/**
+ * An array read row by row from a mapped .npy or from a member of an .npz, for arrays larger than
+ * memory: only pages that are asked for are read. A deflated member is inflated as a whole.
+ */
+typedef struct aleat_npy_reader aleat_npy_reader;
+/** `member` without ".npy"; NULL: `path` is an .npy. ALEAT_ERR_UNSUPPORTED: Fortran order of more
+ * than one axis. */
+ALEAT_MUST_USE aleat_status aleat_npy_reader_open(aleat_npy_reader **out, const char *path,
+                                                  const char *member, aleat_error *err);
+aleat_dtype aleat_npy_reader_dtype(const aleat_npy_reader *reader);
+/** Borrowed from the reader. */
+const aleat_shape *aleat_npy_reader_shape(const aleat_npy_reader *reader);
+/**
+ * dst = rows [begin, begin+count) along the first axis as `dtype`, which is the array's own or
+ * ALEAT_F32; dst is aligned for it. Rows outside the array are an ALEAT_ERR_ARGUMENT.
+ */
+ALEAT_MUST_USE aleat_status aleat_npy_reader_rows(const aleat_npy_reader *reader, int64_t begin,
+                                                  int64_t count, aleat_dtype dtype, void *dst,
+                                                  aleat_error *err);
+/** Accepts NULL. */
+void aleat_npy_reader_free(aleat_npy_reader *reader);
+
 #endif

@@ -3,6 +3,7 @@
 #define ALEAT_IO_NPY_FORMAT_H
 
 #include "io/npy.h"
+#include "io/zip.h"
 
 /** The longest header that this library writes: 8 dimensions of 19 digits. */
 #define ALEAT_NPY_HEADER 384
@@ -14,5 +15,9 @@ ALEAT_MUST_USE aleat_status aleat_npy_parse(aleat_tensor *out, const unsigned ch
 ALEAT_MUST_USE aleat_status aleat_npy_header(unsigned char header[ALEAT_NPY_HEADER], size_t *len,
                                              aleat_dtype dtype, const aleat_shape *shape,
                                              aleat_error *err);
+
+/** The entry of array `name` (without ".npy") of an .npz; ALEAT_ERR_FORMAT if there is none. */
+ALEAT_MUST_USE aleat_status aleat_npz_find(const aleat_zip_entry **out, const aleat_zip *zip,
+                                           const char *name, aleat_error *err);
 
 #endif

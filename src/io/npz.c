@@ -47,36 +47,39 @@ aleat_status aleat_npz_write(const char *path, const aleat_named_array *arrays, 
     return st;
 }
 
-static aleat_status read_member(aleat_tensor *out, const aleat_zip *zip, const char *name,
-                                aleat_error *err)
+aleat_status aleat_npz_find(const aleat_zip_entry **out, const aleat_zip *zip, const char *name,
+                            aleat_error *err)
 {
-    unsigned char *bytes = NULL;
-    aleat_status st = ALEAT_OK;
     char *member = aleat_asprintf("%s.npy", name);
-    if (!member) {
-        st = aleat_fail_memory(err, name);
-        goto done;
-    }
-    const aleat_zip_entry *entry = aleat_zip_find(zip, member, strlen(member));
-    if (!entry) {
+    if (!member)
+        return aleat_fail_memory(err, name);
+    aleat_status st = ALEAT_OK;
+    *out = aleat_zip_find(zip, member, strlen(member));
+    if (!*out) {
         st = aleat_fail(err, ALEAT_ERR_FORMAT, "no array '%s' in it", name);
         if (zip->count > 0)
             aleat_hint(err, "the first of its %lld entries is '%.*s'", (long long)zip->count,
                        (int)zip->entries[0].name_len, zip->entries[0].name);
-        goto done;
     }
-    bytes = aleat_alloc((size_t)entry->size);
-    if (!bytes) {
-        st = aleat_fail(err, ALEAT_ERR_MEMORY, "out of memory: array '%s' has %llu bytes", name,
-                        (unsigned long long)entry->size);
-        goto done;
-    }
+    aleat_free(member);
+    return st;
+}
+
+static aleat_status read_member(aleat_tensor *out, const aleat_zip *zip, const char *name,
+                                aleat_error *err)
+{
+    const aleat_zip_entry *entry;
+    aleat_status st = aleat_npz_find(&entry, zip, name, err);
+    if (st)
+        return st;
+    unsigned char *bytes = aleat_alloc((size_t)entry->size);
+    if (!bytes)
+        return aleat_fail(err, ALEAT_ERR_MEMORY, "out of memory: array '%s' has %llu bytes", name,
+                          (unsigned long long)entry->size);
     st = aleat_zip_read(entry, bytes, err);
     if (!st)
         st = aleat_npy_parse(out, bytes, (size_t)entry->size, err);
-done:
     aleat_free(bytes);
-    aleat_free(member);
     return st;
 }
 
