@@ -13,6 +13,7 @@
 
 #include "aleat/array.h"
 #include "aleat/model.h"
+#include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"
 #include "aleat/status.h"
