@@ -321,6 +321,61 @@ static void npy_rows_may_come_in_any_order_and_be_missing(void **state)
     aleat_tensor_clear(&array);
 }
 
+static void npy_rows_are_those_of_the_whole_array(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *member;
+    } cases[] = {{"npy/f32_c.npy", NULL},
+                 {"npy/i16_big_endian.npy", NULL},
+                 {"npy/u16.npy", NULL},
+                 {"npy/stored.npz", "arr_1"},
+                 {"npy/deflated.npz", "arr_0"}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        aleat_error err = {0};
+        aleat_npy_reader *reader;
+        aleat_tensor all;
+        const char *path = data_path(cases[k].file);
+        if (cases[k].member)
+            assert_ok(aleat_npz_read(&all, path, cases[k].member, &err), &err);
+        else
+            assert_ok(aleat_npy_read(&all, path, &err), &err);
+        assert_ok(aleat_npy_reader_open(&reader, path, cases[k].member, &err), &err);
+        assert_true(aleat_shape_equal(aleat_npy_reader_shape(reader), &all.shape));
+        assert_int_equal(aleat_npy_reader_dtype(reader), all.dtype);
+        const int64_t rows = all.shape.dim[0], row = aleat_tensor_count(&all) / rows;
+        const size_t bytes = (size_t)row * aleat_dtype_size(all.dtype);
+        void *own = calloc((size_t)row, sizeof(double));
+        float *wide = calloc((size_t)row, sizeof *wide), *want = calloc((size_t)row, sizeof *want);
+        for (int64_t i = 0; i < rows; i++) {
+            const char *from = (const char *)all.data + (size_t)i * bytes;
+            assert_ok(aleat_npy_reader_rows(reader, i, 1, all.dtype, own, &err), &err);
+            assert_memory_equal(own, from, bytes);
+            assert_ok(aleat_npy_reader_rows(reader, i, 1, ALEAT_F32, wide, &err), &err);
+            aleat_convert_to_f32(want, from, all.dtype, row);
+            assert_memory_equal(wide, want, (size_t)row * sizeof *want);
+        }
+        assert_ok(aleat_npy_reader_rows(reader, rows, 0, all.dtype, own, &err), &err);
+        assert_failed(aleat_npy_reader_rows(reader, rows, 1, all.dtype, own, &err),
+                      ALEAT_ERR_ARGUMENT, &err, "rows");
+        assert_failed(aleat_npy_reader_rows(reader, -1, 1, all.dtype, own, &err),
+                      ALEAT_ERR_ARGUMENT, &err, "rows");
+        free(own);
+        free(wide);
+        free(want);
+        aleat_npy_reader_free(reader);
+        aleat_tensor_clear(&all);
+    }
+    aleat_error err = {0};
+    aleat_npy_reader *reader;
+    assert_failed(aleat_npy_reader_open(&reader, data_path("npy/f64_fortran.npy"), NULL, &err),
+                  ALEAT_ERR_UNSUPPORTED, &err, "Fortran order");
+    assert_failed(aleat_npy_reader_open(&reader, data_path("npy/scalar.npy"), NULL, &err),
+                  ALEAT_ERR_SHAPE, &err, "scalar.npy");
+    assert_failed(aleat_npy_reader_open(&reader, data_path("npy/stored.npz"), "arr_9", &err),
+                  ALEAT_ERR_FORMAT, &err, "arr_9");
+}
+
 static void npz_reads_what_numpy_wrote(void **state)
 {
     (void)state;
@@ -552,6 +607,7 @@ int main(void)
         cmocka_unit_test(npy_reads_small_and_unsigned_arrays),
         cmocka_unit_test(npy_writes_the_bytes_that_numpy_writes),
         cmocka_unit_test(npy_rows_may_come_in_any_order_and_be_missing),
+        cmocka_unit_test(npy_rows_are_those_of_the_whole_array),
         cmocka_unit_test(npz_reads_what_numpy_wrote),
         cmocka_unit_test(npz_comes_back_as_it_was_and_the_same_bytes_every_time),
         cmocka_unit_test(png_images_and_texts_come_back_as_they_were),

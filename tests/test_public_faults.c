@@ -71,6 +71,7 @@ static aleat_status generate(subject *s, aleat_error *err)
     const aleat_run_options options = {.n = IMAGES,
                                        .sampling = {.steps = 3, .schedule = s->schedule},
                                        .uncertainty = true,
+                                       .keep_x0 = true,
                                        .copies = 2,
                                        .guide = true,
                                        .percentile = 0.9,

@@ -29,6 +29,7 @@
 #define W      6
 #define STEPS  2
 #define STATES 4
+#define X0     2
 #define PIXELS (C * H * W)
 
 static const int64_t score_steps[STEPS] = {7, 8};
@@ -46,6 +47,7 @@ static const aleat_run_shape shape = {
     .score_steps = score_steps,
     .keep_steps = true,
     .trajectory_states = STATES,
+    .x0_steps = X0,
     .seed = 5,
     .parameters = "Steps: 9",
 };
@@ -76,6 +78,9 @@ static void fill(aleat_shard *s)
         for (int64_t k = 0; k < STATES; k++)
             for (int64_t e = 0; e < PIXELS; e++)
                 s->trajectory[(j * STATES + k) * PIXELS + e] = value_of(image, 10 + k, e);
+        for (int64_t k = 0; k < X0; k++)
+            for (int64_t e = 0; e < PIXELS; e++)
+                s->x0[(j * X0 + k) * PIXELS + e] = value_of(image, 20 + k, e);
     }
 }
 
@@ -168,13 +173,14 @@ static void arrays_hold_every_image_at_its_place(void **state)
     (void)state;
     aleat_error err = {0};
     assert_int_equal(whole_run(in_scratch("a"), 9, ALEAT_RESUME_AUTO, &err), ALEAT_OK);
-    aleat_tensor images, labels, map, steps, trajectory;
+    aleat_tensor images, labels, map, steps, trajectory, x0;
     const char *npz = in_scratch("a/samples.npz");
     assert_int_equal(aleat_npz_read(&images, npz, "arr_0", &err), ALEAT_OK);
     assert_int_equal(aleat_npz_read(&labels, npz, "arr_1", &err), ALEAT_OK);
     assert_int_equal(aleat_npy_read(&map, in_scratch("a/x0-var.npy"), &err), ALEAT_OK);
     assert_int_equal(aleat_npy_read(&steps, in_scratch("a/x0-var-steps.npy"), &err), ALEAT_OK);
     assert_int_equal(aleat_npy_read(&trajectory, in_scratch("a/trajectory.npy"), &err), ALEAT_OK);
+    assert_int_equal(aleat_npy_read(&x0, in_scratch("a/x0-steps.npy"), &err), ALEAT_OK);
     const aleat_shape nhwc = aleat_shape_of(4, (int64_t)N, (int64_t)H, (int64_t)W, (int64_t)C);
     const aleat_shape tnchw =
         aleat_shape_of(5, (int64_t)STATES, (int64_t)N, (int64_t)C, (int64_t)H, (int64_t)W);
@@ -192,6 +198,7 @@ static void arrays_hold_every_image_at_its_place(void **state)
                         value_of(i, 4, e));
             assert_true(aleat_tensor_f32(&trajectory)[(2 * N + i) * PIXELS + e] ==
                         value_of(i, 12, e));
+            assert_true(aleat_tensor_f32(&x0)[(i * X0 + 1) * PIXELS + e] == value_of(i, 21, e));
         }
     }
     aleat_tensor_clear(&images);
@@ -199,6 +206,7 @@ static void arrays_hold_every_image_at_its_place(void **state)
     aleat_tensor_clear(&map);
     aleat_tensor_clear(&steps);
     aleat_tensor_clear(&trajectory);
+    aleat_tensor_clear(&x0);
 }
 
 static void settings_travel_with_each_picture(void **state)

@@ -47,7 +47,7 @@ static uint64_t digest_of(const char *name)
 }
 
 #define GENERATE "generate %s --schedule %s -n 19 --steps 10 --seed 7 --eta 0.5 --maps all"
-#define SCORED   " --score-steps 6:9 --guide --guide-steps 2:4"
+#define SCORED   " --score-steps 6:9 --guide --guide-steps 2:4 --keep-x0"
 
 static int generate(int milliseconds, const char *name, const char *more)
 {
@@ -132,6 +132,29 @@ static void the_trajectory_starts_from_the_given_noise(void **state)
     assert_true(aleat_shape_equal(&all.shape, &expected));
     assert_memory_equal(all.data, x.data, N * 144 * sizeof(float));
     aleat_tensor_clear(&x);
+    aleat_tensor_clear(&all);
+}
+
+// The last step of DDIM ends at alpha = 1, sigma = 0: the image is the x0 predicted there.
+static void the_predictions_of_x0_end_in_the_image(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    char path[128];
+    aleat_tensor x0 = {0}, all = {0};
+    assert_int_equal(run(GENERATE " --keep-x0 --trajectory %s/end.npy -o %s/x0", data(MODEL),
+                         data(SCHEDULE), fixture_folder, fixture_folder),
+                     0);
+    (void)snprintf(path, sizeof path, "%s/end.npy", fixture_folder);
+    assert_int_equal(aleat_npy_read_f32(&all, path, &err), ALEAT_OK);
+    (void)snprintf(path, sizeof path, "%s/x0/x0-steps.npy", fixture_folder);
+    assert_int_equal(aleat_npy_read_f32(&x0, path, &err), ALEAT_OK);
+    const aleat_shape expected = {.n_dims = 5, .dim = {N, 10, 1, 12, 12}};
+    assert_true(aleat_shape_equal(&x0.shape, &expected));
+    for (int64_t i = 0; i < N; i++)
+        assert_memory_equal(aleat_tensor_f32(&x0) + (i * 10 + 9) * 144,
+                            aleat_tensor_f32(&all) + (10 * N + i) * 144, 144 * sizeof(float));
+    aleat_tensor_clear(&x0);
     aleat_tensor_clear(&all);
 }
 
@@ -244,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
         cmocka_unit_test(uncertainty_does_not_change_the_images),
         cmocka_unit_test(the_trajectory_starts_from_the_given_noise),
+        cmocka_unit_test(the_predictions_of_x0_end_in_the_image),
         cmocka_unit_test(the_schedule_visits_the_steps_of_the_reference),
         cmocka_unit_test(maps_are_those_of_the_reference),
         cmocka_unit_test(gradients_are_those_of_the_reference),

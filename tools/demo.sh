@@ -11,10 +11,12 @@ if [ ! -d "$model" ]; then
     exit 1
 fi
 echo "demo: 20 images, two of each class, with the uncertainty of each" >&2
-"$aleat" generate "$model" -n 20 --labels all --steps 50 --seed 1 --uncertainty -o "$out"
+"$aleat" generate "$model" -n 20 --labels all --steps 50 --seed 1 --uncertainty --maps all \
+    --keep-x0 --report -o "$out"
 cat <<EOF
 
 Look at:
+  $out/report.html       a page for the browser: images, maps, steps, scores
   $out/contact.png       every image over its map, the surest first; light pixels are unsure
   $out/images/           the images; settings in the PNG text chunks
   $out/maps/             each map over its image and bare, one colour scale for all

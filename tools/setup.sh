@@ -2,7 +2,7 @@
 # Makes sure that what `make` needs is on this machine, and does nothing (needing neither network nor
 # root) when it is. On Debian and its relatives the missing packages come from apt.
 #
-#   tools/setup.sh [lint|fuzz|bench]    also what that optional target needs
+#   tools/setup.sh [lint|fuzz|bench|web]    also what that optional target needs
 set -eu
 
 # One line a need: Debian package, then a command that succeeds if the need is met.
@@ -24,12 +24,16 @@ clang-format      clang-format --version
 clang-tidy        clang-tidy --version" ;;
 bench) needs="$needs
 libdnnl-dev       has_header dnnl.h" ;;
+web) needs="$needs
+nodejs            node --version
+npm               npm --version
+chromium          chromium --version" ;;
 fuzz) needs="$needs
 clang             clang --version
 libclang-rt-dev   clang_links -fsanitize=fuzzer-no-link,address" ;;
 '') ;;
 *)
-    echo "setup: '$1' is not an optional target (lint, fuzz, bench)" >&2
+    echo "setup: '$1' is not an optional target (lint, fuzz, bench, web)" >&2
     exit 2
     ;;
 esac

@@ -16,6 +16,7 @@
 #include "aleat/metrics.h"
 #include "aleat/features.h"
 #include "aleat/model.h"
+#include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"
 #include "aleat/status.h"

@@ -41,6 +41,7 @@ typedef struct aleat_run_options {
     bool uncertainty;        /**< score steps by M copies */
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
+    bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
     const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
                             of contact.png; NULL: "x0-var" */
     int64_t copies;    /**< M of scoring and guidance; 0: 5 */

@@ -301,8 +301,18 @@ static aleat_status tell_progress(const runner *r, int index, aleat_error *err)
     return ALEAT_ERR_CANCELLED;
 }
 
+// Keeps what the sampler itself predicts, before guidance; of a step's evaluations the first.
+static void keep_x0(const runner *r, const aleat_evaluation *e)
+{
+    const int64_t count = count_of(r), steps = r->shape->x0_steps;
+    for (int64_t j = 0; steps > 0 && e->step->stage == 0 && j < e->n; j++)
+        memcpy(r->shard->x0 + ((r->row + j) * steps + e->step->outer) * count, e->x0 + j * count,
+               (size_t)count * sizeof(float));
+}
+
 static aleat_status evaluated(void *ctx, aleat_evaluation *evaluation, aleat_error *err)
 {
+    keep_x0(ctx, evaluation);
     return aleat_observer_evaluated(((runner *)ctx)->observer, evaluation, err);
 }
 
@@ -542,6 +552,7 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .trajectory_states = o->trajectory ? job->plan->n_outer + 1
                                                   : pixels      ? 0
                                                                 : 1,
+                             .x0_steps = o->keep_x0 ? job->plan->n_outer : 0,
                              .seed = o->seed,
                              .score_steps = steps};
     if (!o->uncertainty)

@@ -170,6 +170,8 @@ static aleat_status write_arrays(const aleat_run_folder *f, aleat_error *err)
     }
     if (!st && s->trajectory_states)
         st = write_trajectory(f, err);
+    if (!st && s->x0_steps)
+        st = join_shards(f, ALEAT_SHARD_OF_X0, 0, "x0-steps.npy", err);
     return st;
 }
 

@@ -70,6 +70,10 @@ bool aleat_shard_array(const aleat_run_shape *s, int which, int64_t count, const
         *name = "trajectory";
         *dims = aleat_shape_of(5, count, s->trajectory_states, c, h, w);
         return s->trajectory_states > 0;
+    case ALEAT_SHARD_OF_X0:
+        *name = "x0";
+        *dims = aleat_shape_of(5, count, s->x0_steps, c, h, w);
+        return s->x0_steps > 0;
     default: return false;
     }
 }
@@ -178,6 +182,7 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
         {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
+        {".", "report.html"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
@@ -365,6 +370,7 @@ aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard 
         .sums = f->arrays[ALEAT_SHARD_OF_SUMS].data,
         .step_maps = f->arrays[ALEAT_SHARD_OF_STEP_MAPS].data,
         .trajectory = f->arrays[ALEAT_SHARD_OF_TRAJECTORY].data,
+        .x0 = f->arrays[ALEAT_SHARD_OF_X0].data,
     };
     f->current = i;
     *shard = &f->shard;

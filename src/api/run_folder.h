@@ -39,6 +39,7 @@ typedef struct aleat_run_shape {
     const int64_t *score_steps; /**< [n_score_steps] numbers of these steps */
     bool keep_steps;            /**< also keep the map of each step */
     int64_t trajectory_states;  /**< states kept of each image, or 0 */
+    int64_t x0_steps;           /**< predictions of x0 kept of each image, or 0 */
     uint64_t seed;              /**< for scores.csv and the pictures' text */
     const char *parameters; /**< settings in the form that image tools read, without the label */
 } aleat_run_shape;
@@ -52,6 +53,7 @@ typedef struct aleat_shard {
     double *sums;         /**< [n_maps,count,n_score_steps]: each step's map summed up */
     float *step_maps;     /**< [n_maps,count,n_score_steps,C,H,W] if keep_steps, else NULL */
     float *trajectory;    /**< [count,trajectory_states,C,H,W], or NULL */
+    float *x0;            /**< [count,x0_steps,C,H,W], or NULL */
 } aleat_shard;
 
 /** What to do if the folder already holds something. */

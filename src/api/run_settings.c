@@ -131,6 +131,8 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
               put(o, "seed", json_sprintf("%" PRIu64, r->seed)) && // JSON has no uint64
               put(o, "rng", json_string(job->torch ? "torch" : "philox")) &&
               put(o, "trajectory", json_boolean(r->trajectory));
+    if (ok && r->keep_x0) // only where it is kept, so that older runs still match
+        ok = put(o, "x0_steps", json_true());
     for (size_t i = 0; ok && i < sizeof given / sizeof *given; i++)
         if (given[i].array->data)
             ok = put(o, given[i].key, hash_of_array(given[i].array));

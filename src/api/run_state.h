@@ -14,7 +14,7 @@ struct aleat_run_folder {
     bool *present; /**< [n_shards] */
     int64_t n_shards, current;
     aleat_shard shard;
-    aleat_tensor arrays[6]; /**< behind shard, in the order of aleat_shard_arrays */
+    aleat_tensor arrays[7]; /**< behind shard, in the order of aleat_shard_arrays */
     double *scores;         /**< [n_maps,n] once finished */
     int64_t *labels;        /**< [n] once finished */
 };
@@ -27,6 +27,7 @@ enum {
     ALEAT_SHARD_OF_SUMS,
     ALEAT_SHARD_OF_STEP_MAPS,
     ALEAT_SHARD_OF_TRAJECTORY,
+    ALEAT_SHARD_OF_X0,
     ALEAT_SHARD_N_ARRAYS
 };
 

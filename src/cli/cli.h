@@ -44,7 +44,7 @@ typedef struct aleat_cli_args {
     const char *run, *labels, *init, *noise_dir, *trajectory;
     int64_t n;
     int rng, resume, maps, show, guide_sign; /**< index into their choices */
-    bool uncertainty, guide;
+    bool uncertainty, guide, keep_x0, report;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
     // eval (and logits of features)
@@ -65,6 +65,9 @@ typedef struct aleat_cli_args {
     bool flip;
     // features
     const char *image_set, *split, *logits, *layer, *preparation;
+    // report
+    const char *page, *compare;
+    int64_t max_size; /**< megabytes */
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

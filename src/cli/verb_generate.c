@@ -97,6 +97,7 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .uncertainty = args->uncertainty || args->score_steps.set,
         .score_steps = {args->score_steps.begin, args->score_steps.end},
         .keep_step_maps = args->maps == 1,
+        .keep_x0 = args->keep_x0,
         .shown = aleat_cli_choice_word(aleat_map_name, args->show),
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
@@ -138,6 +139,9 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
                       "each\n",
                       verb->name, (long long)r->n, args->run, (long long)r->made, r->seconds,
                       (long long)r->evaluations);
+    if (args->report)
+        (void)fprintf(stderr, "aleat: %s: open %s/report.html to look at them\n", verb->name,
+                      args->run);
     if (!r->pixels)
         (void)fprintf(stderr,
                       "aleat: %s: these are latents, not pixels: %s/samples.npy holds them\n",
@@ -165,6 +169,8 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     if (!st)
         st = aleat_model_generate(model, args->run, &options, &result, &err);
     aleat_cli_progress_clear(&progress);
+    if (!st && args->report)
+        st = aleat_report_write(args->run, NULL, NULL, NULL, &err);
     if (!st)
         tell(verb, args, &options, &result);
     free(labels);

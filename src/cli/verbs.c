@@ -360,6 +360,10 @@ static const aleat_cli_option images_options[] = {
      .offset = AT(trajectory),
      .value = "TRAJ.npy",
      .help = "also all states, [steps+1,N,C,H,W], first noise, last images"},
+    {.name = "report",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(report),
+     .help = "also RUN/report.html, the page that 'aleat report RUN' writes"},
     {.name = "run",
      .letter = 'o',
      .type = ALEAT_CLI_PATH,
@@ -403,6 +407,10 @@ static const aleat_cli_option scoring_options[] = {
      .fallback = "sum",
      .choices = aleat_cli_maps_choice,
      .help = "maps to keep"},
+    {.name = "keep-x0",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(keep_x0),
+     .help = "also the x0 predicted at every step, in x0-steps.npy"},
     {.name = "show",
      .type = ALEAT_CLI_CHOICE,
      .offset = AT(show),
@@ -686,6 +694,36 @@ static const aleat_cli_option watching_options[] = {
 };
 static const aleat_cli_group watching = {"While it runs", watching_options};
 
+static const aleat_cli_option page_options[] = {
+    {.name = "page",
+     .letter = 'o',
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(page),
+     .value = "PAGE.html",
+     .help = "the file to write; default: RUN/report.html"},
+    {.name = "compare",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(compare),
+     .value = "RUN2",
+     .help = "a run of the same seeds and labels, guided or not, to lay beside each image"},
+    {.name = "max-size",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(max_size),
+     .value = "MB",
+     .fallback = "20",
+     .min = 1,
+     .max = 1000,
+     .help = "megabytes that the page may take; of more images than fit it shows a sample"},
+    {.name = "seed",
+     .type = ALEAT_CLI_SEED,
+     .offset = AT(seed),
+     .value = "N",
+     .fallback = "0",
+     .help = "of that sample"},
+    {0},
+};
+static const aleat_cli_group page = {"The page", page_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -697,6 +735,15 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
+    {.name = "report",
+     .operand = "RUN",
+     .operand_help = "the folder that 'aleat generate' wrote",
+     .run = aleat_cli_write_report,
+     .groups = {&page, &general},
+     .summary = "one HTML page to look at a run: images, maps, scores, curves",
+     .notes = "The page needs no network and no server: open it in a browser. Values under the "
+              "pointer are those of the .npy files wherever the page has room for them; of runs "
+              "made with --maps all --keep-x0 it shows every step."},
     {.name = "uncertainty",
      MODEL_OPERAND,
      .run = aleat_cli_uncertainty,

@@ -16,6 +16,7 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Options of eval and filter (options_eval.c). */

@@ -19,6 +19,9 @@ typedef struct session {
     const unsigned char *data; // read: input; write: unused
     size_t left;
     aleat_atomic_file file;
+    bool in_memory; // write: into `made` instead of the file
+    unsigned char *made;
+    size_t made_len, made_size;
     uint8_t *pixels;
     png_bytep *rows;
     bool no_memory; // an allocation has failed; libpng's texts do not always say so
@@ -73,9 +76,29 @@ static void on_read(png_structp png, png_bytep dst, size_t len)
     s->left -= len;
 }
 
+static void append(session *s, const void *src, size_t len)
+{
+    size_t need, size;
+    if (!aleat_size_add(s->made_len, len, &need) || !aleat_size_mul(need, 2, &size))
+        leave_without_memory(s);
+    if (need > s->made_size) {
+        unsigned char *more = aleat_realloc(s->made, s->made_size, size);
+        if (!more)
+            leave_without_memory(s);
+        s->made = more;
+        s->made_size = size;
+    }
+    memcpy(s->made + s->made_len, src, len);
+    s->made_len = need;
+}
+
 static void on_write(png_structp png, png_bytep src, size_t len)
 {
     session *s = png_get_io_ptr(png);
+    if (s->in_memory) {
+        append(s, src, len);
+        return;
+    }
     s->st = aleat_atomic_write(&s->file, src, len, s->err);
     if (s->st)
         png_longjmp(png, 1);
@@ -128,6 +151,7 @@ static void end(session *s)
     aleat_atomic_abandon(&s->file);
     aleat_free(s->rows);
     aleat_free(s->pixels);
+    aleat_free(s->made);
 }
 
 // Row pointers into `pixels`, which libpng wants.
@@ -211,6 +235,25 @@ aleat_status aleat_png_write(const char *path, const aleat_image *image,
     if (!s.st)
         s.st = aleat_atomic_commit(&s.file, err);
 done:
+    end(&s);
+    return s.st;
+}
+
+aleat_status aleat_png_encode(unsigned char **out, size_t *len, const aleat_image *image,
+                              aleat_error *err)
+{
+    session s = {.err = err, .in_memory = true};
+    write_job job = {.image = image};
+    *out = NULL;
+    *len = 0;
+    s.st = check_writable(image, NULL, 0, err);
+    if (!s.st)
+        s.st = guarded(&s, write_image, &job);
+    if (!s.st) {
+        *out = s.made;
+        *len = s.made_len;
+        s.made = NULL;
+    }
     end(&s);
     return s.st;
 }

@@ -24,6 +24,9 @@ typedef struct aleat_png_text {
 ALEAT_MUST_USE aleat_status aleat_png_write(const char *path, const aleat_image *image,
                                             const aleat_png_text *texts, int n_texts,
                                             aleat_error *err);
+/** The same into new memory (aleat_free()), without text. */
+ALEAT_MUST_USE aleat_status aleat_png_encode(unsigned char **out, size_t *len,
+                                             const aleat_image *image, aleat_error *err);
 /** Reads any PNG (palette, 16-bit, interlaced ...) as 8-bit grey or RGB; what is transparent is
  * laid over black (without gamma). ALEAT_ERR_FORMAT also for a truncated image. */
 ALEAT_MUST_USE aleat_status aleat_png_read(aleat_image *out, const char *path, aleat_error *err);
