@@ -18,6 +18,8 @@ typedef struct aleat_denoiser_info {
                                further ones a learned variance */
     int64_t n_classes;    /**< label range; 0 if the network takes no label */
     int64_t null_class;   /**< label that means "no label", or -1 */
+    int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
+                                network, 1 for classifier-free guidance around it */
 } aleat_denoiser_info;
 
 /** What an evaluation is conditioned on; borrowed. Zero-initialised: unconditional. */
@@ -41,7 +43,8 @@ typedef struct aleat_denoiser_ops {
     /** out [n,out_channels,height,width]: the raw network output. */
     aleat_status (*predict)(void *self, const aleat_batch *in, float *out, aleat_error *err);
     /**
-     * As predict, keeping what backward() needs. May be NULL, with backward: no gradients.
+     * As predict, to the same bits, keeping what backward() needs. May be NULL, with backward: no
+     * gradients.
      */
     aleat_status (*forward_keep)(void *self, const aleat_batch *in, float *out, aleat_error *err);
     /**

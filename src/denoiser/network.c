@@ -108,6 +108,15 @@ static void feed(const network *net, const aleat_plan *plan, const aleat_batch *
         labels[i] = (float)in->condition.labels[first + i];
 }
 
+/** Runs the first half of a plan for images [first, first+count); `out` is these images'. */
+static void evaluate(const network *net, aleat_plan *plan, const aleat_batch *in, int64_t first,
+                     int64_t count, float *out)
+{
+    feed(net, plan, in, first, count);
+    aleat_plan_run(plan, 0);
+    turn(net, aleat_plan_data(plan, net->spec.out), out, count, net->spec.info.out_channels, false);
+}
+
 /** Equal parts of n images, of at most `most` each. */
 static int64_t equal_parts(int64_t n, int64_t most)
 {
@@ -138,10 +147,7 @@ static aleat_status network_predict(void *self, const aleat_batch *in, float *ou
                                 ALEAT_NO_VALUE, err);
         if (st)
             break;
-        feed(net, plans->forward, in, first, count);
-        aleat_plan_run(plans->forward, 0);
-        turn(net, aleat_plan_data(plans->forward, net->spec.out), out + first * size, count,
-             net->spec.info.out_channels, false);
+        evaluate(net, plans->forward, in, first, count, out + first * size);
     }
     return st;
 }
@@ -221,21 +227,15 @@ static aleat_status network_forward_keep(void *self, const aleat_batch *in, floa
     if (st)
         return st;
     net->kept_whole = in->n <= net->reverse_images;
-    if (!net->kept_whole)
-        st = keep_inputs(net, in, err);
-    // Also in parts by the plans that will be pulled back: a forward plan's last bits are others.
-    const int64_t part = reverse_part_of(net, in->n);
-    const int64_t size = image_size(net, net->spec.info.out_channels);
-    for (int64_t first = 0; !st && first < in->n; first += part) {
-        const int64_t count = in->n - first < part ? in->n - first : part;
+    if (net->kept_whole) {
         aleat_plan *plan;
-        st = reverse_plan(net, count, &plan, err);
-        if (st)
-            break;
-        feed(net, plan, in, first, count);
-        aleat_plan_run(plan, 0);
-        turn(net, aleat_plan_data(plan, net->spec.out), out + first * size, count,
-             net->spec.info.out_channels, false);
+        st = reverse_plan(net, in->n, &plan, err);
+        if (!st)
+            evaluate(net, plan, in, 0, in->n, out);
+    } else { // the parts are computed again when they are pulled back
+        st = keep_inputs(net, in, err);
+        if (!st)
+            st = network_predict(net, in, out, err);
     }
     if (!st)
         net->kept_n = in->n;

@@ -10,6 +10,7 @@
 
 #include "aleat/status.h"
 #include "base/rng_source.h"
+#include "denoiser/condition.h"
 #include "denoiser/denoiser.h"
 #include "samplers/config.h"
 #include "samplers/sampler.h"
@@ -49,7 +50,7 @@ typedef struct aleat_copies {
     float *x, *z, *eps;       /**< [max_rows, count] input, its noise, predicted noise */
     float *raw;               /**< [max_rows, out_count] */
     float *t;                 /**< [max_rows] */
-    int32_t *labels;          /**< [max_rows] */
+    aleat_condition_rows conditions; /**< [max_rows] */
 } aleat_copies;
 
 /** Allocates; zero-initialised on failure. max_rows >= 1. */

@@ -247,7 +247,7 @@ aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *st
     }
     if (st)
         return st;
-    e->nfe += c->per_image;
+    e->nfe += c->per_image * (1 + c->denoiser->info.extra_evaluations);
     for (int k = 0; k < e->n_statistics; k++)
         finish(e, state, e->options.statistics[k], maps[k]);
     return ALEAT_OK;

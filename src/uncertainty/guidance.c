@@ -262,6 +262,6 @@ aleat_status aleat_guide_run(aleat_guide *g, const aleat_noisy_state *state,
         st = guide_group(g, state, noise, threshold, first, images, eps, report, err);
     }
     if (!st)
-        g->nfe += g->copies.per_image;
+        g->nfe += g->copies.per_image * (1 + g->copies.denoiser->info.extra_evaluations);
     return st;
 }
