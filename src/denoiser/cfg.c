@@ -10,8 +10,8 @@
 typedef struct cfg {
     const aleat_denoiser *inner;
     aleat_cfg_options options;
-    int64_t capacity;  // images
-    int64_t kept;      // images of the last forward_keep()
+    int64_t capacity;         // images
+    int64_t kept;             // images of the last forward_keep()
     int64_t count, out_count; // elements of x, and so of the prediction; of an output
     // Twice the images: the conditional half first.
     float *x, *x_side, *t; // [2n,count]: the input, tangents or gradients; [2n]
@@ -107,7 +107,7 @@ static void measure_gap(cfg *g, int64_t n)
             const double d = (double)c[j] - (double)u[j];
             squares += d * d;
         }
-        g->gap[i] = sqrt(squares / (double)g->count);
+        g->gap[i] = sqrt(squares);
     }
     g->has_gap = true;
 }
@@ -177,8 +177,8 @@ static aleat_status cfg_jvp(void *self, const aleat_batch *in, const float *tang
     const size_t bytes = (size_t)(in->n * g->count) * sizeof(float);
     memcpy(g->x_side, tangent, bytes);
     memcpy(g->x_side + in->n * g->count, tangent, bytes);
-    st = g->inner->ops->jvp(g->inner->self, &both, g->x_side, out ? g->raw : NULL, g->raw_side,
-                            err);
+    st =
+        g->inner->ops->jvp(g->inner->self, &both, g->x_side, out ? g->raw : NULL, g->raw_side, err);
     if (st)
         return st;
     combine(g, g->raw_side, in->n, tangent_out);

@@ -30,9 +30,8 @@ ALEAT_MUST_USE aleat_status aleat_cfg_denoiser(aleat_denoiser *out, const aleat_
                                                const aleat_cfg_options *options, aleat_error *err);
 
 /**
- * |c - u| of each image of the last predict(), root mean square over the elements of the
- * prediction: [n], valid until the next call. NULL before the first, and if `denoiser` is not one
- * of these.
+ * |c - u| of each image of the last predict(), L2 over the elements of the prediction: [n], valid
+ * until the next call. NULL before the first, and if `denoiser` is not one of these.
  */
 const double *aleat_cfg_gap(const aleat_denoiser *denoiser);
 

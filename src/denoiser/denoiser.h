@@ -14,10 +14,10 @@
 /** What a network is: sizes of one image, NCHW. */
 typedef struct aleat_denoiser_info {
     int64_t channels, height, width; /**< of x; height and width are 0 if any size goes */
-    int64_t out_channels; /**< of the raw output; the first `channels` are the prediction, any
-                               further ones a learned variance */
-    int64_t n_classes;    /**< label range; 0 if the network takes no label */
-    int64_t null_class;   /**< label that means "no label", or -1 */
+    int64_t out_channels;  /**< of the raw output; the first `channels` are the prediction, any
+                                further ones a learned variance */
+    int64_t n_classes;     /**< label range; 0 if the network takes no label */
+    int64_t null_class;    /**< label that means "no label", or -1 */
     int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
                                 network, 1 for classifier-free guidance around it */
 } aleat_denoiser_info;

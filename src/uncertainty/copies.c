@@ -80,6 +80,12 @@ static void renoise(const aleat_noisy_state *state, aleat_clip_mode clip, int64_
                     const float *z, float *out, int64_t count)
 {
     const double alpha = state->alpha, sigma = state->sigma;
+    if (state->base) {
+        for (int64_t j = 0; j < count; j++)
+            out[j] = (float)(state->base_scale * (double)state->base[at + j] +
+                             state->noise_scale * (double)z[j]);
+        return;
+    }
     if (!aleat_copies_clipped(state, clip)) {
         for (int64_t j = 0; j < count; j++)
             out[j] = (float)((double)state->x[at + j] +
@@ -117,17 +123,21 @@ aleat_status aleat_copies_make(aleat_copies *c, const aleat_noisy_state *state,
     return ALEAT_OK;
 }
 
+aleat_batch aleat_copies_batch(const aleat_copies *c, const aleat_noisy_state *state, int64_t rows)
+{
+    return (aleat_batch){.n = rows,
+                         .height = state->height,
+                         .width = state->width,
+                         .x = c->x,
+                         .t = c->t,
+                         .condition = aleat_condition_rows_view(&c->conditions, &state->condition)};
+}
+
 aleat_status aleat_copies_evaluate(aleat_copies *c, const aleat_noisy_state *state, int64_t rows,
                                    bool keep, aleat_error *err)
 {
     const aleat_denoiser *d = c->denoiser;
-    const aleat_batch batch = {.n = rows,
-                               .height = state->height,
-                               .width = state->width,
-                               .x = c->x,
-                               .t = c->t,
-                               .condition = aleat_condition_rows_view(&c->conditions,
-                                                                      &state->condition)};
+    const aleat_batch batch = aleat_copies_batch(c, state, rows);
     const aleat_status st = keep ? d->ops->forward_keep(d->self, &batch, c->raw, err)
                                  : aleat_denoiser_predict(d, &batch, c->raw, err);
     for (int64_t r = 0; !st && r < rows; r++)
