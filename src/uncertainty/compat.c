@@ -117,7 +117,7 @@ void aleat_compat_options(const aleat_compat *c, aleat_estimator_options *estima
 static bool next_state(const aleat_evaluation *e, float *next)
 {
     const aleat_sampling_step *s = e->step;
-    bool plain = s->c_base == 0 && s->c_noise == 0 && !s->learned;
+    bool plain = s->c_base == 0 && s->c_noise == 0 && !s->learned && !e->plan->eps_from_clipped;
     for (int j = 1; j < ALEAT_PLAN_HISTORY; j++)
         plain &= s->c_x0[j] == 0 && s->c_eps[j] == 0;
     for (int64_t j = 0; plain && j < e->n * e->count; j++)

@@ -23,7 +23,7 @@ static const struct {
 struct aleat_signals {
     int64_t max_n, count;
     aleat_window window;
-    int steps, pairs; // scored so far: steps, and steps after another scored one
+    int steps;  // scored so far
     int errors;       // steps whose solver error is known
     bool has_last, has_gap;
     double last_log_snr;         // log(alpha / sigma) of the evaluation before
@@ -80,7 +80,7 @@ void aleat_signals_free(aleat_signals *s)
 
 void aleat_signals_begin(aleat_signals *s)
 {
-    s->steps = s->pairs = s->errors = 0;
+    s->steps = s->errors = 0;
     s->has_last = s->has_gap = false;
     for (int64_t i = 0; i < s->max_n; i++)
         s->drift[i] = s->error[i] = s->gap[i] = 0;
@@ -153,7 +153,6 @@ static void score(aleat_signals *s, const aleat_evaluation *e, const double *gap
         s->gap[i] += gap ? fabs(eps.raw) * gap[i] : 0;
     }
     s->errors += weight != 0;
-    s->pairs += s->steps > 0;
     s->has_gap |= gap != NULL;
     s->steps++;
 }
@@ -177,7 +176,7 @@ double aleat_signals_value(const aleat_signals *s, aleat_signal signal, int64_t 
         for (int64_t j = i * s->count; j < (i + 1) * s->count; j++)
             sum += s->squares[j];
         return s->steps > 1 ? sum / (double)s->count / (s->steps - 1) : NAN;
-    case ALEAT_SIGNAL_DRIFT: return s->pairs ? s->drift[i] : NAN;
+    case ALEAT_SIGNAL_DRIFT: return s->steps > 1 ? s->drift[i] : NAN;
     case ALEAT_SIGNAL_SOLVER_ERROR: return s->errors ? s->error[i] : NAN;
     case ALEAT_SIGNAL_CFG_GAP: return s->has_gap ? s->gap[i] : NAN;
     case ALEAT_SIGNAL_COUNT: break;
