@@ -70,6 +70,16 @@ bool aleat_shard_array(const aleat_run_shape *s, int which, int64_t count, const
         *name = "trajectory";
         *dims = aleat_shape_of(5, count, s->trajectory_states, c, h, w);
         return s->trajectory_states > 0;
+    case ALEAT_SHARD_OF_SIGNALS:
+        *name = "signals";
+        *dtype = ALEAT_F64;
+        *dims = aleat_shape_of(2, count, (int64_t)s->n_signals);
+        return s->n_signals > 0;
+    case ALEAT_SHARD_OF_CHANGES:
+        *name = "changes";
+        *dtype = ALEAT_F64;
+        *dims = aleat_shape_of(2, count, s->n_guide_steps);
+        return s->n_guide_steps > 0;
     default: return false;
     }
 }
@@ -177,7 +187,8 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {"shards", "*.npy"},     {".", "samples.npz"},        {".", "scores.csv"},
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
-        {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
+        {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "eps-*.npy"},
+        {".", "*-steps.npy"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
@@ -299,6 +310,8 @@ void aleat_run_folder_free(aleat_run_folder *f)
     aleat_free(f->present);
     aleat_free(f->scores);
     aleat_free(f->labels);
+    aleat_free(f->signals);
+    aleat_free(f->changes);
     aleat_free(f->path);
     aleat_free(f);
 }
@@ -365,6 +378,8 @@ aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard 
         .sums = f->arrays[ALEAT_SHARD_OF_SUMS].data,
         .step_maps = f->arrays[ALEAT_SHARD_OF_STEP_MAPS].data,
         .trajectory = f->arrays[ALEAT_SHARD_OF_TRAJECTORY].data,
+        .signals = f->arrays[ALEAT_SHARD_OF_SIGNALS].data,
+        .changes = f->arrays[ALEAT_SHARD_OF_CHANGES].data,
     };
     f->current = i;
     *shard = &f->shard;

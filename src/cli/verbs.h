@@ -12,6 +12,7 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Opens the model that the operand names, as the model options say. */
@@ -43,6 +44,9 @@ ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, in
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
+/** Whether --cfg-scale can be taken: not 0, which stands for none in the library. Has complained.
+ */
+bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args);
 /** What the sampler options say. */
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
 

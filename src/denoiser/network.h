@@ -24,11 +24,11 @@ typedef struct aleat_network_spec {
 } aleat_network_spec;
 
 /**
- * A denoiser that runs the graph. Plans are made at the first batch of each size (allocation);
- * their activations lie in the same memory, those kept for a gradient in another. So
- * later evaluations of that size allocate nothing. Images do not influence each other: any batch
- * gives the same bits. Labels outside [0, n_classes) are ALEAT_ERR_ARGUMENT, another image size
- * than planned ALEAT_ERR_SHAPE. Not thread-safe.
+ * A denoiser that runs the graph. Plans are made at the first batch of each size (allocation),
+ * later evaluations of that size allocate nothing; plans share the memory of their activations, but
+ * for those that are kept for a gradient. Images do not influence each other: any batch gives the
+ * same bits. Labels outside [0, n_classes) are ALEAT_ERR_ARGUMENT, another image size than planned
+ * ALEAT_ERR_SHAPE. Not thread-safe.
  */
 ALEAT_MUST_USE aleat_status aleat_network_denoiser(aleat_denoiser *out,
                                                    const aleat_network_spec *spec,

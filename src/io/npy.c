@@ -207,37 +207,79 @@ static bool copy_elements(aleat_tensor *out, const unsigned char *src, const npy
     return true;
 }
 
+// The header, and that the elements are all there: from `offset` on.
+static aleat_status parse_whole(npy_info *info, size_t *offset, size_t *bytes,
+                                const unsigned char *data, size_t len, aleat_error *err)
+{
+    aleat_status st = parse_header(info, offset, data, len, err);
+    if (st)
+        return st;
+    int64_t count;
+    if (aleat_shape_count(&info->shape, &count) &&
+        aleat_size_mul((size_t)count, (size_t)types[info->type].size, bytes) &&
+        *bytes <= len - *offset)
+        return ALEAT_OK;
+    char text[200];
+    st = aleat_fail(err, ALEAT_ERR_FORMAT, "%zu bytes of elements are too few for shape %s",
+                    len - *offset, aleat_shape_text(&info->shape, text, sizeof text));
+    aleat_hint(err, "the file is incomplete");
+    return st;
+}
+
+// Whether the file's elements are those of a tensor as they stand.
+static bool is_native(const npy_info *info)
+{
+    return !info->big_endian && !info->fortran_order && types[info->type].kind != 'u' &&
+           (size_t)types[info->type].size == aleat_dtype_size(types[info->type].dtype);
+}
+
 aleat_status aleat_npy_parse(aleat_tensor *out, const unsigned char *data, size_t len,
                              aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     npy_info info;
-    size_t offset = 0;
-    aleat_status st = parse_header(&info, &offset, data, len, err);
-    if (st)
-        return st;
-    int64_t count;
-    size_t bytes;
-    const size_t size = (size_t)types[info.type].size;
-    if (!aleat_shape_count(&info.shape, &count) || !aleat_size_mul((size_t)count, size, &bytes) ||
-        bytes > len - offset) {
-        char text[200];
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%zu bytes of elements are too few for shape %s",
-                        len - offset, aleat_shape_text(&info.shape, text, sizeof text));
-        aleat_hint(err, "the file is incomplete");
-        return st;
-    }
-    st = aleat_tensor_new(out, types[info.type].dtype, &info.shape, err);
+    size_t offset = 0, bytes = 0;
+    aleat_status st = parse_whole(&info, &offset, &bytes, data, len, err);
+    if (!st)
+        st = aleat_tensor_new(out, types[info.type].dtype, &info.shape, err);
     if (st || bytes == 0)
         return st;
-    if (!info.big_endian && !info.fortran_order && size == aleat_dtype_size(out->dtype) &&
-        types[info.type].kind != 'u') {
+    if (is_native(&info)) {
         memcpy(out->data, data + offset, bytes);
     } else if (!copy_elements(out, data + offset, &info)) {
         aleat_tensor_clear(out);
         st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "a value does not fit a signed 64-bit integer");
     }
     return st;
+}
+
+aleat_status aleat_npy_map_open(aleat_npy_map *out, const char *path, aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    npy_info info;
+    size_t offset = 0, bytes = 0;
+    aleat_status st = aleat_mapping_open(&out->file, path, err);
+    if (st)
+        return st;
+    st = parse_whole(&info, &offset, &bytes, out->file.data, out->file.len, err);
+    if (!st && (!is_native(&info) || offset % aleat_dtype_size(types[info.type].dtype) != 0))
+        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                        "elements are not in C order and this machine's own types");
+    if (st) {
+        aleat_error_in(err, "%s", path);
+        aleat_npy_map_close(out);
+        return st;
+    }
+    // the array is only read; a tensor's pointer is not const because owned ones share the type
+    out->array = aleat_tensor_view(types[info.type].dtype, &info.shape,
+                                   (void *)(uintptr_t)(out->file.data + offset));
+    return ALEAT_OK;
+}
+
+void aleat_npy_map_close(aleat_npy_map *map)
+{
+    aleat_mapping_close(&map->file);
+    memset(map, 0, sizeof *map);
 }
 
 aleat_status aleat_npy_read(aleat_tensor *out, const char *path, aleat_error *err)

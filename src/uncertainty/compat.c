@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,16 @@ aleat_status aleat_compat_parse(aleat_compat *out, const char *text, aleat_error
 bool aleat_compat_moves_copies(const aleat_compat *c)
 {
     return c->step_index || c->from_next || c->x0_as_eps;
+}
+
+const char *aleat_compat_map_variant(const aleat_compat *c, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "%s%s%s%s", c->step_index ? ",step-index" : "",
+                   c->from_next ? ",next" : "", c->x0_as_eps ? ",x0-as-eps" : "",
+                   c->score_units ? ",score-units" : "");
+    if (buf[0]) // without the first comma
+        memmove(buf, buf + 1, strlen(buf));
+    return buf;
 }
 
 void aleat_compat_options(const aleat_compat *c, aleat_estimator_options *estimator,

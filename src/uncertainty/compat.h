@@ -1,10 +1,14 @@
 /*
- * What the code published with arXiv 2412.00205 does otherwise than the paper, one switch each, so
- * that its numbers can be made again. Nothing here is on by default.
+ * What the code published with arXiv 2412.00205 does otherwise than the paper, one switch each
+ * (aleat_compat_name() lists them), so that its numbers can be made again. Nothing here is on by
+ * default.
  */
 #ifndef ALEAT_UNCERTAINTY_COMPAT_H
 #define ALEAT_UNCERTAINTY_COMPAT_H
 
+#include <stddef.h>
+
+#include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "samplers/sampler.h"
 #include "uncertainty/guidance.h"
@@ -21,10 +25,6 @@ typedef struct aleat_compat {
     double batch_mean; /**< images that the gradient is averaged over; 0: 1 */
 } aleat_compat;
 
-/** The i-th switch as it is spelt, "alpha=step-index", with one line of explanation; NULL beyond
- * the last. The one that takes a number is shown with N. */
-const char *aleat_compat_name(int i, const char **help);
-
 /** Reads switches separated by commas; NULL: none. ALEAT_ERR_ARGUMENT names the one that is
  * unknown. */
 ALEAT_MUST_USE aleat_status aleat_compat_parse(aleat_compat *out, const char *text,
@@ -33,6 +33,10 @@ ALEAT_MUST_USE aleat_status aleat_compat_parse(aleat_compat *out, const char *te
 /** Whether the copies of an evaluation are not those of its state: then they are unclipped, as in
  * the published code. */
 bool aleat_compat_moves_copies(const aleat_compat *compat);
+
+/** How maps of these switches differ from the paper's, "step-index,score-units", in buf; empty if
+ * they do not. */
+const char *aleat_compat_map_variant(const aleat_compat *compat, char *buf, size_t size);
 
 /** Changes what the options say; either may be NULL. */
 void aleat_compat_options(const aleat_compat *compat, aleat_estimator_options *estimator,

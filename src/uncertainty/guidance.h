@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "uncertainty/copies.h"
 #include "uncertainty/estimator.h"
@@ -32,8 +33,6 @@ typedef enum aleat_gradient {
                              gradient field, is: M Jacobian-vector products, little memory */
     ALEAT_GRADIENT_FD   /**< the same by central differences: 2M more evaluations, no derivatives */
 } aleat_gradient;
-/** The i-th name, as --gradient spells it, with one line of explanation; NULL beyond the last. */
-const char *aleat_gradient_name(int i, const char **help);
 
 /** What the gradient is taken with respect to: method-spec of the paper's code. */
 typedef enum aleat_guide_wrt {

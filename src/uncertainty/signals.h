@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "samplers/sampler.h"
 #include "uncertainty/accumulate.h"
@@ -18,10 +19,6 @@ typedef enum aleat_signal {
     ALEAT_SIGNAL_CFG_GAP,
     ALEAT_SIGNAL_COUNT
 } aleat_signal;
-
-/** Name of a signal, as in scores.csv, with one line of explanation in *help (may be NULL); NULL
- * beyond the last. */
-const char *aleat_signal_name(int i, const char **help);
 
 typedef struct aleat_signals aleat_signals;
 
