@@ -166,6 +166,17 @@ static aleat_status cfg_backward(void *self, const float *cotangent, float *grad
     return st;
 }
 
+static aleat_status cfg_keep_limit(void *self, int64_t *images, aleat_error *err)
+{
+    const cfg *g = self;
+    const aleat_denoiser_ops *inner = g->inner->ops;
+    *images = INT64_MAX;
+    const aleat_status st =
+        inner->keep_limit ? inner->keep_limit(g->inner->self, images, err) : ALEAT_OK;
+    *images /= 2;
+    return st;
+}
+
 static aleat_status cfg_jvp(void *self, const aleat_batch *in, const float *tangent, float *out,
                             float *tangent_out, aleat_error *err)
 {
@@ -206,10 +217,12 @@ static const aleat_denoiser_ops *ops_for(const aleat_denoiser_ops *inner)
         {{.predict = cfg_predict,
           .forward_keep = cfg_forward_keep,
           .backward = cfg_backward,
+          .keep_limit = cfg_keep_limit,
           .destroy = cfg_destroy},
          {.predict = cfg_predict,
           .forward_keep = cfg_forward_keep,
           .backward = cfg_backward,
+          .keep_limit = cfg_keep_limit,
           .jvp = cfg_jvp,
           .destroy = cfg_destroy}}};
     return &table[inner->forward_keep && inner->backward][inner->jvp != NULL];

@@ -61,6 +61,11 @@ typedef struct aleat_denoiser_ops {
     aleat_status (*jvp)(void *self, const aleat_batch *in, const float *tangent, float *out,
                         float *tangent_out, aleat_error *err);
     void (*destroy)(void *self); /**< may be NULL */
+    /**
+     * *images = most for which backward() need not evaluate the network a second time, since all
+     * that forward_keep() leaves fits into its memory. May be NULL: any number.
+     */
+    aleat_status (*keep_limit)(void *self, int64_t *images, aleat_error *err);
 } aleat_denoiser_ops;
 
 struct aleat_denoiser {

@@ -248,6 +248,14 @@ static aleat_status find_reverse_images(network *net, aleat_error *err)
     return st;
 }
 
+static aleat_status network_keep_limit(void *self, int64_t *images, aleat_error *err)
+{
+    network *net = self;
+    const aleat_status st = find_reverse_images(net, err);
+    *images = net->reverse_images;
+    return st;
+}
+
 /** Copies a batch's inputs. */
 static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error *err)
 {
@@ -432,6 +440,7 @@ static const aleat_denoiser_ops network_ops = {
     .forward_keep = network_forward_keep,
     .backward = network_backward,
     .jvp = network_jvp,
+    .keep_limit = network_keep_limit,
     .destroy = network_destroy,
 };
 

@@ -79,6 +79,12 @@ static bool needs_gradient(const aleat_guide_options *o)
     return o->update == ALEAT_UPDATE_GRADIENT || o->update == ALEAT_UPDATE_PRODUCT;
 }
 
+// Whether the evaluation of the copies is followed by backward().
+static bool keeps(const aleat_guide_options *o)
+{
+    return needs_gradient(o) && o->gradient == ALEAT_GRADIENT_VJP;
+}
+
 static aleat_status check_derivatives(const aleat_guide_options *o, const aleat_denoiser_ops *ops,
                                       aleat_error *err)
 {
@@ -105,6 +111,30 @@ static aleat_status check_options(const aleat_guide_options *o, const aleat_deno
     return check_derivatives(o, denoiser->ops, err);
 }
 
+/*
+ * Images of one network call: so many that what their gradient needs is kept and not computed a
+ * second time. All copies of an image are in one call, since their mean is known only when all are
+ * there.
+ */
+static aleat_status find_group(aleat_guide *g, const aleat_denoiser *denoiser, aleat_error *err)
+{
+    const aleat_denoiser_ops *ops = denoiser->ops;
+    const aleat_guide_options *o = &g->options;
+    int64_t limit = INT64_MAX;
+    if (keeps(o) && ops->keep_limit) {
+        const aleat_status st = ops->keep_limit(denoiser->self, &limit, err);
+        if (st)
+            return st;
+    }
+    if (o->max_rows > 0 && o->max_rows < limit)
+        limit = o->max_rows;
+    int64_t most = limit / o->copies;
+    most = most < 1 ? 1 : most > g->max_n ? g->max_n : most;
+    const int64_t groups = (g->max_n + most - 1) / most;
+    g->group = (g->max_n + groups - 1) / groups; // equal ones
+    return ALEAT_OK;
+}
+
 aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
                              aleat_prediction prediction, const aleat_guide_options *options,
                              int64_t max_n, int64_t height, int64_t width, aleat_error *err)
@@ -118,9 +148,9 @@ aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
         return aleat_fail_memory(err, "guidance");
     g->options = *options;
     g->max_n = max_n;
-    // all copies of an image are in one call: their mean is known only when all are there
-    g->group = options->max_rows > 0 ? options->max_rows / options->copies : max_n;
-    g->group = g->group < 1 ? 1 : g->group > max_n ? max_n : g->group;
+    st = find_group(g, denoiser, err);
+    if (st)
+        goto done;
     const int64_t rows = g->group * options->copies;
     st = aleat_copies_init(&g->copies, denoiser, prediction, options->copies, rows, height, width,
                            err);
@@ -444,7 +474,7 @@ static aleat_status evaluate_group(aleat_guide *g, const aleat_noisy_state *stat
 {
     aleat_copies *c = &g->copies;
     const int64_t begin = first * c->per_image, rows = images * c->per_image;
-    const bool keep = needs_gradient(&g->options) && g->options.gradient == ALEAT_GRADIENT_VJP;
+    const bool keep = keeps(&g->options);
     aleat_status st = aleat_copies_make(c, state, g->options.clip, noise, begin, rows, err);
     if (!st)
         st = aleat_copies_evaluate(c, state, rows, keep, err);

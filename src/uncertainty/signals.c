@@ -24,7 +24,7 @@ struct aleat_signals {
     int64_t max_n, count;
     aleat_window window;
     int steps;  // scored so far
-    int errors;       // steps whose solver error is known
+    int errors; // steps whose solver error is known
     bool has_last, has_gap;
     double last_log_snr;         // log(alpha / sigma) of the evaluation before
     float *last;                 // [max_n,count] its x0
