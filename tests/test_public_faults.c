@@ -78,6 +78,21 @@ static aleat_status generate(subject *s, aleat_error *err)
     return aleat_model_generate(s->model, s->folder, &options, NULL, err);
 }
 
+// From the maps of a run that there is (set_up()), and guidance by them.
+static aleat_status thresholds(subject *s, aleat_error *err)
+{
+    const char *run = scratch("maps"), *file = scratch("t.npz");
+    aleat_run_options options = {.n = 1,
+                                 .sampling = {.steps = 3, .schedule = s->schedule},
+                                 .copies = 2,
+                                 .guide = true,
+                                 .strength = 1,
+                                 .thresholds = file,
+                                 .resume = "discard"};
+    const aleat_status st = aleat_threshold_make(file, &run, 1, NULL, 0.5, NULL, err);
+    return st ? st : aleat_model_generate(s->model, s->folder, &options, NULL, err);
+}
+
 static aleat_status arrays(subject *s, aleat_error *err)
 {
     aleat_array array = {0};
@@ -101,6 +116,13 @@ static void set_up(subject *s)
     (void)snprintf(s->schedule, sizeof s->schedule, "%s",
                    case_path("data/sched-ddim", "leading0-cifar-clip/scheduler_config.json"));
     (void)snprintf(s->folder, sizeof s->folder, "%s", scratch("run"));
+    const aleat_run_options maps = {.n = IMAGES,
+                                    .sampling = {.steps = 3, .schedule = s->schedule},
+                                    .uncertainty = true,
+                                    .score_steps = {0, 3},
+                                    .keep_step_maps = true,
+                                    .copies = 2};
+    assert_ok(aleat_model_generate(s->model, scratch("maps"), &maps, NULL, &err), &err);
 }
 
 static void every_public_call_survives_every_failing_allocation(void **state)
@@ -110,7 +132,8 @@ static void every_public_call_survives_every_failing_allocation(void **state)
         const char *name;
         public_call *call;
     } calls[] = {{"open", open_model},         {"evaluate", evaluate}, {"schedule", schedule_json},
-                 {"uncertainty", uncertainty}, {"generate", generate}, {"arrays", arrays}};
+                 {"uncertainty", uncertainty}, {"generate", generate}, {"arrays", arrays},
+                 {"thresholds", thresholds}};
     subject s;
     set_up(&s);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

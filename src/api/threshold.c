@@ -11,6 +11,7 @@
 #include "io/json.h"
 #include "io/npy.h"
 #include "samplers/prediction.h"
+#include "uncertainty/estimator.h"
 
 // Values of all images that are held at once.
 #define BLOCK_VALUES ((int64_t)16 << 20)
@@ -239,7 +240,10 @@ aleat_status aleat_threshold_make(const char *out, const char *const *runs, int 
             err, ALEAT_ERR_ARGUMENT,
             "thresholds at percentile %g of %d runs: between 0 and 1, of at least one", percentile,
             n_runs);
-    making m = {.n_runs = n_runs, .statistic = statistic ? statistic : "eps-var"};
+    const aleat_statistic *map = aleat_statistic_find(statistic ? statistic : "eps-var");
+    if (!map)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no statistic '%s'", statistic);
+    making m = {.n_runs = n_runs, .statistic = map->name};
     m.runs = aleat_calloc((size_t)n_runs, sizeof *m.runs);
     aleat_status st = m.runs ? open_all(&m, runs, err) : aleat_fail_memory(err, "runs");
     if (!st)
