@@ -87,8 +87,10 @@ static inline aleat_batch batch_of(const unet_case *c)
     return batch;
 }
 
-static inline aleat_denoiser denoiser_of(const unet_case *c, const aleat_engine_options *engine,
-                                         int64_t max_images, int64_t reverse_mb)
+static inline aleat_denoiser bounded_denoiser_of(const unet_case *c,
+                                                 const aleat_engine_options *engine,
+                                                 int64_t max_images, int64_t reverse_mb,
+                                                 int64_t memory)
 {
     const aleat_network_spec spec = {.graph = c->model.graph,
                                      .x = c->model.network.x,
@@ -98,12 +100,19 @@ static inline aleat_denoiser denoiser_of(const unet_case *c, const aleat_engine_
                                      .info = c->model.info,
                                      .engine = *engine,
                                      .max_images = max_images,
-                                     .reverse_mb = reverse_mb};
+                                     .reverse_mb = reverse_mb,
+                                     .memory = memory};
     aleat_denoiser d;
     aleat_error err = {0};
     if (aleat_network_denoiser(&d, &spec, &err))
         fail_msg("%s", err.message);
     return d;
+}
+
+static inline aleat_denoiser denoiser_of(const unet_case *c, const aleat_engine_options *engine,
+                                         int64_t max_images, int64_t reverse_mb)
+{
+    return bounded_denoiser_of(c, engine, max_images, reverse_mb, 0);
 }
 
 /* Where the five cases lie; those below ALEAT_SHARED may be missing. */

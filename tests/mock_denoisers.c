@@ -252,7 +252,8 @@ static void destroy(void *self)
 
 aleat_denoiser mock_denoiser(const mock_data *data)
 {
-    static const aleat_denoiser_ops ops = {predict, forward_keep, backward, NULL, destroy};
+    static const aleat_denoiser_ops ops = {
+        .predict = predict, .forward_keep = forward_keep, .backward = backward, .destroy = destroy};
     mock *m = calloc(1, sizeof *m);
     m->data = *data;
     m->size = data->channels * data->height * data->width;

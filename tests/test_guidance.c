@@ -101,7 +101,8 @@ static outcome guide(const scene *s, aleat_prediction prediction,
     if (st)
         fail_msg("%s", err.message);
     const uint64_t before = aleat_alloc_count();
-    st = aleat_guide_run(guide, &s->state, &s->noise, threshold, o.eps, &report, &err);
+    const aleat_guide_request request = {.threshold = threshold};
+    st = aleat_guide_run(guide, &s->state, &s->noise, &request, o.eps, &report, &err);
     if (st)
         fail_msg("%s", err.message);
     assert_int_equal(aleat_alloc_count(), before);

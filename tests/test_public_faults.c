@@ -80,6 +80,21 @@ static aleat_status generate(subject *s, aleat_error *err)
     return aleat_model_generate(s->model, s->folder, &options, NULL, err);
 }
 
+// From the maps of a run that there is (set_up()), and guidance by them.
+static aleat_status thresholds(subject *s, aleat_error *err)
+{
+    const char *run = scratch("maps"), *file = scratch("t.npz");
+    aleat_run_options options = {.n = 1,
+                                 .sampling = {.steps = 3, .schedule = s->schedule},
+                                 .copies = 2,
+                                 .guide = true,
+                                 .strength = 1,
+                                 .thresholds = file,
+                                 .resume = "discard"};
+    const aleat_status st = aleat_threshold_make(file, &run, 1, NULL, 0.5, NULL, err);
+    return st ? st : aleat_model_generate(s->model, s->folder, &options, NULL, err);
+}
+
 static aleat_status arrays(subject *s, aleat_error *err)
 {
     aleat_array array = {0};
@@ -164,6 +179,13 @@ static void set_up(subject *s)
     (void)snprintf(s->network, sizeof s->network, "%s", scratch("resnet.safetensors"));
     write_checkpoint_of(s->network, case_path("data/cifar_resnet", "shapes.json"));
     (void)snprintf(s->folder, sizeof s->folder, "%s", scratch("run"));
+    const aleat_run_options maps = {.n = IMAGES,
+                                    .sampling = {.steps = 3, .schedule = s->schedule},
+                                    .uncertainty = true,
+                                    .score_steps = {0, 3},
+                                    .keep_step_maps = true,
+                                    .copies = 2};
+    assert_ok(aleat_model_generate(s->model, scratch("maps"), &maps, NULL, &err), &err);
 }
 
 static void every_public_call_survives_every_failing_allocation(void **state)
@@ -179,6 +201,7 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"generate", generate},
                  {"arrays", arrays},
                  {"train", train},
+                 {"thresholds", thresholds},
                  {"features", features}};
     subject s;
     set_up(&s);

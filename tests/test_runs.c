@@ -1,50 +1,12 @@
 /* The tool from outside: verbs that sample, run as a user runs them. */
-#include "case.h"
+#include "tool.h"
 
-#include <ftw.h>
 #include <jansson.h>
 #include <math.h>
-#include <unistd.h>
-
-#include "io/sha256.h"
-#include "tool.h"
 
 #define MODEL    "ddpm-unet-d/model" // 12 x 12 pixels, grey: a run takes a fraction of a second
 #define SCHEDULE "sched-ddim/leading0-cifar-clip/scheduler_config.json"
 #define N        19 // one whole shard and a part of one
-
-static const char *data(const char *name)
-{
-    return case_path("data/.", name);
-}
-
-// Sum over the files of a hash of name and contents; run.json tells seconds and is left out.
-static uint64_t digest;
-static size_t root_length;
-static int add_file(const char *path, const struct stat *info, int type, struct FTW *at)
-{
-    (void)info;
-    if (type != FTW_F || !strcmp(path + at->base, "run.json"))
-        return 0;
-    char text[ALEAT_SHA256_TEXT], both[512];
-    assert_int_equal(aleat_sha256_file(text, path, NULL), ALEAT_OK);
-    (void)snprintf(both, sizeof both, "%s %s", path + root_length, text);
-    aleat_sha256(text, both, strlen(both));
-    text[16] = '\0';
-    digest += strtoull(text, NULL, 16);
-    return 0;
-}
-
-static uint64_t digest_of(const char *name)
-{
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
-    digest = 0;
-    root_length = strlen(path);
-    assert_int_equal(nftw(path, add_file, 16, FTW_PHYS), 0);
-    assert_true(digest != 0);
-    return digest;
-}
 
 #define GENERATE "generate %s --schedule %s -n 19 --steps 10 --seed 7 --eta 0.5 --maps all"
 #define SCORED   " --score-steps 6:9 --guide --guide-steps 2:4 --keep-x0"

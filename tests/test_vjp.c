@@ -148,6 +148,49 @@ static void a_small_budget_makes_smaller_plans(void **state)
     close_case(&c);
 }
 
+// From plenty down to less than one image needs: evaluations, tangents and gradients of the same
+// bits within the bound, then an error.
+static void activations_stay_within_a_memory_bound(void **state)
+{
+    (void)state;
+    unet_case c = open_case("data/ddpm-unet-c");
+    const int64_t in = N * c.in / c.batch.n, size = N * c.out / c.batch.n;
+    const aleat_engine_options options = {.threads = 2};
+    float *x = numbers(in, 4), *v = numbers(size, 5), *arrays[2][3];
+    const float t[N] = {10, 500, 900};
+    const aleat_batch batch = {
+        .n = N, .height = c.batch.height, .width = c.batch.width, .x = x, .t = t};
+    for (int i = 0; i < 6; i++)
+        arrays[i / 3][i % 3] = aleat_calloc((size_t)(i % 3 ? size : in), sizeof(float));
+    int within = 0;
+    aleat_status st = ALEAT_OK;
+    for (int64_t memory = 0; !st; memory = memory ? memory * 3 / 4 : 32 << 20) {
+        float **a = arrays[memory > 0];
+        aleat_denoiser d = bounded_denoiser_of(&c, &options, 0, 0, memory);
+        st = aleat_denoiser_predict(&d, &batch, a[1], NULL);
+        if (!st)
+            st = d.ops->forward_keep(d.self, &batch, a[1], NULL);
+        if (!st)
+            st = d.ops->jvp(d.self, &batch, x, NULL, a[2], NULL);
+        if (!st)
+            st = d.ops->backward(d.self, v, a[0], NULL);
+        if (!st && memory) {
+            within++;
+            assert_true(aleat_network_denoiser_stats(&d).plan_bytes <= (size_t)memory);
+            for (int i = 0; i < 3; i++)
+                assert_memory_equal(a[i], arrays[0][i], (size_t)(i ? size : in) * sizeof(float));
+        }
+        aleat_denoiser_destroy(&d);
+    }
+    assert_int_equal(st, ALEAT_ERR_MEMORY);
+    assert_true(within > 4);
+    for (int i = 0; i < 6; i++)
+        aleat_free(arrays[i / 3][i % 3]);
+    aleat_free(x);
+    aleat_free(v);
+    close_case(&c);
+}
+
 /* ---- the protocol ---------------------------------------------------------------------------- */
 
 static void backward_without_forward_keep_is_an_error(void **state)
@@ -208,6 +251,7 @@ int main(void)
         cmocka_unit_test(gradients_in_bf16_agree_with_their_reference),
         cmocka_unit_test(gradients_do_not_depend_on_batch_threads_or_memory),
         cmocka_unit_test(a_small_budget_makes_smaller_plans),
+        cmocka_unit_test(activations_stay_within_a_memory_bound),
         cmocka_unit_test(backward_without_forward_keep_is_an_error),
         cmocka_unit_test(backward_may_be_repeated_and_predict_called_between),
     };

@@ -21,6 +21,7 @@
 #include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "aleat/train.h"
+#include "aleat/threshold.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -25,6 +25,10 @@ typedef struct aleat_open_options {
     int threads;           /**< 0: all processors of this process; changes no result */
     int64_t height, width; /**< for networks of any image size; 0: the configured size */
     int64_t max_images;    /**< evaluated at once at most; 0: 16; changes no result */
+    /** Bytes that activations may take, those kept for gradients included; weights come on top.
+     * 0: as many as 16 images need, and 1 GiB for gradients. Changes no result. A call that cannot
+     * do with it fails with ALEAT_ERR_MEMORY and says how much it needs. */
+    int64_t memory;
 } aleat_open_options;
 
 /** What a model is. Strings live as long as the model. */

@@ -47,11 +47,20 @@ typedef struct aleat_run_options {
     int64_t copies;    /**< M of scoring and guidance; 0: 5 */
     const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
+    double cfg_scale; /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
+    /** A name from aleat_statistic_name(): what guidance climbs (a statistic of the predicted
+     * noise), and a further map of scored runs; NULL: "eps-var". */
+    const char *statistic;
+    const char *compat; /**< names from aleat_compat_name(), separated by commas; NULL: none */
+
     bool guide;              /**< Algorithm 2: move along the gradient of the uncertainty */
     aleat_steps guide_steps; /**< both 0: all */
     double percentile;       /**< of U above which pixels move, 0 to 1 */
     double strength;         /**< lambda >= 0 */
     bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */
+    const char *gradient;    /**< a name from aleat_gradient_name(); NULL: "vjp" */
+    const char *thresholds;  /**< a file of aleat_threshold_make() instead of each image's own
+                                  percentile; or NULL */
 
     const char *initial;    /**< .npy [n,C,H,W], standard normal, to start from; or NULL */
     const char *noise_dir;  /**< folder with step.npy [steps,n,C,H,W] and copy.npy [steps or
@@ -73,6 +82,9 @@ typedef struct aleat_run_result {
     bool complete_before;         /**< there was nothing left to do */
     bool pixels;                  /**< false: not grey or RGB, see samples.npy instead of images/ */
     double score_low, score_high; /**< of the images; 0 without uncertainty or if complete_before */
+    /** |e' - e| / |e| of the guided steps of all images of the run: 0 means guidance did nothing;
+     * 0 without it or if complete_before. */
+    double change_mean, change_most;
 } aleat_run_result;
 
 /**

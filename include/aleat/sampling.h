@@ -4,6 +4,7 @@
 #ifndef ALEAT_SAMPLING_H
 #define ALEAT_SAMPLING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "aleat/array.h"
@@ -21,6 +22,13 @@ ALEAT_API const char *aleat_sampler_name(int i, const char **help);
 ALEAT_API const char *aleat_statistic_name(int i, const char **help);
 /** Whether copies start from the clipped prediction of x0. */
 ALEAT_API const char *aleat_clip_name(int i, const char **help);
+
+/** How the gradient of the uncertainty is made. */
+ALEAT_API const char *aleat_gradient_name(int i, const char **help);
+/** What the code published with arXiv 2412.00205 does otherwise: "alpha=step-index", ... */
+ALEAT_API const char *aleat_compat_name(int i, const char **help);
+/** Numbers that every run gives for each image at no cost: columns of scores.csv. */
+ALEAT_API const char *aleat_signal_name(int i, const char **help);
 
 /** Which sampler visits which steps. Zero-initialise: defaults. Strings are borrowed. */
 typedef struct aleat_sampling_options {
@@ -50,15 +58,20 @@ typedef struct aleat_uncertainty_options {
     int64_t copies;           /**< M, at least 2; 0: as many as `noise` holds, else 5 */
     const aleat_array *noise; /**< [M,N,C,H,W], or NULL: Philox under `seed` */
     uint64_t seed;
+    double cfg_scale;     /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
+    const char *compat;   /**< names from aleat_compat_name() that need no sampler, with commas */
+    const char *gradient; /**< a name from aleat_gradient_name(); NULL: "vjp" */
+    bool with_cosine;     /**< also compare the gradient with the exact one */
 } aleat_uncertainty_options;
 
-/** Arrays of a measurement, [N,C,H,W] each. Released by aleat_uncertainty_clear(). */
+/** Arrays of a measurement, [N,C,H,W] each unless said. Released by aleat_uncertainty_clear(). */
 typedef struct aleat_uncertainty {
     aleat_array map;     /**< the statistic */
     aleat_array eps;     /**< noise predicted at x */
     aleat_array x0;      /**< x0 predicted at x, clipped if the copies start from the clipped one */
     aleat_array grad;    /**< d (sum of the map of the image) / d eps, if asked for */
-    int64_t evaluations; /**< of the network, for each image */
+    aleat_array cosine;  /**< [N] between grad and the exact gradient, if asked for */
+    int64_t evaluations; /**< of the network, for each image, products with Jacobians apart */
 } aleat_uncertainty;
 
 /**
@@ -68,7 +81,7 @@ typedef struct aleat_uncertainty {
  * @param x          [N,C,H,W], model scale
  * @param t          training step of x, from 0
  * @param labels     [N], or NULL for a network without classes
- * @param with_grad  also the gradient; M more evaluations and M vector-Jacobian products
+ * @param with_grad  also the gradient: M vector-Jacobian products, or what `gradient` says
  * @return ALEAT_ERR_UNSUPPORTED: no gradient of this statistic or network;
  *         ALEAT_ERR_ARGUMENT: no schedule is known for this model, and none is given
  */

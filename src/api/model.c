@@ -78,6 +78,7 @@ static aleat_status build(aleat_model *model, const aleat_open_options *options,
         .info = model->files.info,
         .engine = {.threads = options->threads, .precision = model->precision},
         .max_images = options->max_images,
+        .memory = options->memory,
     };
     return aleat_network_denoiser(&model->denoiser, &spec, err);
 }

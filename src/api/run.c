@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/image_convert.h"
 #include "io/npy.h"
+#include "io/sha256.h"
 
 #define DEFAULT_STEPS  50
 #define DEFAULT_COPIES 5
@@ -65,8 +66,14 @@ static const struct {
     {"x0-var", "x0-var.npy", "squared pixels"},
     {"post-var", "post-var.npy", "squared pixels"},
     {"post-var-se", "post-var-se.npy", "squared pixels"},
+    // where one is asked for
+    {"eps-mse", "eps-mse.npy", NULL},
+    {"eps-var0", "eps-var0.npy", NULL},
+    {"eps-std", "eps-std.npy", NULL},
+    {"eps-square", "eps-square.npy", NULL},
 };
-#define N_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
+#define N_MAPS     4 // of every scored run
+#define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
 // What pictures show and the contact sheet is sorted by unless the caller says otherwise: x0-var is
 // high where the prediction of x0 is unsure, while eps-var falls there (docs/numerics.md).
 #define SHOWN "x0-var"
@@ -88,6 +95,7 @@ static void job_clear(aleat_run_job *job)
     aleat_array_clear(&job->initial);
     aleat_array_clear(&job->step_noise);
     aleat_array_clear(&job->copy_noise);
+    aleat_threshold_clear(&job->threshold);
 }
 
 static aleat_status check_options(const aleat_run_options *o, const aleat_denoiser_info *info,
@@ -135,14 +143,47 @@ static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, 
     return ALEAT_OK;
 }
 
+// The statistic that guidance climbs and a scored run keeps.
+static aleat_status find_statistic(aleat_run_job *job, aleat_error *err)
+{
+    const char *name = job->options->statistic ? job->options->statistic : run_maps[0].name;
+    const aleat_statistic *statistic = aleat_statistic_find(name);
+    for (int m = 0; statistic && m < N_ALL_MAPS; m++)
+        if (strcmp(run_maps[m].name, statistic->name) == 0) {
+            job->statistic = run_maps[m].name;
+            return ALEAT_OK;
+        }
+    return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no statistic '%s'", name);
+}
+
+// How the gradient of the statistic is made.
+static aleat_status find_guidance(aleat_run_job *job, aleat_guide_options *out, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    int gradient = 0;
+    if (!aleat_guide_statistic_of(&out->statistic, aleat_statistic_find(job->statistic)))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no gradient of %s", job->statistic);
+    const aleat_status st =
+        aleat_name_find(&gradient, aleat_gradient_name, o->gradient, "gradient", err);
+    out->gradient = (aleat_gradient)gradient;
+    job->gradient = aleat_gradient_name(gradient, NULL);
+    return st;
+}
+
 static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
     aleat_observer_options *w = &job->observe;
-    aleat_status st = ALEAT_OK;
+    aleat_status st = find_statistic(job, err);
+    if (st)
+        return st;
     w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
-    for (int m = 0; m < N_MAPS; m++)
-        w->estimator.statistics[m] = aleat_statistic_find(run_maps[m].name);
+    job->n_maps = 0;
+    for (int m = 0; m < N_ALL_MAPS; m++)
+        if (m < N_MAPS || strcmp(run_maps[m].name, job->statistic) == 0) {
+            job->maps[job->n_maps] = m;
+            w->estimator.statistics[job->n_maps++] = aleat_statistic_find(run_maps[m].name);
+        }
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
     if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
@@ -157,7 +198,11 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     w->guidance.percentile = o->percentile;
     w->guidance.strength = o->strength;
     w->guidance.descend = o->descend;
-    return st;
+    if (!st) // also where nothing is scored: they cost nothing
+        st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
+    if (!st)
+        st = aleat_compat_parse(&w->compat, o->compat, err);
+    return st || !o->guide ? st : find_guidance(job, &w->guidance, err);
 }
 
 // Reads an array whose last four dimensions are the run's, after `leading` others.
@@ -231,12 +276,6 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
-// |e'-e| / |e| of the guided steps, over the images made in this call.
-typedef struct guided_step {
-    double sum, most;
-    int64_t n;
-} guided_step;
-
 // What samples one batch after the other into the folder's shards.
 typedef struct runner {
     const aleat_run_job *job;
@@ -247,8 +286,9 @@ typedef struct runner {
     aleat_noise_torch *torch;
     aleat_noise_arrays stored;
     aleat_noise_source noise;
-    float *x;            // [batch, count]
-    guided_step *guided; // [n_outer]
+    aleat_denoiser cfg;      // classifier-free guidance; empty: none
+    float *x;                // [batch, count]
+    int *guided_evaluations; // [n_outer] of each step
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
     int64_t done, batches;
@@ -274,16 +314,15 @@ static aleat_status keep_step_maps(void *ctx, int step, float *const *maps, int6
     return ALEAT_OK;
 }
 
+// The mean over the evaluations of a step.
 static aleat_status note_guidance(void *ctx, int step, const double *change, int64_t n,
                                   aleat_error *err)
 {
     (void)err;
-    guided_step *g = &((runner *)ctx)->guided[step];
-    for (int64_t j = 0; j < n; j++) {
-        g->sum += change[j];
-        g->most = change[j] > g->most ? change[j] : g->most;
-    }
-    g->n += n;
+    const runner *r = ctx;
+    const int64_t steps = r->shape->n_guide_steps, k = step - r->shape->guide_begin;
+    for (int64_t j = 0; j < n; j++)
+        r->shard->changes[(r->row + j) * steps + k] += change[j] / r->guided_evaluations[step];
     return ALEAT_OK;
 }
 
@@ -358,6 +397,15 @@ static void take_maps(const runner *r)
     }
 }
 
+static void take_signals(const runner *r)
+{
+    const aleat_signals *signals = aleat_observer_signals(r->observer);
+    for (int64_t j = 0; j < r->rows; j++)
+        for (int k = 0; k < r->shape->n_signals; k++)
+            r->shard->signals[(r->row + j) * r->shape->n_signals + k] =
+                aleat_signals_value(signals, (aleat_signal)k, j);
+}
+
 static aleat_status run_batch(runner *r, aleat_error *err)
 {
     const aleat_run_options *o = r->job->options;
@@ -382,6 +430,7 @@ static aleat_status run_batch(runner *r, aleat_error *err)
         return st;
     take_pixels(r);
     take_maps(r);
+    take_signals(r);
     r->batches++;
     r->done += r->rows;
     return ALEAT_OK;
@@ -412,7 +461,8 @@ static void runner_clear(runner *r)
     aleat_observer_free(r->observer);
     aleat_noise_torch_free(r->torch);
     aleat_free(r->x);
-    aleat_free(r->guided);
+    aleat_free(r->guided_evaluations);
+    aleat_denoiser_destroy(&r->cfg);
 }
 
 // Generated noise, under the stored arrays if there are any.
@@ -444,7 +494,10 @@ static aleat_status make_noise(runner *r, aleat_error *err)
 static aleat_status runner_make(runner *r, aleat_error *err)
 {
     const aleat_run_job *job = r->job;
-    const aleat_denoiser *d = &job->model->denoiser;
+    aleat_status st = aleat_model_cfg(&r->cfg, job->model, job->options->cfg_scale, err);
+    if (st)
+        return st;
+    const aleat_denoiser *d = r->cfg.ops ? &r->cfg : &job->model->denoiser;
     const int64_t height = r->shape->height, width = r->shape->width;
     const aleat_time_map map = {job->model->files.time_scale,
                                 job->model->files.time_scale * job->model->files.time_offset};
@@ -452,11 +505,15 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     observe.scored = keep_step_maps;
     observe.guided = note_guidance;
     observe.ctx = r;
+    observe.cfg = r->cfg.ops ? &r->cfg : NULL;
+    observe.thresholds = job->threshold.by_step;
     r->x = aleat_calloc((size_t)(job->batch * count_of(r)), sizeof *r->x);
-    r->guided = aleat_calloc((size_t)job->plan->n_outer, sizeof *r->guided);
-    aleat_status st = r->x && r->guided ? ALEAT_OK : aleat_fail_memory(err, "a batch of images");
-    if (!st)
-        st = make_noise(r, err);
+    r->guided_evaluations = aleat_calloc((size_t)job->plan->n_outer, sizeof *r->guided_evaluations);
+    if (!r->x || !r->guided_evaluations)
+        return aleat_fail_memory(err, "a batch of images");
+    for (int k = 0; k < job->plan->n_steps; k++)
+        r->guided_evaluations[job->plan->steps[k].outer]++;
+    st = make_noise(r, err);
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
     if (!st)
@@ -475,30 +532,13 @@ static int64_t evaluations_of(const runner *r)
                : (aleat_sampler_nfe(r->sampler) + aleat_observer_nfe(r->observer)) / r->batches;
 }
 
-static json_t *guidance_json(const runner *r)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < r->job->plan->n_outer; k++) {
-        const guided_step *g = &r->guided[k];
-        if (g->n > 0)
-            (void)json_array_append_new(list,
-                                        json_pack("{sisfsf}", "step", k, "mean_change",
-                                                  g->sum / (double)g->n, "most_change", g->most));
-    }
-    return list;
-}
-
 // What run.json tells beside the settings; of the images made in this call.
 static json_t *make_report(const runner *r, double seconds)
 {
     const aleat_model_facts facts = aleat_model_describe(r->job->model);
-    json_t *report =
-        json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
-                  (json_int_t)(r->done), "evaluations_per_image", (json_int_t)evaluations_of(r),
-                  "seconds", seconds, "threads", facts.threads);
-    if (report && r->observer && r->job->options->guide) // no observer: nothing was left to make
-        (void)json_object_set_new(report, "guidance", guidance_json(r));
-    return report;
+    return json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
+                     (json_int_t)(r->done), "evaluations_per_image", (json_int_t)evaluations_of(r),
+                     "seconds", seconds, "threads", facts.threads);
 }
 
 // dst = the array in the folder's trajectory.npy, whole or only its last state.
@@ -555,14 +595,21 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .x0_steps = o->keep_x0 ? job->plan->n_outer : 0,
                              .seed = o->seed,
                              .score_steps = steps};
+    shape.n_signals = ALEAT_SIGNAL_COUNT;
+    for (int k = 0; k < ALEAT_SIGNAL_COUNT; k++)
+        shape.signals[k] = aleat_signal_name(k, NULL);
+    if (o->guide) {
+        shape.guide_begin = job->observe.guide.begin;
+        shape.n_guide_steps = job->observe.guide.end - job->observe.guide.begin;
+    }
     if (!o->uncertainty)
         return shape;
-    shape.n_maps = N_MAPS;
-    for (int m = 0; m < N_MAPS; m++) {
-        const aleat_statistic *s = aleat_statistic_find(run_maps[m].name);
-        shape.maps[m] = (aleat_run_map){.name = run_maps[m].name,
-                                        .file = run_maps[m].file,
-                                        .unit = run_maps[m].unit,
+    shape.n_maps = job->n_maps;
+    for (int m = 0; m < job->n_maps; m++) {
+        const aleat_statistic *s = job->observe.estimator.statistics[m];
+        shape.maps[m] = (aleat_run_map){.name = s->name,
+                                        .file = run_maps[job->maps[m]].file,
+                                        .unit = run_maps[job->maps[m]].unit,
                                         .reading = s->is_error           ? "light: uncertain map"
                                                    : s->low_is_uncertain ? "dark: unsure"
                                                                          : "light: unsure",
@@ -584,6 +631,7 @@ static void tell_result(aleat_run_result *result, const runner *r, double second
                                  .seconds = seconds,
                                  .complete_before = before,
                                  .pixels = pixels};
+    aleat_run_folder_changes(r->folder, &result->change_mean, &result->change_most);
     const double *scores = aleat_run_folder_scores(r->folder);
     for (int64_t i = 0; scores && i < n; i++) {
         if (i == 0 || scores[i] < result->score_low)
@@ -617,6 +665,20 @@ static aleat_status fill_folder(runner *r, const char *path, bool pixels, aleat_
     return st;
 }
 
+// Reads the thresholds, which must be of such a run; the settings then tell their content.
+static aleat_status use_thresholds(aleat_run_job *job, json_t *settings, aleat_error *err)
+{
+    const char *path = job->options->thresholds;
+    char hash[ALEAT_SHA256_TEXT];
+    aleat_status st = aleat_threshold_open(&job->threshold, path, settings, job->statistic,
+                                           job->observe.guide, job->plan->n_outer, err);
+    if (!st)
+        st = aleat_sha256_file(hash, path, err);
+    if (!st && json_object_set_new(settings, "thresholds_sha256", json_string(hash)))
+        st = aleat_fail_memory(err, "settings of the run");
+    return st;
+}
+
 aleat_status aleat_model_generate(aleat_model *model, const char *folder,
                                   const aleat_run_options *options, aleat_run_result *result,
                                   aleat_error *err)
@@ -639,6 +701,8 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     job.shown = run_maps[shown].name;
     if (!st)
         st = aleat_run_settings(&settings, &job, err);
+    if (!st && options->guide && options->thresholds)
+        st = use_thresholds(&job, settings, err);
     if (st)
         goto done;
     parameters = aleat_run_parameters(&job, settings);

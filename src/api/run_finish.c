@@ -77,6 +77,56 @@ static aleat_status collect_scores(aleat_run_folder *f, aleat_error *err)
     return st;
 }
 
+static void summarise(aleat_run_summary *s, double value)
+{
+    if (isnan(value))
+        return;
+    s->sum += value;
+    s->low = s->n == 0 || value < s->low ? value : s->low;
+    s->high = s->n == 0 || value > s->high ? value : s->high;
+    s->n++;
+}
+
+// Columns of array `which`, [count,columns] in each shard, over the images.
+static aleat_status collect_summary(const aleat_run_folder *f, int which, int64_t columns,
+                                    aleat_run_summary **out, aleat_error *err)
+{
+    *out = aleat_calloc((size_t)columns, sizeof **out);
+    if (!*out)
+        return aleat_fail_memory(err, "a summary of the run");
+    aleat_status st = ALEAT_OK;
+    for (int64_t i = 0; !st && columns && i < f->n_shards; i++) {
+        aleat_tensor values = {0};
+        st = read_shard(&values, f, i, which, err);
+        for (int64_t j = 0; !st && j < aleat_tensor_count(&values); j++)
+            summarise(&(*out)[j % columns], ((const double *)values.data)[j]);
+        aleat_tensor_clear(&values);
+    }
+    return st;
+}
+
+static aleat_status collect_summaries(aleat_run_folder *f, aleat_error *err)
+{
+    aleat_status st =
+        collect_summary(f, ALEAT_SHARD_OF_SIGNALS, f->shape.n_signals, &f->signals, err);
+    if (!st)
+        st = collect_summary(f, ALEAT_SHARD_OF_CHANGES, f->shape.n_guide_steps, &f->changes, err);
+    return st;
+}
+
+void aleat_run_folder_changes(const aleat_run_folder *f, double *mean, double *most)
+{
+    double sum = 0;
+    int64_t n = 0;
+    *most = 0;
+    for (int64_t k = 0; f->changes && k < f->shape.n_guide_steps; k++) {
+        sum += f->changes[k].sum;
+        n += f->changes[k].n;
+        *most = f->changes[k].high > *most ? f->changes[k].high : *most;
+    }
+    *mean = n ? sum / (double)n : 0;
+}
+
 /*
  * Streams array `which` of all shards into one .npy of N rows. Maps carry their kind as first axis:
  * kind m of each shard is taken.
@@ -187,11 +237,13 @@ static void csv_header(FILE *to, const aleat_run_shape *s)
     for (int m = 0; m < s->n_maps; m++)
         for (int64_t k = 0; k < s->n_score_steps; k++)
             (void)fprintf(to, ",%s@%" PRId64, s->maps[m].name, s->score_steps[k]);
+    for (int k = 0; k < s->n_signals; k++)
+        (void)fprintf(to, ",%s", s->signals[k]);
     (void)fputc('\n', to);
 }
 
 static void csv_rows(FILE *to, const aleat_run_folder *f, int64_t first, int64_t count,
-                     const double *sums)
+                     const double *sums, const double *signals)
 {
     const aleat_run_shape *s = &f->shape;
     for (int64_t j = 0; j < count; j++) {
@@ -204,6 +256,13 @@ static void csv_rows(FILE *to, const aleat_run_folder *f, int64_t first, int64_t
         for (int64_t m = 0; m < s->n_maps; m++)
             for (int64_t k = 0; k < s->n_score_steps; k++)
                 (void)fprintf(to, ",%.17g", sums[(m * count + j) * s->n_score_steps + k]);
+        for (int k = 0; k < s->n_signals; k++) {
+            const double value = signals[j * s->n_signals + k];
+            if (isnan(value)) // an empty field: this run has no such number
+                (void)fputc(',', to);
+            else
+                (void)fprintf(to, ",%.17g", value);
+        }
         (void)fputc('\n', to);
     }
 }
@@ -216,14 +275,17 @@ static aleat_status write_csv(const aleat_run_folder *f, aleat_error *err)
     if (!st)
         csv_header(file.stream, &f->shape);
     for (int64_t i = 0; !st && i < f->n_shards; i++) {
-        aleat_tensor sums = {0};
+        aleat_tensor sums = {0}, signals = {0};
         const int64_t first = i * ALEAT_SHARD_IMAGES, rest = f->shape.n - first;
         if (f->shape.n_maps)
             st = read_shard(&sums, f, i, ALEAT_SHARD_OF_SUMS, err);
+        if (!st && f->shape.n_signals)
+            st = read_shard(&signals, f, i, ALEAT_SHARD_OF_SIGNALS, err);
         if (!st)
             csv_rows(file.stream, f, first, rest < ALEAT_SHARD_IMAGES ? rest : ALEAT_SHARD_IMAGES,
-                     sums.data);
+                     sums.data, signals.data);
         aleat_tensor_clear(&sums);
+        aleat_tensor_clear(&signals);
     }
     if (!st)
         st = aleat_atomic_commit(&file, err);
@@ -400,12 +462,41 @@ static aleat_status write_pictures(const aleat_run_folder *f, aleat_error *err)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+// {"x0-drift": {"mean": ..., "low": ..., "high": ...}, ...}, of those that the run has.
+static json_t *signals_json(const aleat_run_folder *f)
+{
+    json_t *o = json_object();
+    for (int k = 0; k < f->shape.n_signals; k++) {
+        const aleat_run_summary *s = &f->signals[k];
+        if (s->n > 0)
+            (void)json_object_set_new(o, f->shape.signals[k],
+                                      json_pack("{sfsfsf}", "mean", s->sum / (double)s->n, "low",
+                                                s->low, "high", s->high));
+    }
+    return o;
+}
+
+static json_t *guidance_json(const aleat_run_folder *f)
+{
+    json_t *list = json_array();
+    for (int64_t k = 0; k < f->shape.n_guide_steps; k++) {
+        const aleat_run_summary *s = &f->changes[k];
+        if (s->n > 0) // otherwise not a number, the state itself being 0
+            (void)json_array_append_new(
+                list, json_pack("{sIsfsf}", "step", (json_int_t)(f->shape.guide_begin + k),
+                                "mean_change", s->sum / (double)s->n, "most_change", s->high));
+    }
+    return list;
+}
+
 static aleat_status write_run_json(const aleat_run_folder *f, json_t *report, aleat_error *err)
 {
     json_t *run = json_pack("{sO}", "settings", f->settings);
     char *path = aleat_run_path(f, "run.json");
     aleat_status st = ALEAT_OK;
-    if (!run || !path || (report && json_object_update(run, report)))
+    if (!run || !path || (report && json_object_update(run, report)) ||
+        (f->shape.n_signals && json_object_set_new(run, "signals", signals_json(f))) ||
+        (f->shape.n_guide_steps && json_object_set_new(run, "guidance", guidance_json(f))))
         st = aleat_fail_memory(err, "run.json");
     else
         st = aleat_json_write(path, run, err);
@@ -429,6 +520,8 @@ aleat_status aleat_run_folder_finish(aleat_run_folder *f, json_t *report, aleat_
     if (f->complete) // a kill between run.json and this leaves shards behind
         return remove_shards(f, err);
     aleat_status st = collect_scores(f, err);
+    if (!st)
+        st = collect_summaries(f, err);
     if (!st)
         st = write_arrays(f, err);
     if (!st)

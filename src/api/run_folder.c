@@ -74,6 +74,16 @@ bool aleat_shard_array(const aleat_run_shape *s, int which, int64_t count, const
         *name = "x0";
         *dims = aleat_shape_of(5, count, s->x0_steps, c, h, w);
         return s->x0_steps > 0;
+    case ALEAT_SHARD_OF_SIGNALS:
+        *name = "signals";
+        *dtype = ALEAT_F64;
+        *dims = aleat_shape_of(2, count, (int64_t)s->n_signals);
+        return s->n_signals > 0;
+    case ALEAT_SHARD_OF_CHANGES:
+        *name = "changes";
+        *dtype = ALEAT_F64;
+        *dims = aleat_shape_of(2, count, s->n_guide_steps);
+        return s->n_guide_steps > 0;
     default: return false;
     }
 }
@@ -182,7 +192,7 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
         {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
-        {".", "report.html"},
+        {".", "eps-*.npy"},        {".", "report.html"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
@@ -304,6 +314,8 @@ void aleat_run_folder_free(aleat_run_folder *f)
     aleat_free(f->present);
     aleat_free(f->scores);
     aleat_free(f->labels);
+    aleat_free(f->signals);
+    aleat_free(f->changes);
     aleat_free(f->path);
     aleat_free(f);
 }
@@ -371,6 +383,8 @@ aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard 
         .step_maps = f->arrays[ALEAT_SHARD_OF_STEP_MAPS].data,
         .trajectory = f->arrays[ALEAT_SHARD_OF_TRAJECTORY].data,
         .x0 = f->arrays[ALEAT_SHARD_OF_X0].data,
+        .signals = f->arrays[ALEAT_SHARD_OF_SIGNALS].data,
+        .changes = f->arrays[ALEAT_SHARD_OF_CHANGES].data,
     };
     f->current = i;
     *shard = &f->shard;

@@ -18,6 +18,8 @@
 #define ALEAT_SHARD_IMAGES 16
 /** Kinds of map that one run may hold. */
 #define ALEAT_RUN_MAX_MAPS 8
+/** Numbers of each image beside the maps. */
+#define ALEAT_RUN_MAX_SIGNALS 8
 
 /** One kind of map. The text is borrowed and outlives the run. */
 typedef struct aleat_run_map {
@@ -40,7 +42,11 @@ typedef struct aleat_run_shape {
     bool keep_steps;            /**< also keep the map of each step */
     int64_t trajectory_states;  /**< states kept of each image, or 0 */
     int64_t x0_steps;           /**< predictions of x0 kept of each image, or 0 */
-    uint64_t seed;              /**< for scores.csv and the pictures' text */
+    int n_signals;              /**< numbers of each image beside the maps */
+    const char *signals[ALEAT_RUN_MAX_SIGNALS]; /**< their names */
+    int64_t n_guide_steps;                      /**< steps that are guided, from guide_begin on */
+    int64_t guide_begin;
+    uint64_t seed;          /**< for scores.csv and the pictures' text */
     const char *parameters; /**< settings in the form that image tools read, without the label */
 } aleat_run_shape;
 
@@ -54,6 +60,8 @@ typedef struct aleat_shard {
     float *step_maps;     /**< [n_maps,count,n_score_steps,C,H,W] if keep_steps, else NULL */
     float *trajectory;    /**< [count,trajectory_states,C,H,W], or NULL */
     float *x0;            /**< [count,x0_steps,C,H,W], or NULL */
+    double *signals;      /**< [count,n_signals], or NULL; NaN: no such number */
+    double *changes;      /**< [count,n_guide_steps], or NULL: |e'-e| / |e| of guidance */
 } aleat_shard;
 
 /** What to do if the folder already holds something. */
@@ -98,6 +106,9 @@ ALEAT_MUST_USE aleat_status aleat_run_folder_commit(aleat_run_folder *folder, al
  */
 ALEAT_MUST_USE aleat_status aleat_run_folder_finish(aleat_run_folder *folder, json_t *report,
                                                     aleat_error *err);
+
+/** |e'-e| / |e| over the images and guided steps of a run that this call finished: 0 otherwise. */
+void aleat_run_folder_changes(const aleat_run_folder *folder, double *mean, double *most);
 
 /** Scores of a finished run: [n_maps * n], map by map, sums over the scored steps; borrowed. NULL
  * before the run is finished or if it has no maps. */

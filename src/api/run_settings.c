@@ -108,14 +108,29 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
               put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
     if (ok && r->uncertainty)
         ok = put(o, "score_steps", window_text(w->score)) &&
+             put(o, "statistic", json_string(job->statistic)) &&
              put(o, "shown", json_string(job->shown)) &&
              put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
     if (ok && r->guide)
         ok = put(o, "guide_steps", window_text(w->guide)) &&
              put(o, "percentile", json_real(r->percentile)) &&
              put(o, "strength", json_real(r->strength)) &&
-             put(o, "guide_sign", json_string(r->descend ? "-" : "+"));
+             put(o, "guide_sign", json_string(r->descend ? "-" : "+")) &&
+             put(o, "statistic", json_string(job->statistic)) &&
+             put(o, "gradient", json_string(job->gradient));
     return ok;
+}
+
+// What changes the network or the method beside the options of the paper.
+static bool put_variants(json_t *o, const aleat_run_job *job)
+{
+    const aleat_run_options *r = job->options;
+    const bool cfg = r->cfg_scale != 0 && r->cfg_scale != 1;
+    char variant[64];
+    (void)aleat_compat_map_variant(&job->observe.compat, variant, sizeof variant);
+    return (!cfg || put(o, "cfg_scale", json_real(r->cfg_scale))) &&
+           (!r->compat || !*r->compat || put(o, "compat", json_string(r->compat))) &&
+           (!*variant || put(o, "map_variant", json_string(variant)));
 }
 
 static bool put_noise(json_t *o, const aleat_run_job *job)
@@ -145,7 +160,7 @@ aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_er
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
                     put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
-                    put_labels(o, job->options) && put_uncertainty(o, job);
+                    put_labels(o, job->options) && put_variants(o, job) && put_uncertainty(o, job);
     if (!ok) {
         json_decref(o);
         return aleat_fail_memory(err, "settings of the run");
@@ -158,10 +173,13 @@ char *aleat_run_parameters(const aleat_run_job *job, const json_t *settings)
 {
     const aleat_denoiser_info *info = &job->model->files.info;
     const char *hash = json_string_value(json_object_get(settings, "weights_sha256"));
+    char cfg[64] = "";
+    if (json_object_get(settings, "cfg_scale"))
+        (void)snprintf(cfg, sizeof cfg, ", CFG scale: %g", job->options->cfg_scale);
     return aleat_asprintf(
-        "Steps: %d, Sampler: %s, Seed: %" PRIu64 ", Size: %lldx%lld, Model hash: %.10s, "
+        "Steps: %d, Sampler: %s%s, Seed: %" PRIu64 ", Size: %lldx%lld, Model hash: %.10s, "
         "Model: %s, RNG: %s, Version: aleat %s",
-        job->plan->n_outer, job->plan->kind->name, job->options->seed, (long long)info->width,
+        job->plan->n_outer, job->plan->kind->name, cfg, job->options->seed, (long long)info->width,
         (long long)info->height, hash ? hash : "", job->model->files.family,
         job->torch ? "torch" : "philox", aleat_version());
 }

@@ -6,6 +6,7 @@
 
 #include "aleat/run.h"
 #include "api/model_state.h"
+#include "api/threshold.h"
 #include "samplers/plan.h"
 #include "uncertainty/observer.h"
 
@@ -16,6 +17,10 @@ typedef struct aleat_run_job {
     aleat_sampling_plan *plan;      /**< owned */
     aleat_observer_options observe; /**< with the windows and M in effect */
     const char *shown;              /**< name of the map of the pictures */
+    const char *statistic; /**< its name: what is climbed, and kept beside the usual maps */
+    int maps[ALEAT_MAX_STATISTICS], n_maps; /**< of a scored run: rows of the table of maps */
+    const char *gradient;                   /**< name of the way to make its gradient */
+    aleat_threshold threshold;              /**< owned; empty: each image's percentile */
     bool torch;
     int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */

@@ -6,19 +6,6 @@
 #include "io/png_image.h"
 #include "tensor/tensor.h"
 
-struct aleat_run_folder {
-    char *path;
-    aleat_run_shape shape;
-    json_t *settings;
-    bool complete;
-    bool *present; /**< [n_shards] */
-    int64_t n_shards, current;
-    aleat_shard shard;
-    aleat_tensor arrays[7]; /**< behind shard, in the order of aleat_shard_arrays */
-    double *scores;         /**< [n_maps,n] once finished */
-    int64_t *labels;        /**< [n] once finished */
-};
-
 /** The arrays of a shard as its file has them. */
 enum {
     ALEAT_SHARD_OF_IMAGES,
@@ -28,7 +15,30 @@ enum {
     ALEAT_SHARD_OF_STEP_MAPS,
     ALEAT_SHARD_OF_TRAJECTORY,
     ALEAT_SHARD_OF_X0,
+    ALEAT_SHARD_OF_SIGNALS,
+    ALEAT_SHARD_OF_CHANGES,
     ALEAT_SHARD_N_ARRAYS
+};
+
+/** Of a number of each image, over the run. */
+typedef struct aleat_run_summary {
+    double sum, low, high;
+    int64_t n; /**< images that have it */
+} aleat_run_summary;
+
+struct aleat_run_folder {
+    char *path;
+    aleat_run_shape shape;
+    json_t *settings;
+    bool complete;
+    bool *present; /**< [n_shards] */
+    int64_t n_shards, current;
+    aleat_shard shard;
+    aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS]; /**< behind shard */
+    double *scores;                            /**< [n_maps,n] once finished */
+    int64_t *labels;                           /**< [n] once finished */
+    aleat_run_summary *signals;                /**< [n_signals] once finished */
+    aleat_run_summary *changes;                /**< [n_guide_steps] once finished */
 };
 
 /** Name, type and shape of array `which` of a shard of `count` images; false: this run has none. */

@@ -17,7 +17,8 @@ typedef enum aleat_purpose {
     ALEAT_FOR_LABEL,   /**< labels drawn at random */
     ALEAT_FOR_DROPOUT,
     ALEAT_FOR_TRAINING,
-    ALEAT_FOR_SUBSET /**< random baselines: permutations, bootstraps */
+    ALEAT_FOR_SUBSET, /**< random baselines: permutations, bootstraps */
+    ALEAT_FOR_SIGNS   /**< guidance of random direction */
 } aleat_purpose;
 
 /** Names one stream. The same key always gives the same numbers. */

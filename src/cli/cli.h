@@ -15,6 +15,9 @@
 /** What the process returns. */
 enum { ALEAT_EXIT_DONE = 0, ALEAT_EXIT_FAILED = 1, ALEAT_EXIT_USAGE = 2 };
 
+/** Words that a verb of several operands takes, beside the first. */
+#define ALEAT_CLI_MAX_OPERANDS 255
+
 /** Steps [begin, end) as the user wrote "begin:end"; `set` is false if the option was not given. */
 typedef struct aleat_cli_range {
     int64_t begin, end;
@@ -24,11 +27,14 @@ typedef struct aleat_cli_range {
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
 typedef struct aleat_cli_args {
-    const char *operand; /**< the model, usually */
+    const char *operand;                               /**< the model, usually */
+    const char *more_operands[ALEAT_CLI_MAX_OPERANDS]; /**< of verbs that take several */
+    int n_more;
     bool json, quiet, help;
     // the model
     int64_t threads, height, width;
     int precision; /**< index into its choices */
+    int64_t memory;
     const char *variant, *family;
     // arrays
     const char *x, *t, *label, *out, *cotangent, *grad;
@@ -46,7 +52,10 @@ typedef struct aleat_cli_args {
     int rng, resume, maps, show, guide_sign; /**< index into their choices */
     bool uncertainty, guide, keep_x0, report;
     aleat_cli_range score_steps, guide_steps;
-    double percentile, strength;
+    double percentile, strength, cfg_scale;
+    int gradient; /**< index into its choices */
+    bool cosine;
+    const char *compat, *threshold_file;
     // eval (and logits of features)
     const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;
     const char *save_stats, *network;
@@ -77,6 +86,7 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_FLAG,   /**< bool; takes no value */
     ALEAT_CLI_INT,    /**< int64_t in [min, max] */
     ALEAT_CLI_SEED,   /**< uint64_t */
+    ALEAT_CLI_SIZE,   /**< int64_t bytes: "512M", "4G", at least 1M */
     ALEAT_CLI_DOUBLE, /**< double in [min, max] */
     ALEAT_CLI_STRING, /**< const char * */
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
@@ -98,7 +108,7 @@ typedef struct aleat_cli_option {
     const char *fallback; /**< default as the user would write it, or NULL */
     const char *help;
     double min, max;            /**< of numbers */
-    aleat_cli_choices *choices; /**< of a choice */
+    aleat_cli_choices *choices; /**< of a choice; of a string: what help and completion offer */
     bool required;
 } aleat_cli_option;
 
@@ -115,7 +125,8 @@ typedef struct aleat_cli_verb {
     const char *operand; /**< "MODEL", or NULL if the verb takes none */
     const char *operand_help;
     aleat_cli_choices *operands; /**< what the operand may be, for the help; NULL: anything */
-    const char *notes;           /**< paragraphs for the help, separated by newlines; may be NULL */
+    bool several;      /**< operands: the first and up to ALEAT_CLI_MAX_OPERANDS more */
+    const char *notes; /**< paragraphs for the help, separated by newlines; may be NULL */
     const aleat_cli_group *groups[ALEAT_CLI_MAX_GROUPS]; /**< NULL-terminated */
     /** Does the work; returns an exit code. Has reported its errors. */
     int (*run)(const struct aleat_cli_verb *verb, const aleat_cli_args *args);

@@ -25,6 +25,7 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .height = args->height,
         .width = args->width,
         .max_images = args->batch,
+        .memory = args->memory,
     };
     return aleat_model_open(out, args->operand, &options, err);
 }
@@ -66,6 +67,15 @@ const char *aleat_cli_sign_choice(int i, const char **help)
     if (help)
         *help = words[i][1];
     return words[i][0];
+}
+
+bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    if (args->cfg_scale != 0)
+        return true;
+    aleat_cli_complain(verb->name, "--cfg-scale 0 is unconditional sampling: ask for the label "
+                                   "that means 'no label' instead");
+    return false;
 }
 
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args)

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -99,6 +100,24 @@ static bool parse_seed(const aleat_cli_verb *verb, const aleat_cli_option *o, co
     return true;
 }
 
+// Bytes from a number and K, M, G or T (powers of 1024).
+static bool parse_size(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
+                       int64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    const double number = strtod(text, &end);
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    const double bytes = unit ? ldexp(number, 10 * (int)(unit - units + 1)) : 0;
+    if (end == text || !unit || end[1] || !(bytes >= 1 << 20) || bytes > 0x1p62) {
+        aleat_cli_complain(verb->name, "--%s: '%s' is not a size of 1M or more, like 512M or 1.5G",
+                           o->name, text);
+        return false;
+    }
+    *out = (int64_t)bytes;
+    return true;
+}
+
 static bool parse_double(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
                          double *out)
 {
@@ -167,6 +186,7 @@ static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, con
     case ALEAT_CLI_FLAG: *(bool *)to = true; return true;
     case ALEAT_CLI_INT: return parse_int(verb, o, text, to);
     case ALEAT_CLI_SEED: return parse_seed(verb, o, text, to);
+    case ALEAT_CLI_SIZE: return parse_size(verb, o, text, to);
     case ALEAT_CLI_DOUBLE: return parse_double(verb, o, text, to);
     case ALEAT_CLI_RANGE: return parse_range(verb, o, text, to);
     case ALEAT_CLI_CHOICE: return parse_choice(verb, o, text, to);
@@ -217,6 +237,10 @@ static void complain_unknown(const aleat_cli_verb *verb, const char *word)
 
 static bool take_operand(const aleat_cli_verb *verb, const char *word, aleat_cli_args *args)
 {
+    if (verb->several && args->operand && args->n_more < ALEAT_CLI_MAX_OPERANDS) {
+        args->more_operands[args->n_more++] = word;
+        return true;
+    }
     if (!verb->operand || args->operand) {
         aleat_cli_complain(verb->name, "'%s' is one argument too many", word);
         aleat_cli_advise("usage: aleat %s %s [options]", verb->name,

@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 
 #define MAX_REPEATS 1000
+#define STEP        500 // of training: what the network is told
 
 static double seconds_now(void)
 {
@@ -57,11 +58,10 @@ static aleat_status work_new(work *w, aleat_model *model, const aleat_cli_args *
     w->t = malloc((size_t)args->batch * sizeof *w->t);
     w->labels = f.n_classes ? calloc((size_t)args->batch, sizeof *w->labels) : NULL;
     for (int64_t i = 0; w->t && i < args->batch; i++)
-        w->t[i] = 500;
+        w->t[i] = STEP;
     if (w->t && (w->labels || !f.n_classes))
         return ALEAT_OK;
-    *err = (aleat_error){ALEAT_ERR_MEMORY, "out of memory: the batch", ""};
-    return ALEAT_ERR_MEMORY;
+    return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: the batch");
 }
 
 static aleat_status run_once(work *w, double *seconds, aleat_error *err)
@@ -101,10 +101,8 @@ static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, ale
     double spent = 0;
     aleat_status st = ALEAT_OK;
     for (*n = 0; !st && *n < MAX_REPEATS && (wanted ? *n < wanted : *n < 5 || spent < 2); ++*n) {
-        if (aleat_cli_interrupted()) {
-            *err = (aleat_error){ALEAT_ERR_CANCELLED, "stopped", ""};
-            return ALEAT_ERR_CANCELLED;
-        }
+        if (aleat_cli_interrupted())
+            return aleat_cli_fail(err, ALEAT_ERR_CANCELLED, "stopped");
         st = run_once(w, &seconds[*n], err);
         spent += seconds[*n];
     }
@@ -112,11 +110,17 @@ static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, ale
     return st;
 }
 
+// Of sorted values.
+static double median_of(const double *values, int n)
+{
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
 static void tell(const aleat_cli_args *args, const aleat_model *model, double load_seconds,
                  const double *seconds, int n)
 {
     const aleat_model_facts f = aleat_model_describe(model);
-    const double median = n % 2 ? seconds[n / 2] : (seconds[n / 2 - 1] + seconds[n / 2]) / 2;
+    const double median = median_of(seconds, n);
     const double flop = f.flop * (double)args->batch;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
@@ -145,26 +149,134 @@ static void tell(const aleat_cli_args *args, const aleat_model *model, double lo
                  memory / (1 << 20));
 }
 
+/* ---- a guided step --------------------------------------------------------------------------- */
+
+// A guided step takes what its forward evaluations alone take, and its gradient.
+typedef struct guided {
+    work state, copies;                             // the evaluations by themselves
+    double step[MAX_REPEATS], forward[MAX_REPEATS]; // seconds
+    int n;
+} guided;
+
+static aleat_status time_step(guided *g, const aleat_cli_args *args, double *seconds,
+                              aleat_error *err)
+{
+    aleat_uncertainty u = {0};
+    const aleat_uncertainty_options options = {.copies = args->copies, .schedule = args->schedule};
+    const double start = seconds_now();
+    const aleat_status st = aleat_model_uncertainty(g->state.model, &g->state.x, STEP,
+                                                    g->state.labels, &options, 1, &u, err);
+    *seconds = seconds_now() - start;
+    aleat_uncertainty_clear(&u);
+    return st;
+}
+
+static aleat_status time_forwards(guided *g, double *seconds, aleat_error *err)
+{
+    double state = 0, copies = 0;
+    aleat_status st = run_once(&g->state, &state, err);
+    if (!st)
+        st = run_once(&g->copies, &copies, err);
+    *seconds = state + copies;
+    return st;
+}
+
+// One after the other, so that both see the same machine; the first of each plans and is not told.
+static aleat_status repeat_guided(guided *g, const aleat_cli_args *args, aleat_error *err)
+{
+    const int64_t wanted = args->repeats ? args->repeats : 7;
+    aleat_status st = ALEAT_OK;
+    for (int k = -1; !st && k < wanted; k++) {
+        double step = 0, forward = 0;
+        if (aleat_cli_interrupted())
+            return aleat_cli_fail(err, ALEAT_ERR_CANCELLED, "stopped");
+        st = time_step(g, args, &step, err);
+        if (!st)
+            st = time_forwards(g, &forward, err);
+        if (k >= 0) {
+            g->step[k] = step;
+            g->forward[k] = forward;
+            g->n = k + 1;
+        }
+    }
+    qsort(g->step, (size_t)g->n, sizeof *g->step, ascending);
+    qsort(g->forward, (size_t)g->n, sizeof *g->forward, ascending);
+    return st;
+}
+
+static void tell_guided(const aleat_cli_args *args, const aleat_model *model, const guided *g)
+{
+    const aleat_model_facts f = aleat_model_describe(model);
+    const double step = median_of(g->step, g->n), forward = median_of(g->forward, g->n);
+    if (args->json) {
+        aleat_cli_print_json(json_pack(
+            "{sfsfsfsfsfsfsfsisIsIsiss}", "seconds", step, "seconds_min", g->step[0], "seconds_max",
+            g->step[g->n - 1], "forward_seconds", forward, "forward_seconds_min", g->forward[0],
+            "forward_seconds_max", g->forward[g->n - 1], "ratio", step / forward, "repeats", g->n,
+            "batch", (json_int_t)args->batch, "copies", (json_int_t)args->copies, "threads",
+            f.threads, "precision", f.precision));
+        return;
+    }
+    (void)printf("%s: batch %lld, %lld copies, %s, %d threads\n", f.path, (long long)args->batch,
+                 (long long)args->copies, f.precision, f.threads);
+    (void)printf("  guided step      median %.4f s, %.4f to %.4f s in %d runs\n", step, g->step[0],
+                 g->step[g->n - 1], g->n);
+    (void)printf("  evaluations only median %.4f s, %.4f to %.4f s\n", forward, g->forward[0],
+                 g->forward[g->n - 1]);
+    (void)printf("  ratio %.3f\n", step / forward);
+}
+
+static aleat_status bench_guided(aleat_model *model, const aleat_cli_args *args, aleat_error *err)
+{
+    guided *g = calloc(1, sizeof *g);
+    if (!g)
+        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: timing");
+    aleat_cli_args copies = *args;
+    copies.batch = args->batch * args->copies;
+    aleat_status st = work_new(&g->state, model, args, err);
+    if (!st)
+        st = work_new(&g->copies, model, &copies, err);
+    g->state.vjp = g->copies.vjp = false;
+    if (!st)
+        st = repeat_guided(g, args, err);
+    if (!st)
+        tell_guided(args, model, g);
+    work_clear(&g->state);
+    work_clear(&g->copies);
+    free(g);
+    return st;
+}
+
+static aleat_status bench_network(aleat_model *model, const aleat_cli_args *args,
+                                  double load_seconds, aleat_error *err)
+{
+    work w = {0};
+    double seconds[MAX_REPEATS], first = 0;
+    int n = 0;
+    aleat_status st = work_new(&w, model, args, err);
+    if (!st)
+        st = warm_up(&w, &first, err);
+    if (!st)
+        st = repeat(&w, args->repeats, seconds, &n, err);
+    if (!st)
+        tell(args, model, load_seconds + first, seconds, n);
+    work_clear(&w);
+    return st;
+}
+
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     aleat_error err = {0};
     aleat_model *model = NULL;
-    work w = {0};
-    double seconds[MAX_REPEATS];
-    int n = 0;
     const double start = seconds_now();
-    aleat_status st = aleat_cli_open(&model, args, &err);
-    double load_seconds = seconds_now() - start, first = 0;
+    aleat_cli_args opened = *args;
+    if (args->guide)
+        opened.batch = 0; // the network cuts the copies' batch as it does in a run
+    aleat_status st = aleat_cli_open(&model, &opened, &err);
+    const double load_seconds = seconds_now() - start;
     if (!st)
-        st = work_new(&w, model, args, &err);
-    if (!st)
-        st = warm_up(&w, &first, &err);
-    load_seconds += first;
-    if (!st)
-        st = repeat(&w, args->repeats, seconds, &n, &err);
-    if (!st)
-        tell(args, model, load_seconds, seconds, n);
-    work_clear(&w);
+        st = args->guide ? bench_guided(model, args, &err)
+                         : bench_network(model, args, load_seconds, &err);
     aleat_model_close(model);
     return aleat_cli_exit(verb, st, &err);
 }

@@ -101,7 +101,12 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .shown = aleat_cli_choice_word(aleat_map_name, args->show),
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
+        .cfg_scale = args->cfg_scale,
+        .statistic = aleat_cli_choice_word(aleat_statistic_name, args->stat),
+        .compat = args->compat,
         .guide = args->guide,
+        .gradient = aleat_cli_choice_word(aleat_gradient_name, args->gradient),
+        .thresholds = args->threshold_file,
         .guide_steps = {args->guide_steps.begin, args->guide_steps.end},
         .percentile = args->percentile,
         .strength = args->strength,
@@ -126,6 +131,10 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
             (void)json_object_set_new(o, "score_low", json_real(r->score_low));
             (void)json_object_set_new(o, "score_high", json_real(r->score_high));
         }
+        if (o && options->guide && !r->complete_before) {
+            (void)json_object_set_new(o, "change_mean", json_real(r->change_mean));
+            (void)json_object_set_new(o, "change_most", json_real(r->change_most));
+        }
         aleat_cli_print_json(o);
         return;
     }
@@ -142,6 +151,12 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
     if (args->report)
         (void)fprintf(stderr, "aleat: %s: open %s/report.html to look at them\n", verb->name,
                       args->run);
+    if (options->guide && !r->complete_before)
+        (void)fprintf(
+            stderr,
+            "aleat: %s: guidance changed the predicted noise by %.3g of its size, at most "
+            "%.3g\n",
+            verb->name, r->change_mean, r->change_most);
     if (!r->pixels)
         (void)fprintf(stderr,
                       "aleat: %s: these are latents, not pixels: %s/samples.npy holds them\n",
@@ -150,10 +165,13 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
 
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
-    if (args->guide_steps.set && !args->guide) {
-        aleat_cli_complain(verb->name, "--guide-steps is of use with --guide only");
+    if ((args->guide_steps.set || args->threshold_file) && !args->guide) {
+        aleat_cli_complain(verb->name, "--%s is of use with --guide only",
+                           args->guide_steps.set ? "guide-steps" : "threshold-file");
         return ALEAT_EXIT_USAGE;
     }
+    if (!aleat_cli_check_cfg(verb, args))
+        return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
     aleat_model *model = NULL;
     int32_t *labels = NULL;

@@ -47,13 +47,21 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const a
         json_t *scores = json_array();
         for (int64_t i = 0; i < u->map.dim[0]; i++)
             (void)json_array_append_new(scores, json_real(sum_of(&u->map, i)));
-        aleat_cli_print_json(json_pack("{sssssIso}", "out", args->out, "stat", stat,
-                                       "evaluations_per_image", (json_int_t)u->evaluations,
-                                       "scores", scores));
+        json_t *o = json_pack("{sssssIso}", "out", args->out, "stat", stat, "evaluations_per_image",
+                              (json_int_t)u->evaluations, "scores", scores);
+        json_t *cosines = u->cosine.data ? json_array() : NULL;
+        for (int64_t i = 0; cosines && i < u->cosine.dim[0]; i++)
+            (void)json_array_append_new(cosines, json_real((double)u->cosine.data[i]));
+        if (o && cosines)
+            (void)json_object_set_new(o, "gradient_cosines", cosines);
+        aleat_cli_print_json(o);
         return;
     }
     for (int64_t i = 0; i < u->map.dim[0]; i++)
         printf("image %lld: sum of %s %.8g\n", (long long)i, stat, sum_of(&u->map, i));
+    for (int64_t i = 0; u->cosine.data && i < u->cosine.dim[0]; i++)
+        printf("image %lld: cosine to the exact gradient %.6f\n", (long long)i,
+               (double)u->cosine.data[i]);
     if (!args->quiet)
         (void)fprintf(stderr, "aleat: %s: wrote %s, %lld evaluations for each image\n", verb->name,
                       args->out, (long long)u->evaluations);
@@ -62,8 +70,12 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const a
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     int64_t t;
-    if (!read_step(verb, args->t, &t))
+    if (!read_step(verb, args->t, &t) || !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
+    if (args->cosine && !args->grad) {
+        aleat_cli_complain(verb->name, "--cosine is of use with --grad only");
+        return ALEAT_EXIT_USAGE;
+    }
     aleat_error err = {0};
     aleat_model *model = NULL;
     aleat_array x = {0}, noise = {0};
@@ -75,7 +87,11 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .copies = args->copies,
         .noise = args->noise ? &noise : NULL,
-        .seed = args->seed};
+        .seed = args->seed,
+        .cfg_scale = args->cfg_scale,
+        .compat = args->compat,
+        .gradient = aleat_cli_choice_word(aleat_gradient_name, args->gradient),
+        .with_cosine = args->cosine};
     aleat_status st = aleat_array_read(&x, args->x, &err);
     if (!st && args->noise)
         st = aleat_array_read(&noise, args->noise, &err);

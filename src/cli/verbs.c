@@ -67,6 +67,11 @@ static const aleat_cli_option model_options[] = {
      .min = 0,
      .max = 65536,
      .help = "image width, likewise"},
+    {.name = "memory",
+     .type = ALEAT_CLI_SIZE,
+     .offset = AT(memory),
+     .value = "SIZE",
+     .help = "most that activations may take beside the weights, like 4G; no result depends on it"},
     {0},
 };
 static const aleat_cli_group model = {"Model", model_options};
@@ -186,6 +191,23 @@ static const aleat_cli_option bench_options[] = {
      .type = ALEAT_CLI_FLAG,
      .offset = AT(vjp),
      .help = "time the evaluation together with its vector-Jacobian product"},
+    {.name = "guide",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(guide),
+     .help = "time a guided step (--batch images, --copies each) beside its evaluations alone"},
+    {.name = "copies",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(copies),
+     .value = "M",
+     .fallback = "5",
+     .min = 2,
+     .max = 65536,
+     .help = "copies of a guided step"},
+    {.name = "schedule",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(schedule),
+     .value = "FILE",
+     .help = "for --guide: a scheduler_config.json to use instead of the model's"},
     {0},
 };
 static const aleat_cli_group bench = {"What to time", bench_options};
@@ -222,6 +244,24 @@ static const aleat_cli_option sampling_options[] = {
     {0},
 };
 static const aleat_cli_group sampling = {"Sampling", sampling_options};
+
+#define GRADIENT_OPTION                                                                            \
+    {                                                                                              \
+        .name = "gradient", .type = ALEAT_CLI_CHOICE, .offset = AT(gradient), .value = "G",        \
+        .fallback = "vjp", .choices = aleat_gradient_name, .help = "how the gradient is made"      \
+    }
+#define CFG_OPTION                                                                                 \
+    {                                                                                              \
+        .name = "cfg-scale", .type = ALEAT_CLI_DOUBLE, .offset = AT(cfg_scale), .value = "W",      \
+        .fallback = "1", .min = -1000, .max = 1000,                                                \
+        .help = "classifier-free guidance, u + W (c - u): twice the evaluations; 1: none"          \
+    }
+#define COMPAT_OPTION                                                                              \
+    {                                                                                              \
+        .name = "compat", .type = ALEAT_CLI_STRING, .offset = AT(compat),                          \
+        .value = "NAME=VALUE,..", .choices = aleat_compat_name,                                    \
+        .help = "do as the code published with the paper does"                                     \
+    }
 
 static const aleat_cli_option at_state_options[] = {
     {.name = "x",
@@ -266,7 +306,7 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_PATH,
      .offset = AT(grad),
      .value = "G.npy",
-     .help = "also d sum(U) / d eps; twice the evaluations, and as many gradients"},
+     .help = "also d sum(U) / d eps"},
     {0},
 };
 static const aleat_cli_group at_state = {"Arrays (float32 .npy)", at_state_options};
@@ -305,6 +345,13 @@ static const aleat_cli_option estimate_options[] = {
      .offset = AT(schedule),
      .value = "FILE",
      .help = "a scheduler_config.json to use instead of the model's"},
+    CFG_OPTION,
+    GRADIENT_OPTION,
+    {.name = "cosine",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(cosine),
+     .help = "compare that gradient with the exact one: a cosine for each image"},
+    COMPAT_OPTION,
     {0},
 };
 static const aleat_cli_group estimate = {"Uncertainty", estimate_options};
@@ -330,6 +377,7 @@ static const aleat_cli_option images_options[] = {
      .offset = AT(labels),
      .value = "0,1,..|all|Y.npy",
      .help = "classes, repeated over the images; all: every class in turn"},
+    CFG_OPTION,
     {.name = "batch",
      .type = ALEAT_CLI_INT,
      .offset = AT(batch),
@@ -425,6 +473,14 @@ static const aleat_cli_option scoring_options[] = {
      .fallback = "auto",
      .choices = aleat_clip_name,
      .help = "what the copies start from"},
+    {.name = "stat",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(stat),
+     .value = "S",
+     .fallback = "eps-var",
+     .choices = aleat_statistic_name,
+     .help = "what guidance climbs, and a further map of scored runs"},
+    COMPAT_OPTION,
     {0},
 };
 static const aleat_cli_group scoring = {"Uncertainty", scoring_options};
@@ -462,9 +518,42 @@ static const aleat_cli_option guiding_options[] = {
      .fallback = "+",
      .choices = aleat_cli_sign_choice,
      .help = "direction"},
+    {.name = "threshold-file",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(threshold_file),
+     .value = "F.npz",
+     .help = "thresholds by step, channel and pixel ('aleat threshold') instead of --percentile"},
+    GRADIENT_OPTION,
     {0},
 };
 static const aleat_cli_group guiding = {"Guidance by uncertainty", guiding_options};
+
+static const aleat_cli_option threshold_options[] = {
+    {.name = "percentile",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(percentile),
+     .value = "P",
+     .fallback = "0.95",
+     .min = 0,
+     .max = 1,
+     .help = "share of the images below"},
+    {.name = "stat",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(stat),
+     .value = "S",
+     .fallback = "eps-var",
+     .choices = aleat_statistic_name,
+     .help = "which of the runs' maps"},
+    {.name = "out",
+     .letter = 'o',
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "F.npz",
+     .required = true,
+     .help = "where the thresholds go"},
+    {0},
+};
+static const aleat_cli_group threshold = {"Thresholds", threshold_options};
 
 static const aleat_cli_option learning_options[] = {
     {.name = "config",
@@ -752,6 +841,16 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .notes = "Algorithm 1 of arXiv 2412.00205: the x0 predicted at X is noised again M times, and "
               "the noise predictions of the copies are compared. G is d sum(U) / d eps, with the "
               "copies' noise held."},
+    {.name = "threshold",
+     .operand = "RUN...",
+     .operand_help = "a folder of 'aleat generate --maps all'; more may follow",
+     .several = true,
+     .run = aleat_cli_threshold,
+     .groups = {&threshold, &general},
+     .summary = "thresholds of guidance from the maps of many images",
+     .notes = "For each scored step, channel and pixel the quantile over the images of all runs, "
+              "which must be alike in everything that the maps depend on and unguided. Make them "
+              "with --maps all --score-steps 0:STEPS."},
     {.name = "schedule",
      .operand = "MODEL|FILE",
      .operand_help = "a model, or a scheduler_config.json",
@@ -810,7 +909,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .groups = {&bench, &model, &general},
      .summary = "how fast the network is on this machine",
      .notes = "Seconds are those of one evaluation of the batch; operations are those of the "
-              "forward evaluation as written, whatever algorithm computes them."},
+              "forward evaluation as written, whatever algorithm computes them. --guide times the "
+              "evaluation of the state and its copies, and the same with the copies' gradient."},
     {0},
 };
 

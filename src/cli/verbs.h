@@ -17,6 +17,7 @@ int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Options of eval and filter (options_eval.c). */
@@ -55,6 +56,9 @@ const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
+/** Whether --cfg-scale can be taken: not 0, which stands for none in the library. Has complained.
+ */
+bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args);
 /** What the sampler options say. */
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
 

@@ -14,10 +14,12 @@
 /** What a network is: sizes of one image, NCHW. */
 typedef struct aleat_denoiser_info {
     int64_t channels, height, width; /**< of x; height and width are 0 if any size goes */
-    int64_t out_channels; /**< of the raw output; the first `channels` are the prediction, any
-                               further ones a learned variance */
-    int64_t n_classes;    /**< label range; 0 if the network takes no label */
-    int64_t null_class;   /**< label that means "no label", or -1 */
+    int64_t out_channels;  /**< of the raw output; the first `channels` are the prediction, any
+                                further ones a learned variance */
+    int64_t n_classes;     /**< label range; 0 if the network takes no label */
+    int64_t null_class;    /**< label that means "no label", or -1 */
+    int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
+                                network, 1 for classifier-free guidance around it */
 } aleat_denoiser_info;
 
 /** What an evaluation is conditioned on; borrowed. Zero-initialised: unconditional. */
@@ -41,7 +43,8 @@ typedef struct aleat_denoiser_ops {
     /** out [n,out_channels,height,width]: the raw network output. */
     aleat_status (*predict)(void *self, const aleat_batch *in, float *out, aleat_error *err);
     /**
-     * As predict, keeping what backward() needs. May be NULL, with backward: no gradients.
+     * As predict, to the same bits, keeping what backward() needs. May be NULL, with backward: no
+     * gradients.
      */
     aleat_status (*forward_keep)(void *self, const aleat_batch *in, float *out, aleat_error *err);
     /**
@@ -58,6 +61,11 @@ typedef struct aleat_denoiser_ops {
     aleat_status (*jvp)(void *self, const aleat_batch *in, const float *tangent, float *out,
                         float *tangent_out, aleat_error *err);
     void (*destroy)(void *self); /**< may be NULL */
+    /**
+     * *images = most for which backward() need not evaluate the network a second time, since all
+     * that forward_keep() leaves fits into its memory. May be NULL: any number.
+     */
+    aleat_status (*keep_limit)(void *self, int64_t *images, aleat_error *err);
 } aleat_denoiser_ops;
 
 struct aleat_denoiser {

@@ -24,7 +24,10 @@ typedef struct network {
     aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
     aleat_value tangent, tangent_out;   // of forward mode; likewise
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
-    int64_t reverse_images; // most whose activations fit into the memory budget; 0: not known
+    aleat_plan_pool passing, kept;      // activations; `kept` are those of the last forward_keep()
+    // Most images at once of each kind, and bytes that the pools may take by it; 0: not known.
+    int64_t forward_images, reverse_images, tangent_images;
+    int64_t passing_bound, kept_bound;
     // The last forward_keep(): its inputs, for batches larger than reverse_images.
     int64_t kept_n, kept_cap;
     bool kept_whole; // one plan holds the activations of the whole batch
@@ -108,6 +111,15 @@ static void feed(const network *net, const aleat_plan *plan, const aleat_batch *
         labels[i] = (float)in->condition.labels[first + i];
 }
 
+/** Runs the first half of a plan for images [first, first+count); `out` is these images'. */
+static void evaluate(const network *net, aleat_plan *plan, const aleat_batch *in, int64_t first,
+                     int64_t count, float *out)
+{
+    feed(net, plan, in, first, count);
+    aleat_plan_run(plan, 0);
+    turn(net, aleat_plan_data(plan, net->spec.out), out, count, net->spec.info.out_channels, false);
+}
+
 /** Equal parts of n images, of at most `most` each. */
 static int64_t equal_parts(int64_t n, int64_t most)
 {
@@ -115,33 +127,71 @@ static int64_t equal_parts(int64_t n, int64_t most)
     return parts ? (n + parts - 1) / parts : 0;
 }
 
-static int64_t part_of(const network *net, int64_t n)
+static aleat_status forward_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
 {
-    return equal_parts(n, net->spec.max_images);
+    sized_plans *plans = &net->plans[images];
+    aleat_status st = ALEAT_OK;
+    if (!plans->forward) {
+        st = aleat_plan_new(&plans->forward, net->engine, images, &net->spec.out, 1, ALEAT_NO_VALUE,
+                            err);
+        if (!st)
+            aleat_plan_share(plans->forward, &net->passing);
+    }
+    *plan = plans->forward;
+    return st;
 }
 
-static int64_t reverse_part_of(const network *net, int64_t n)
+/** How many images fit into `bytes`, at most `most`, from a plan for one. */
+static aleat_status images_within(int64_t *images, const aleat_plan *one, int64_t bytes,
+                                  int64_t most, int64_t beside, aleat_error *err)
 {
-    return equal_parts(n, net->reverse_images);
+    const int64_t need = (int64_t)aleat_plan_bytes(one);
+    *images = bytes / need < most ? bytes / need : most;
+    if (*images > 0)
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_MEMORY,
+                     "one image's activations do not fit into the memory allowed");
+    aleat_hint(err, "%lld MiB is the least for this", (long long)((need + beside) >> 20) + 1);
+    return ALEAT_ERR_MEMORY;
+}
+
+/** A quarter of the memory is for evaluations without a gradient: batches bring them little, while
+ * a gradient that is cut costs evaluations. */
+static aleat_status find_forward_images(network *net, aleat_error *err)
+{
+    if (net->forward_images)
+        return ALEAT_OK;
+    net->passing_bound = 0;
+    if (net->spec.memory == 0) {
+        net->forward_images = net->spec.max_images;
+        return ALEAT_OK;
+    }
+    aleat_plan *one;
+    aleat_status st = forward_plan(net, 1, &one, err);
+    if (st)
+        return st;
+    const int64_t need = (int64_t)aleat_plan_bytes(one), quarter = net->spec.memory / 4;
+    net->passing_bound = need > quarter && need <= net->spec.memory ? need : quarter;
+    return images_within(&net->forward_images, one, net->passing_bound, net->spec.max_images, 0,
+                         err);
 }
 
 static aleat_status network_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
 {
     network *net = self;
     aleat_status st = check_batch(net, in, err);
-    const int64_t part = part_of(net, in->n), size = image_size(net, net->spec.info.out_channels);
+    if (!st)
+        st = find_forward_images(net, err);
+    if (st)
+        return st;
+    const int64_t part = equal_parts(in->n, net->forward_images);
+    const int64_t size = image_size(net, net->spec.info.out_channels);
     for (int64_t first = 0; !st && first < in->n; first += part) {
         const int64_t count = in->n - first < part ? in->n - first : part;
-        sized_plans *plans = &net->plans[count];
-        if (!plans->forward)
-            st = aleat_plan_new(&plans->forward, net->engine, count, &net->spec.out, 1,
-                                ALEAT_NO_VALUE, err);
-        if (st)
-            break;
-        feed(net, plans->forward, in, first, count);
-        aleat_plan_run(plans->forward, 0);
-        turn(net, aleat_plan_data(plans->forward, net->spec.out), out + first * size, count,
-             net->spec.info.out_channels, false);
+        aleat_plan *plan;
+        st = forward_plan(net, count, &plan, err);
+        if (!st)
+            evaluate(net, plan, in, first, count, out + first * size);
     }
     return st;
 }
@@ -167,24 +217,43 @@ static aleat_status reverse_plan(network *net, int64_t images, aleat_plan **plan
     if (!st && !plans->reverse) {
         const aleat_value wanted[] = {net->spec.out, net->grad};
         st = aleat_plan_new(&plans->reverse, net->engine, images, wanted, 2, net->cotangent, err);
+        if (!st)
+            aleat_plan_share(plans->reverse, &net->kept);
     }
     *plan = plans->reverse;
     return st;
 }
 
-/** How many images' activations fit into the budget, from the size of a plan for one. */
+/** How many images' activations may be kept. */
 static aleat_status find_reverse_images(network *net, aleat_error *err)
 {
     if (net->reverse_images)
         return ALEAT_OK;
     aleat_plan *one;
-    const aleat_status st = reverse_plan(net, 1, &one, err);
+    aleat_status st = find_forward_images(net, err);
+    if (!st)
+        st = reverse_plan(net, 1, &one, err);
     if (st)
         return st;
-    const int64_t mb = net->spec.reverse_mb > 0 ? net->spec.reverse_mb : DEFAULT_REVERSE_MB;
-    const int64_t fit = (mb << 20) / (int64_t)aleat_plan_bytes(one);
-    net->reverse_images = fit < 1 ? 1 : fit > MOST_IMAGES ? MOST_IMAGES : fit;
-    return ALEAT_OK;
+    const int64_t need = (int64_t)aleat_plan_bytes(one);
+    if (net->spec.memory > 0) {
+        const int64_t bytes = net->spec.memory - net->passing_bound;
+        st = images_within(&net->reverse_images, one, bytes, MOST_IMAGES, net->passing_bound, err);
+    } else {
+        const int64_t mb = net->spec.reverse_mb > 0 ? net->spec.reverse_mb : DEFAULT_REVERSE_MB;
+        const int64_t fit = (mb << 20) / need;
+        net->reverse_images = fit < 1 ? 1 : fit > MOST_IMAGES ? MOST_IMAGES : fit;
+    }
+    net->kept_bound = net->reverse_images * need;
+    return st;
+}
+
+static aleat_status network_keep_limit(void *self, int64_t *images, aleat_error *err)
+{
+    network *net = self;
+    const aleat_status st = find_reverse_images(net, err);
+    *images = net->reverse_images;
+    return st;
 }
 
 /** Copies a batch's inputs. */
@@ -221,21 +290,15 @@ static aleat_status network_forward_keep(void *self, const aleat_batch *in, floa
     if (st)
         return st;
     net->kept_whole = in->n <= net->reverse_images;
-    if (!net->kept_whole)
-        st = keep_inputs(net, in, err);
-    // Also in parts by the plans that will be pulled back: a forward plan's last bits are others.
-    const int64_t part = reverse_part_of(net, in->n);
-    const int64_t size = image_size(net, net->spec.info.out_channels);
-    for (int64_t first = 0; !st && first < in->n; first += part) {
-        const int64_t count = in->n - first < part ? in->n - first : part;
+    if (net->kept_whole) {
         aleat_plan *plan;
-        st = reverse_plan(net, count, &plan, err);
-        if (st)
-            break;
-        feed(net, plan, in, first, count);
-        aleat_plan_run(plan, 0);
-        turn(net, aleat_plan_data(plan, net->spec.out), out + first * size, count,
-             net->spec.info.out_channels, false);
+        st = reverse_plan(net, in->n, &plan, err);
+        if (!st)
+            evaluate(net, plan, in, 0, in->n, out);
+    } else { // the parts are computed again when they are pulled back
+        st = keep_inputs(net, in, err);
+        if (!st)
+            st = network_predict(net, in, out, err);
     }
     if (!st)
         net->kept_n = in->n;
@@ -260,7 +323,7 @@ static aleat_status network_backward(void *self, const float *cotangent, float *
     network *net = self;
     if (net->kept_n == 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "backward() without a forward_keep() before it");
-    const int64_t part = reverse_part_of(net, net->kept_n);
+    const int64_t part = equal_parts(net->kept_n, net->reverse_images);
     const aleat_batch kept = {.n = net->kept_n,
                               .height = net->spec.info.height,
                               .width = net->spec.info.width,
@@ -298,8 +361,29 @@ static aleat_status tangent_plan(network *net, int64_t images, aleat_plan **plan
     if (!st && !plans->tangent) {
         const aleat_value wanted[] = {out, net->tangent_out};
         st = aleat_plan_new(&plans->tangent, net->engine, images, wanted, 2, ALEAT_NO_VALUE, err);
+        if (!st)
+            aleat_plan_share(plans->tangent, &net->passing);
     }
     *plan = plans->tangent;
+    return st;
+}
+
+static aleat_status find_tangent_images(network *net, aleat_error *err)
+{
+    if (net->tangent_images)
+        return ALEAT_OK;
+    aleat_plan *one;
+    aleat_status st = find_forward_images(net, err);
+    net->tangent_images = st || net->spec.memory > 0 ? 0 : net->spec.max_images;
+    if (st || net->tangent_images)
+        return st;
+    st = tangent_plan(net, 1, &one, err);
+    if (!st)
+        st = images_within(&net->tangent_images, one, net->spec.memory - net->kept_bound,
+                           net->spec.max_images, net->kept_bound, err);
+    const int64_t bytes = st ? 0 : net->tangent_images * (int64_t)aleat_plan_bytes(one);
+    if (bytes > net->passing_bound)
+        net->passing_bound = bytes;
     return st;
 }
 
@@ -310,7 +394,9 @@ static aleat_status network_jvp(void *self, const aleat_batch *in, const float *
     aleat_status st = check_batch(net, in, err);
     const int64_t channels = net->spec.info.channels, out_channels = net->spec.info.out_channels;
     const int64_t size = image_size(net, channels), out_size = image_size(net, out_channels);
-    const int64_t part = part_of(net, in->n);
+    if (!st)
+        st = find_tangent_images(net, err);
+    const int64_t part = st ? 0 : equal_parts(in->n, net->tangent_images);
     for (int64_t first = 0; !st && first < in->n; first += part) {
         const int64_t count = in->n - first < part ? in->n - first : part;
         aleat_plan *plan;
@@ -340,6 +426,8 @@ static void network_destroy(void *self)
         aleat_plan_free(net->plans[i].reverse);
         aleat_plan_free(net->plans[i].tangent);
     }
+    aleat_plan_pool_clear(&net->passing);
+    aleat_plan_pool_clear(&net->kept);
     aleat_engine_free(net->engine);
     aleat_free(net->kept_x);
     aleat_free(net->kept_t);
@@ -352,6 +440,7 @@ static const aleat_denoiser_ops network_ops = {
     .forward_keep = network_forward_keep,
     .backward = network_backward,
     .jvp = network_jvp,
+    .keep_limit = network_keep_limit,
     .destroy = network_destroy,
 };
 
@@ -382,16 +471,9 @@ aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
     const network *net = denoiser->self;
     aleat_network_stats stats = {.weight_bytes = aleat_engine_weight_bytes(net->engine),
                                  .threads = aleat_engine_threads(net->engine)};
-    for (int64_t i = 0; i <= MOST_IMAGES; i++) {
-        const sized_plans *p = &net->plans[i];
-        if (p->forward) {
-            stats.flop = aleat_plan_flop(p->forward);
-            stats.plan_bytes += aleat_plan_bytes(p->forward);
-        }
-        if (p->reverse)
-            stats.plan_bytes += aleat_plan_bytes(p->reverse);
-        if (p->tangent)
-            stats.plan_bytes += aleat_plan_bytes(p->tangent);
-    }
+    stats.plan_bytes = aleat_plan_pool_bytes(&net->passing) + aleat_plan_pool_bytes(&net->kept);
+    for (int64_t i = 0; i <= MOST_IMAGES; i++)
+        if (net->plans[i].forward)
+            stats.flop = aleat_plan_flop(net->plans[i].forward);
     return stats;
 }

@@ -18,13 +18,17 @@ typedef struct aleat_network_spec {
     int64_t
         reverse_mb; /**< memory for the activations that gradients need, in MiB; 0: 1024. Batches
                          that need more are cut, and each part is evaluated again in backward(). */
+    int64_t memory; /**< bytes for all activations, instead of the two above: how many images are
+                         evaluated at once follows from it. 0: no bound. Less than one image needs
+                         is an ALEAT_ERR_MEMORY of the call that needs it, saying how much. */
 } aleat_network_spec;
 
 /**
  * A denoiser that runs the graph. Plans are made at the first batch of each size (allocation),
- * later evaluations of that size allocate nothing. Images do not influence each other: any batch
- * gives the same bits. Labels outside [0, n_classes) are ALEAT_ERR_ARGUMENT, another image size
- * than planned ALEAT_ERR_SHAPE. Not thread-safe.
+ * later evaluations of that size allocate nothing; plans share the memory of their activations, but
+ * for those that are kept for a gradient. Images do not influence each other: any batch gives the
+ * same bits. Labels outside [0, n_classes) are ALEAT_ERR_ARGUMENT, another image size than planned
+ * ALEAT_ERR_SHAPE. Not thread-safe.
  */
 ALEAT_MUST_USE aleat_status aleat_network_denoiser(aleat_denoiser *out,
                                                    const aleat_network_spec *spec,
@@ -34,7 +38,7 @@ ALEAT_MUST_USE aleat_status aleat_network_denoiser(aleat_denoiser *out,
 typedef struct aleat_network_stats {
     double flop;         /**< of one forward of one image */
     size_t weight_bytes; /**< packed weights */
-    size_t plan_bytes;   /**< arenas and scratch of all plans */
+    size_t plan_bytes;   /**< activations and scratch, which plans share */
     int threads;
 } aleat_network_stats;
 aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser);

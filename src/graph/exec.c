@@ -317,6 +317,8 @@ static void run_conv(const aleat_step *s, const aleat_exec *exec)
 
 aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
 {
+    const bool own = s->node.op == ALEAT_OP_GROUPNORM_GRAD && s->node.n_in == 3;
+    const aleat_view *scale_shift = own ? &s->in[2] : &s->scale_shift;
     return (aleat_groupnorm){.images = s->images,
                              .rows = pixels(&s->in[0]),
                              .c = s->in[0].dims.c,
@@ -326,8 +328,8 @@ aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
                              .eps = s->node.attrs.eps,
                              .gamma = s->param[0],
                              .beta = s->param[1],
-                             .scale_shift = s->scale_shift.data,
-                             .ss_ld = s->scale_shift.image_ld,
+                             .scale_shift = scale_shift->data,
+                             .ss_ld = scale_shift->image_ld,
                              .act = (aleat_fn)s->act};
 }
 

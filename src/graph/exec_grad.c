@@ -28,7 +28,7 @@ void aleat_run_activation_grad(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, activation_grad_row);
 }
 
-/** in: x, dy, and scale_shift where the forward was fused with it. */
+/** in: x, dy, and scale_shift if the norm is modulated. */
 void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_groupnorm g = aleat_step_groupnorm(s);

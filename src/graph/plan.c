@@ -21,6 +21,8 @@ struct aleat_plan {
     char *arena;   // values
     void *scratch; // for one step at a time
     size_t arena_bytes, scratch_bytes;
+    aleat_plan_pool *pool; // which then owns both; or NULL
+    aleat_plan *next;      // of the pool
     double flop;
     uint64_t dropout_seed;
     uint32_t dropout_step, *dropout_images; // [images]
@@ -561,12 +563,83 @@ done:
     return st;
 }
 
+/* ---- pools ------------------------------------------------------------------------------------
+ */
+
+/** Moves a view that lies in the plan's arena; those of parameters lie elsewhere. */
+static void move_view(const aleat_plan *plan, aleat_view *view, char *arena)
+{
+    const uintptr_t at = (uintptr_t)view->data, begin = (uintptr_t)plan->arena;
+    if (view->data && at >= begin && at < begin + plan->arena_bytes)
+        view->data = (float *)(void *)(arena + (at - begin));
+}
+
+static void move_arena(aleat_plan *plan, char *arena)
+{
+    for (int64_t i = 0; i < plan->n_steps; i++) {
+        aleat_step *s = &plan->steps[i];
+        aleat_view *const views[] = {&s->out, &s->side, &s->vec, &s->residual, &s->scale_shift};
+        for (int j = 0; j < ALEAT_NODE_INPUTS; j++)
+            move_view(plan, &s->in[j], arena);
+        for (size_t j = 0; j < sizeof views / sizeof *views; j++)
+            move_view(plan, views[j], arena);
+    }
+    for (int64_t v = 0; v < plan->n_views; v++)
+        move_view(plan, &plan->views[v], arena);
+    plan->arena = arena;
+}
+
+static void leave_pool(aleat_plan *plan)
+{
+    aleat_plan **at = &plan->pool->plans;
+    while (*at != plan)
+        at = &(*at)->next;
+    *at = plan->next;
+}
+
+void aleat_plan_share(aleat_plan *plan, aleat_plan_pool *pool)
+{
+    // The larger memory of both serves; the other is released when nothing points to it.
+    const bool more_arena = plan->arena_bytes > pool->arena_bytes;
+    const bool more_scratch = plan->scratch_bytes > pool->scratch_bytes;
+    char *arena = more_arena ? plan->arena : pool->arena;
+    void *scratch = more_scratch ? plan->scratch : pool->scratch;
+    char *arena_left = more_arena ? pool->arena : plan->arena;
+    void *scratch_left = more_scratch ? pool->scratch : plan->scratch;
+    plan->pool = pool;
+    plan->next = pool->plans;
+    pool->plans = plan;
+    pool->arena = arena;
+    pool->scratch = scratch;
+    if (more_arena)
+        pool->arena_bytes = plan->arena_bytes;
+    if (more_scratch)
+        pool->scratch_bytes = plan->scratch_bytes;
+    for (aleat_plan *p = plan; p; p = p->next) {
+        move_arena(p, arena);
+        p->scratch = scratch;
+    }
+    aleat_free(arena_left);
+    aleat_free(scratch_left);
+}
+
+void aleat_plan_pool_clear(aleat_plan_pool *pool)
+{
+    aleat_free(pool->arena);
+    aleat_free(pool->scratch);
+    *pool = (aleat_plan_pool){0};
+}
+
 void aleat_plan_free(aleat_plan *plan)
 {
     if (!plan)
         return;
-    aleat_free(plan->arena);
-    aleat_free(plan->scratch);
+    if (plan->pool)
+        leave_pool(plan);
+    else {
+        aleat_free(plan->arena);
+        aleat_free(plan->scratch);
+    }
     aleat_free(plan->views);
     aleat_free(plan->steps);
     aleat_free(plan->dropout_images);

@@ -47,6 +47,27 @@ ALEAT_MUST_USE aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engin
                                            aleat_value late, aleat_error *err);
 void aleat_plan_free(aleat_plan *plan);
 
+/**
+ * Memory that plans of which only one runs at a time have in common: as much as the largest of them
+ * needs. What a plan has computed is lost when another one of the pool runs. Zero-initialise.
+ */
+typedef struct aleat_plan_pool {
+    char *arena;
+    void *scratch;
+    size_t arena_bytes, scratch_bytes;
+    aleat_plan *plans; /**< that use it */
+} aleat_plan_pool;
+
+/** Moves a new plan into a pool, which outlives it. Pointers from aleat_plan_data() of the pool's
+ * plans are void then. */
+void aleat_plan_share(aleat_plan *plan, aleat_plan_pool *pool);
+static inline size_t aleat_plan_pool_bytes(const aleat_plan_pool *pool)
+{
+    return pool->arena_bytes + pool->scratch_bytes;
+}
+/** Releases its memory; its plans must be gone. */
+void aleat_plan_pool_clear(aleat_plan_pool *pool);
+
 /** Where to put an input before a run, or find a wanted value after it: [images,h,w,c], dense. */
 float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
 
@@ -60,7 +81,8 @@ void aleat_plan_run(aleat_plan *plan, int half);
  * and the number of each image of the plan (copied). */
 void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images);
 
-/** Bytes of the arena and of scratch. */
+/** Bytes of the arena and of scratch, its own or what it needs of its pool. Of n images it takes at
+ * most n times those of one. */
 size_t aleat_plan_bytes(const aleat_plan *plan);
 /** Nominal floating-point operations of a run (2 a multiply-add of convolutions, linear layers and
  *  attention as written, whatever algorithm computes them), per image. */

@@ -227,13 +227,20 @@ static aleat_status parse_whole(npy_info *info, size_t *offset, size_t *bytes,
     return st;
 }
 
+// Whether the file's elements are those of a tensor as they stand: u8, or a signed type, in order.
+static bool is_native(const npy_info *info)
+{
+    const aleat_dtype dtype = types[info->type].dtype;
+    return !info->big_endian && !info->fortran_order &&
+           (size_t)types[info->type].size == aleat_dtype_size(dtype) &&
+           (types[info->type].kind != 'u' || dtype == ALEAT_U8);
+}
+
 // Elements as the machine has them, `bytes` of the file's, into an array of their type.
 static aleat_status take_elements(aleat_tensor *out, const unsigned char *src, size_t bytes,
                                   const npy_info *info, aleat_error *err)
 {
-    const bool same_size = (size_t)types[info->type].size == aleat_dtype_size(out->dtype);
-    if (!info->big_endian && !info->fortran_order && same_size &&
-        (types[info->type].kind != 'u' || out->dtype == ALEAT_U8))
+    if (is_native(info))
         memcpy(out->data, src, bytes);
     else if (!copy_elements(out, src, info))
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
@@ -256,6 +263,35 @@ aleat_status aleat_npy_parse(aleat_tensor *out, const unsigned char *data, size_
     if (st)
         aleat_tensor_clear(out);
     return st;
+}
+
+aleat_status aleat_npy_map_open(aleat_npy_map *out, const char *path, aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    npy_info info;
+    size_t offset = 0, bytes = 0;
+    aleat_status st = aleat_mapping_open(&out->file, path, err);
+    if (st)
+        return st;
+    st = parse_whole(&info, &offset, &bytes, out->file.data, out->file.len, err);
+    if (!st && (!is_native(&info) || offset % aleat_dtype_size(types[info.type].dtype) != 0))
+        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                        "elements are not in C order and this machine's own types");
+    if (st) {
+        aleat_error_in(err, "%s", path);
+        aleat_npy_map_close(out);
+        return st;
+    }
+    // the array is only read; a tensor's pointer is not const because owned ones share the type
+    out->array = aleat_tensor_view(types[info.type].dtype, &info.shape,
+                                   (void *)(uintptr_t)(out->file.data + offset));
+    return ALEAT_OK;
+}
+
+void aleat_npy_map_close(aleat_npy_map *map)
+{
+    aleat_mapping_close(&map->file);
+    memset(map, 0, sizeof *map);
 }
 
 aleat_status aleat_npy_read(aleat_tensor *out, const char *path, aleat_error *err)

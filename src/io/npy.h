@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "io/file.h"
 #include "tensor/tensor.h"
 
 /** Reads one array; *out is owned, in the file's dtype. */
@@ -14,6 +15,16 @@ ALEAT_MUST_USE aleat_status aleat_npy_read(aleat_tensor *out, const char *path, 
 /** Reads one array and converts it to f32. */
 ALEAT_MUST_USE aleat_status aleat_npy_read_f32(aleat_tensor *out, const char *path,
                                                aleat_error *err);
+/** An .npy in place. Zero-initialise; ends with aleat_npy_map_close(). */
+typedef struct aleat_npy_map {
+    aleat_mapping file;
+    aleat_tensor array; /**< a view into it; read only */
+} aleat_npy_map;
+/** Maps an array, for those larger than memory. ALEAT_ERR_UNSUPPORTED: not C order in this
+ * machine's byte order, or of a type that arrays here do not have. */
+ALEAT_MUST_USE aleat_status aleat_npy_map_open(aleat_npy_map *out, const char *path,
+                                               aleat_error *err);
+void aleat_npy_map_close(aleat_npy_map *map);
 /** Writes an array (any dtype but bf16) atomically. */
 ALEAT_MUST_USE aleat_status aleat_npy_write(const char *path, const aleat_tensor *array,
                                             aleat_error *err);

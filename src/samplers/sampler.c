@@ -178,7 +178,7 @@ static aleat_status evaluate(aleat_sampler *s, const aleat_sample_request *r,
     const aleat_status st = aleat_denoiser_predict(s->denoiser, &batch, s->raw, err);
     if (st)
         return st;
-    s->nfe++;
+    s->nfe += 1 + s->denoiser->info.extra_evaluations;
     for (int64_t i = 0; i < r->n; i++)
         aleat_predict(s->plan->prediction, step->alpha, step->sigma, x + i * s->count,
                       s->raw + i * raw_count, s->eps[0] + i * s->count, s->x0[0] + i * s->count,

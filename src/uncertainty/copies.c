@@ -47,12 +47,15 @@ aleat_status aleat_copies_init(aleat_copies *c, const aleat_denoiser *denoiser,
                         .z = aleat_calloc(elements, sizeof(float)),
                         .eps = aleat_calloc(elements, sizeof(float)),
                         .raw = aleat_calloc(outputs, sizeof(float)),
-                        .t = aleat_calloc((size_t)max_rows, sizeof(float)),
-                        .labels = aleat_calloc((size_t)max_rows, sizeof(int32_t))};
-    if (c->x && c->z && c->eps && c->raw && c->t && c->labels)
-        return ALEAT_OK;
-    aleat_copies_clear(c);
-    return aleat_fail_memory(err, "copies of the state");
+                        .t = aleat_calloc((size_t)max_rows, sizeof(float))};
+    aleat_status st = c->x && c->z && c->eps && c->raw && c->t
+                          ? ALEAT_OK
+                          : aleat_fail_memory(err, "copies of the state");
+    if (!st)
+        st = aleat_condition_rows_reserve(&c->conditions, max_rows, err);
+    if (st)
+        aleat_copies_clear(c);
+    return st;
 }
 
 void aleat_copies_clear(aleat_copies *c)
@@ -64,7 +67,7 @@ void aleat_copies_clear(aleat_copies *c)
     aleat_free(c->eps);
     aleat_free(c->raw);
     aleat_free(c->t);
-    aleat_free(c->labels);
+    aleat_condition_rows_clear(&c->conditions);
     memset(c, 0, sizeof *c);
 }
 
@@ -77,6 +80,12 @@ static void renoise(const aleat_noisy_state *state, aleat_clip_mode clip, int64_
                     const float *z, float *out, int64_t count)
 {
     const double alpha = state->alpha, sigma = state->sigma;
+    if (state->base) {
+        for (int64_t j = 0; j < count; j++)
+            out[j] = (float)(state->base_scale * (double)state->base[at + j] +
+                             state->noise_scale * (double)z[j]);
+        return;
+    }
     if (!aleat_copies_clipped(state, clip)) {
         for (int64_t j = 0; j < count; j++)
             out[j] = (float)((double)state->x[at + j] +
@@ -109,21 +118,26 @@ aleat_status aleat_copies_make(aleat_copies *c, const aleat_noisy_state *state,
             return st;
         renoise(state, clip, image * c->count, z, c->x + r * c->count, c->count);
         c->t[r] = state->t_network;
-        c->labels[r] = state->condition.labels ? state->condition.labels[image] : 0;
+        aleat_condition_rows_set(&c->conditions, r, &state->condition, image);
     }
     return ALEAT_OK;
+}
+
+aleat_batch aleat_copies_batch(const aleat_copies *c, const aleat_noisy_state *state, int64_t rows)
+{
+    return (aleat_batch){.n = rows,
+                         .height = state->height,
+                         .width = state->width,
+                         .x = c->x,
+                         .t = c->t,
+                         .condition = aleat_condition_rows_view(&c->conditions, &state->condition)};
 }
 
 aleat_status aleat_copies_evaluate(aleat_copies *c, const aleat_noisy_state *state, int64_t rows,
                                    bool keep, aleat_error *err)
 {
     const aleat_denoiser *d = c->denoiser;
-    const aleat_batch batch = {.n = rows,
-                               .height = state->height,
-                               .width = state->width,
-                               .x = c->x,
-                               .t = c->t,
-                               .condition = {.labels = state->condition.labels ? c->labels : NULL}};
+    const aleat_batch batch = aleat_copies_batch(c, state, rows);
     const aleat_status st = keep ? d->ops->forward_keep(d->self, &batch, c->raw, err)
                                  : aleat_denoiser_predict(d, &batch, c->raw, err);
     for (int64_t r = 0; !st && r < rows; r++)

@@ -10,6 +10,7 @@
 
 #include "aleat/status.h"
 #include "base/rng_source.h"
+#include "denoiser/condition.h"
 #include "denoiser/denoiser.h"
 #include "samplers/config.h"
 #include "samplers/sampler.h"
@@ -26,6 +27,10 @@ typedef struct aleat_noisy_state {
     const float *eps;       /**< [n,C,H,W] the noise predicted at x: e0 */
     const float *x0;        /**< [n,C,H,W] x0 predicted at x, clipped as `clip` says */
     const aleat_clip *clip; /**< of the sampler */
+    /** [n,C,H,W] or NULL. Copies are then base_scale base + noise_scale z, whatever eps and x0: for
+     * variants of the method (compat.h). */
+    const float *base;
+    double base_scale, noise_scale;
 } aleat_noisy_state;
 
 /** The state of an evaluation in a sampling run. The step that names the noise is its index. */
@@ -43,13 +48,13 @@ typedef enum aleat_clip_mode {
 typedef struct aleat_copies {
     const aleat_denoiser *denoiser; /**< borrowed */
     aleat_prediction prediction;
-    int per_image;            /**< M */
-    int64_t max_rows;         /**< rows of the arrays */
-    int64_t count, out_count; /**< elements of an image, of an output */
-    float *x, *z, *eps;       /**< [max_rows, count] input, its noise, predicted noise */
-    float *raw;               /**< [max_rows, out_count] */
-    float *t;                 /**< [max_rows] */
-    int32_t *labels;          /**< [max_rows] */
+    int per_image;                   /**< M */
+    int64_t max_rows;                /**< rows of the arrays */
+    int64_t count, out_count;        /**< elements of an image, of an output */
+    float *x, *z, *eps;              /**< [max_rows, count] input, its noise, predicted noise */
+    float *raw;                      /**< [max_rows, out_count] */
+    float *t;                        /**< [max_rows] */
+    aleat_condition_rows conditions; /**< [max_rows] */
 } aleat_copies;
 
 /** Allocates; zero-initialised on failure. max_rows >= 1. */
@@ -67,6 +72,9 @@ void aleat_copies_clear(aleat_copies *copies);
 ALEAT_MUST_USE aleat_status aleat_copies_make(aleat_copies *copies, const aleat_noisy_state *state,
                                               aleat_clip_mode clip, const aleat_noise_source *noise,
                                               int64_t begin, int64_t rows, aleat_error *err);
+/** The rows last made, as a batch. */
+aleat_batch aleat_copies_batch(const aleat_copies *copies, const aleat_noisy_state *state,
+                               int64_t rows);
 /** Evaluates the rows last made and fills eps; `keep`: for a backward() to follow. */
 ALEAT_MUST_USE aleat_status aleat_copies_evaluate(aleat_copies *copies,
                                                   const aleat_noisy_state *state, int64_t rows,

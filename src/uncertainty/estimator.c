@@ -199,20 +199,39 @@ static void follow(const moments *m, aleat_quantity q, int64_t at, int copy, con
     }
 }
 
+void aleat_estimator_follow(aleat_estimator *e, const aleat_copies *c, int64_t begin, int64_t rows)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++)
+            if (e->moments[q].mean)
+                follow(&e->moments[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
+                       (int)((begin + r) % c->per_image), c->z + r * c->count,
+                       c->eps + r * c->count, c->count);
+}
+
 static void finish(const aleat_estimator *e, const aleat_noisy_state *state,
-                   const aleat_statistic *s, float *map)
+                   const aleat_statistic *s, int64_t begin, int64_t end, float *map)
 {
     const moments *m = &e->moments[s->quantity];
     double scale = pow(state->sigma / state->alpha, s->signal_power);
     if (e->options.score_units)
         scale /= pow(state->sigma, s->noise_power);
-    for (int64_t j = 0; j < state->n * e->copies.count; j++)
+    for (int64_t j = begin; j < end; j++)
         map[j] = (float)(scale * s->reduce(m->mean[j], m->squares[j], e->options.copies,
                                            (double)state->eps[j]));
 }
 
-static aleat_status check_state(const aleat_estimator *e, const aleat_noisy_state *state,
-                                aleat_error *err)
+void aleat_estimator_finish(const aleat_estimator *e, const aleat_noisy_state *state, int64_t first,
+                            int64_t images, float *const *maps)
+{
+    const int64_t count = e->copies.count;
+    for (int k = 0; k < e->n_statistics; k++)
+        finish(e, state, e->options.statistics[k], first * count, (first + images) * count,
+               maps[k]);
+}
+
+aleat_status aleat_estimator_check(const aleat_estimator *e, const aleat_noisy_state *state,
+                                   aleat_error *err)
 {
     if (state->n < 1 || state->n > e->max_n)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
@@ -231,24 +250,19 @@ aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *st
                                  aleat_error *err)
 {
     aleat_copies *c = &e->copies;
-    aleat_status st = check_state(e, state, err);
+    aleat_status st = aleat_estimator_check(e, state, err);
     const int64_t all = state->n * c->per_image;
     for (int64_t begin = 0; !st && begin < all; begin += c->max_rows) {
         const int64_t rows = all - begin < c->max_rows ? all - begin : c->max_rows;
         st = aleat_copies_make(c, state, e->options.clip, noise, begin, rows, err);
         if (!st)
             st = aleat_copies_evaluate(c, state, rows, false, err);
-        for (int64_t r = 0; !st && r < rows; r++)
-            for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++)
-                if (e->moments[q].mean)
-                    follow(&e->moments[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
-                           (int)((begin + r) % c->per_image), c->z + r * c->count,
-                           c->eps + r * c->count, c->count);
+        if (!st)
+            aleat_estimator_follow(e, c, begin, rows);
     }
     if (st)
         return st;
-    e->nfe += c->per_image;
-    for (int k = 0; k < e->n_statistics; k++)
-        finish(e, state, e->options.statistics[k], maps[k]);
+    e->nfe += c->per_image * (1 + c->denoiser->info.extra_evaluations);
+    aleat_estimator_finish(e, state, 0, state->n, maps);
     return ALEAT_OK;
 }

@@ -79,6 +79,20 @@ ALEAT_MUST_USE aleat_status aleat_estimator_run(aleat_estimator *estimator,
                                                 const aleat_noise_source *noise, float *const *maps,
                                                 aleat_error *err);
 
+/*
+ * The two halves of a run after the evaluation, for copies that somebody else evaluated (guidance,
+ * of the same M and clipping): every copy of an image joins, in order, then its maps are finished.
+ */
+/** `copies` holds rows [begin, begin + rows) of the batch's. */
+void aleat_estimator_follow(aleat_estimator *estimator, const aleat_copies *copies, int64_t begin,
+                            int64_t rows);
+/** Images [first, first + images) of maps[k]. */
+void aleat_estimator_finish(const aleat_estimator *estimator, const aleat_noisy_state *state,
+                            int64_t first, int64_t images, float *const *maps);
+/** What aleat_estimator_run() checks before it evaluates. */
+ALEAT_MUST_USE aleat_status aleat_estimator_check(const aleat_estimator *estimator,
+                                                  const aleat_noisy_state *state, aleat_error *err);
+
 /** Network evaluations per image in all runs so far. */
 int64_t aleat_estimator_nfe(const aleat_estimator *estimator);
 

@@ -11,14 +11,32 @@
 typedef enum centre { CENTRE_MEAN, CENTRE_E0, CENTRE_ZERO } centre;
 
 static const struct {
+    const char *name; // of the estimator's statistic
     centre centre;
     int less; // U = sum of squares / (M - less)
 } statistics[] = {
-    [ALEAT_GUIDE_VAR1] = {CENTRE_MEAN, 1},
-    [ALEAT_GUIDE_VAR0] = {CENTRE_MEAN, 0},
-    [ALEAT_GUIDE_MSE] = {CENTRE_E0, 0},
-    [ALEAT_GUIDE_SQUARE] = {CENTRE_ZERO, 0},
+    [ALEAT_GUIDE_VAR1] = {"eps-var", CENTRE_MEAN, 1},
+    [ALEAT_GUIDE_VAR0] = {"eps-var0", CENTRE_MEAN, 0},
+    [ALEAT_GUIDE_MSE] = {"eps-mse", CENTRE_E0, 0},
+    [ALEAT_GUIDE_SQUARE] = {"eps-square", CENTRE_ZERO, 0},
+    [ALEAT_GUIDE_STD] = {"eps-std", CENTRE_MEAN, 1}, // the root of it
 };
+#define N_STATISTICS (sizeof statistics / sizeof *statistics)
+
+static const struct {
+    const char *name, *help;
+} gradients[] = {
+    [ALEAT_GRADIENT_VJP] = {"vjp", "exact, by reverse mode"},
+    [ALEAT_GRADIENT_JVP] = {"jvp", "by forward mode, as if the Jacobian were symmetric"},
+    [ALEAT_GRADIENT_FD] = {"fd-sym", "the same by central differences: evaluations only"},
+};
+#define N_GRADIENTS (sizeof gradients / sizeof *gradients)
+
+// Root mean square of the change of x that central differences make: the rounding of f32 is then
+// some 1e-4 of a derivative of order 1, and so is the truncation, with the square of this.
+#define DIFFERENCE 0x1p-7
+// Below it the variance of the posterior's observations counts as this.
+#define LEAST_VARIANCE 1e-8
 
 struct aleat_guide {
     aleat_guide_options options;
@@ -27,28 +45,93 @@ struct aleat_guide {
     float *cotangent;          // [rows, out_count]
     float *pulled;             // [rows, count]: J^T w
     float *maps;               // [group, count]
+    float *sum_gradient;       // [group, count]: d (sum of e) / dx; NULL unless asked for
     float *gradient, *scratch; // [count]
     int64_t nfe;
 };
 
+bool aleat_guide_statistic_of(aleat_guide_statistic *out, const aleat_statistic *statistic)
+{
+    for (size_t i = 0; i < N_STATISTICS; i++)
+        if (strcmp(statistics[i].name, statistic->name) == 0) {
+            *out = (aleat_guide_statistic)i;
+            return true;
+        }
+    return false;
+}
+
+const char *aleat_gradient_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)N_GRADIENTS)
+        return NULL;
+    if (help)
+        *help = gradients[i].help;
+    return gradients[i].name;
+}
+
 aleat_guide_options aleat_guide_defaults(void)
 {
-    return (aleat_guide_options){.copies = 5, .percentile = 0.95, .strength = 1};
+    return (aleat_guide_options){.copies = 5, .percentile = 0.95, .strength = 1, .divisor = 1};
+}
+
+static bool needs_gradient(const aleat_guide_options *o)
+{
+    return o->update == ALEAT_UPDATE_GRADIENT || o->update == ALEAT_UPDATE_PRODUCT;
+}
+
+// Whether the evaluation of the copies is followed by backward().
+static bool keeps(const aleat_guide_options *o)
+{
+    return needs_gradient(o) && o->gradient == ALEAT_GRADIENT_VJP;
+}
+
+static aleat_status check_derivatives(const aleat_guide_options *o, const aleat_denoiser_ops *ops,
+                                      aleat_error *err)
+{
+    const bool reverse = o->gradient == ALEAT_GRADIENT_VJP || o->wrt == ALEAT_WRT_INPUT_AND_SUM;
+    if (needs_gradient(o) && ((reverse && (!ops->forward_keep || !ops->backward)) ||
+                              (o->gradient == ALEAT_GRADIENT_JVP && !ops->jvp)))
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "guidance needs a derivative (%s), which this network does not have",
+                          gradients[o->gradient].name);
+    return ALEAT_OK;
 }
 
 static aleat_status check_options(const aleat_guide_options *o, const aleat_denoiser *denoiser,
                                   int64_t max_n, aleat_error *err)
 {
-    if (!denoiser->ops->forward_keep || !denoiser->ops->backward)
-        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                          "guidance needs a gradient, which this network does not have");
     if (o->copies < 2 || max_n < 1 || !(o->percentile >= 0 && o->percentile <= 1) ||
-        !(o->strength >= 0) || (unsigned)o->statistic > ALEAT_GUIDE_SQUARE)
+        !(o->strength >= 0) || !(o->divisor > 0) || (size_t)o->statistic >= N_STATISTICS ||
+        (size_t)o->gradient >= N_GRADIENTS)
         return aleat_fail(
             err, ALEAT_ERR_ARGUMENT,
             "guidance with %d copies, percentile %g, strength %g: at least 2, between "
             "0 and 1, and not negative are needed",
             o->copies, o->percentile, o->strength);
+    return check_derivatives(o, denoiser->ops, err);
+}
+
+/*
+ * Images of one network call: so many that what their gradient needs is kept and not computed a
+ * second time. All copies of an image are in one call, since their mean is known only when all are
+ * there.
+ */
+static aleat_status find_group(aleat_guide *g, const aleat_denoiser *denoiser, aleat_error *err)
+{
+    const aleat_denoiser_ops *ops = denoiser->ops;
+    const aleat_guide_options *o = &g->options;
+    int64_t limit = INT64_MAX;
+    if (keeps(o) && ops->keep_limit) {
+        const aleat_status st = ops->keep_limit(denoiser->self, &limit, err);
+        if (st)
+            return st;
+    }
+    if (o->max_rows > 0 && o->max_rows < limit)
+        limit = o->max_rows;
+    int64_t most = limit / o->copies;
+    most = most < 1 ? 1 : most > g->max_n ? g->max_n : most;
+    const int64_t groups = (g->max_n + most - 1) / most;
+    g->group = (g->max_n + groups - 1) / groups; // equal ones
     return ALEAT_OK;
 }
 
@@ -65,9 +148,9 @@ aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
         return aleat_fail_memory(err, "guidance");
     g->options = *options;
     g->max_n = max_n;
-    // all copies of an image are in one call: their mean is known only when all are there
-    g->group = options->max_rows > 0 ? options->max_rows / options->copies : max_n;
-    g->group = g->group < 1 ? 1 : g->group > max_n ? max_n : g->group;
+    st = find_group(g, denoiser, err);
+    if (st)
+        goto done;
     const int64_t rows = g->group * options->copies;
     st = aleat_copies_init(&g->copies, denoiser, prediction, options->copies, rows, height, width,
                            err);
@@ -79,7 +162,10 @@ aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
     g->maps = aleat_calloc((size_t)g->group * count, sizeof(float));
     g->gradient = aleat_calloc(count, sizeof(float));
     g->scratch = aleat_calloc(count, sizeof(float));
-    if (!g->cotangent || !g->pulled || !g->maps || !g->gradient || !g->scratch) {
+    const bool sum = options->wrt == ALEAT_WRT_INPUT_AND_SUM;
+    g->sum_gradient = sum ? aleat_calloc((size_t)g->group * count, sizeof(float)) : NULL;
+    if (!g->cotangent || !g->pulled || !g->maps || !g->gradient || !g->scratch ||
+        (sum && !g->sum_gradient)) {
         st = aleat_fail_memory(err, "guidance");
         goto done;
     }
@@ -98,6 +184,7 @@ void aleat_guide_free(aleat_guide *g)
     aleat_free(g->cotangent);
     aleat_free(g->pulled);
     aleat_free(g->maps);
+    aleat_free(g->sum_gradient);
     aleat_free(g->gradient);
     aleat_free(g->scratch);
     aleat_free(g);
@@ -130,6 +217,7 @@ static double centre_of(const aleat_guide *g, const float *e, double e0)
 static void map_and_weights(aleat_guide *g, int64_t row, const float *e0, float *map)
 {
     const int m = g->copies.per_image, less = statistics[g->options.statistic].less;
+    const bool root = g->options.statistic == ALEAT_GUIDE_STD;
     const int64_t count = g->copies.count;
     for (int64_t j = 0; j < count; j++) {
         float *e = g->copies.eps + row * count + j;
@@ -138,32 +226,159 @@ static void map_and_weights(aleat_guide *g, int64_t row, const float *e0, float 
         for (int i = 0; i < m; i++) {
             const double d = (double)e[i * count] - middle;
             squares += d * d;
-            e[i * count] = (float)(2 * d / (m - less));
         }
-        map[j] = (float)(squares / (m - less));
+        const double variance = squares / (m - less), u = root ? sqrt(variance) : variance;
+        // d sqrt(v) = dv / (2 sqrt(v)); copies that agree have no direction
+        const double factor = (root ? (u > 0 ? 0.5 / u : 0) : 1) * 2 / (m - less);
+        for (int i = 0; i < m; i++)
+            e[i * count] = (float)(factor * ((double)e[i * count] - middle));
+        map[j] = (float)u;
     }
 }
 
-// Cotangents of the raw outputs: eps = raw_weight raw + x_weight x, and a learned variance has
-// none.
-static void make_cotangents(aleat_guide *g, aleat_eps_weights w, int64_t rows)
+// The unbiased variance of the copies and e0 together, and in row 0 of the copies the mean of e
+// under the prior N(0, abar) that it leaves.
+static void map_and_posterior(aleat_guide *g, int64_t row, const aleat_noisy_state *state,
+                              int64_t image, float *map)
+{
+    const int m = g->copies.per_image;
+    const int64_t count = g->copies.count;
+    for (int64_t j = 0; j < count; j++) {
+        float *e = g->copies.eps + row * count + j;
+        const double e0 = (double)state->eps[image * count + j];
+        const double mean = (mean_of(e, m, count) * m + e0) / (m + 1);
+        double squares = (e0 - mean) * (e0 - mean);
+        for (int i = 0; i < m; i++) {
+            const double d = (double)e[i * count] - mean;
+            squares += d * d;
+        }
+        const double u = squares / m, floored = u > LEAST_VARIANCE ? u : LEAST_VARIANCE;
+        const double prior = state->alpha * state->alpha;
+        e[0] = (float)((m + 1) * mean / floored / ((m + 1) / floored + 1 / prior));
+        map[j] = (float)u;
+    }
+}
+
+/* ---- products with the Jacobians --------------------------------------------------------------
+ */
+
+// Cotangents of the raw outputs for weights w of eps = raw_weight raw + x_weight x; a learned
+// variance has none.
+static void make_cotangents(aleat_guide *g, double raw_weight, const float *w, int64_t rows)
 {
     const aleat_copies *c = &g->copies;
     memset(g->cotangent, 0, (size_t)(rows * c->out_count) * sizeof *g->cotangent);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < c->count; j++)
-            g->cotangent[r * c->out_count + j] = (float)(w.raw * (double)c->eps[r * c->count + j]);
+            g->cotangent[r * c->out_count + j] =
+                (float)(raw_weight * (w ? (double)w[r * c->count + j] : 1));
 }
 
+// pulled = raw_weight times what stands in the prediction's channels of `raw` rows.
+static void take_tangents(aleat_guide *g, double raw_weight, const float *raw, int64_t rows)
+{
+    const aleat_copies *c = &g->copies;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < c->count; j++)
+            g->pulled[r * c->count + j] = (float)(raw_weight * (double)raw[r * c->out_count + j]);
+}
+
+// Size of row r of the weights, root mean square.
+static double size_of(const aleat_copies *c, int64_t r)
+{
+    double squares = 0;
+    for (int64_t j = 0; j < c->count; j++)
+        squares += (double)c->eps[r * c->count + j] * (double)c->eps[r * c->count + j];
+    return sqrt(squares / (double)c->count);
+}
+
+// The copies moved along their weights by +-DIFFERENCE, evaluated into `raw`.
+static aleat_status evaluate_moved(aleat_guide *g, const aleat_noisy_state *state, int64_t rows,
+                                   double way, float *raw, aleat_error *err)
+{
+    const aleat_copies *c = &g->copies;
+    for (int64_t r = 0; r < rows; r++) {
+        const double size = size_of(c, r), h = size > 0 ? way * DIFFERENCE / size : 0;
+        for (int64_t j = r * c->count; j < (r + 1) * c->count; j++)
+            g->pulled[j] = (float)((double)c->x[j] + h * (double)c->eps[j]);
+    }
+    aleat_batch batch = aleat_copies_batch(c, state, rows);
+    batch.x = g->pulled;
+    return aleat_denoiser_predict(c->denoiser, &batch, raw, err);
+}
+
+static aleat_status difference(aleat_guide *g, const aleat_noisy_state *state, double raw_weight,
+                               int64_t rows, aleat_error *err)
+{
+    const aleat_copies *c = &g->copies;
+    aleat_status st = evaluate_moved(g, state, rows, 1, g->cotangent, err);
+    if (!st)
+        st = evaluate_moved(g, state, rows, -1, c->raw, err);
+    for (int64_t r = 0; !st && r < rows; r++) {
+        const double scale = raw_weight * size_of(c, r) / (2 * DIFFERENCE);
+        for (int64_t j = 0; j < c->count; j++)
+            g->pulled[r * c->count + j] =
+                (float)(scale * ((double)g->cotangent[r * c->out_count + j] -
+                                 (double)c->raw[r * c->out_count + j]));
+    }
+    return st;
+}
+
+// pulled = raw_weight J^T w of the raw outputs, w being what the copies' eps has become.
+static aleat_status pull_weights(aleat_guide *g, const aleat_noisy_state *state, double raw_weight,
+                                 int64_t rows, aleat_error *err)
+{
+    const aleat_copies *c = &g->copies;
+    const aleat_denoiser *d = c->denoiser;
+    if (g->options.gradient == ALEAT_GRADIENT_FD)
+        return difference(g, state, raw_weight, rows, err);
+    if (g->options.gradient == ALEAT_GRADIENT_JVP) {
+        const aleat_batch batch = aleat_copies_batch(c, state, rows);
+        const aleat_status st = d->ops->jvp(d->self, &batch, c->eps, NULL, g->cotangent, err);
+        if (!st)
+            take_tangents(g, raw_weight, g->cotangent, rows);
+        return st;
+    }
+    make_cotangents(g, raw_weight, c->eps, rows);
+    return d->ops->backward(d->self, g->cotangent, g->pulled, err);
+}
+
+// d (sum of e over its elements) / dx at the state itself, for the images of a group.
+static aleat_status pull_sum(aleat_guide *g, const aleat_noisy_state *state,
+                             aleat_eps_weights weights, int64_t first, int64_t images,
+                             aleat_error *err)
+{
+    aleat_copies *c = &g->copies;
+    const aleat_denoiser *d = c->denoiser;
+    for (int64_t i = 0; i < images; i++) {
+        c->t[i] = state->t_network;
+        aleat_condition_rows_set(&c->conditions, i, &state->condition, first + i);
+    }
+    aleat_batch batch = aleat_copies_batch(c, state, images);
+    batch.x = state->x + first * c->count;
+    aleat_status st = d->ops->forward_keep(d->self, &batch, c->raw, err);
+    make_cotangents(g, weights.raw, NULL, images);
+    if (!st)
+        st = d->ops->backward(d->self, g->cotangent, g->sum_gradient, err);
+    for (int64_t j = 0; !st && j < images * c->count; j++)
+        g->sum_gradient[j] = (float)((double)g->sum_gradient[j] + weights.x);
+    return st;
+}
+
+/* ---- a step -----------------------------------------------------------------------------------
+ */
+
 // dG/de = -sigma [not clipped] sum_i J_i^T w_i, and for MSE the direct term 2 (e - mean e_i), which
-// is minus the sum of the weights.
+// is minus the sum of the weights. dG/dx with e held = [not clipped] sum_i J_i^T w_i.
 static void form_gradient(const aleat_guide *g, const aleat_noisy_state *state,
-                          aleat_eps_weights weights, int64_t image, int64_t row)
+                          aleat_eps_weights weights, int64_t image, int64_t row, int64_t slot)
 {
     const aleat_copies *c = &g->copies;
     const bool clipped = aleat_copies_clipped(state, g->options.clip);
     const double range = state->clip->clamp ? state->clip->range : 1;
-    const bool direct = statistics[g->options.statistic].centre == CENTRE_E0;
+    const bool score = g->options.wrt == ALEAT_WRT_SCORE;
+    const bool direct = score && statistics[g->options.statistic].centre == CENTRE_E0;
+    const double factor = score ? -state->sigma : 1;
     const int64_t at = image * c->count;
     for (int64_t j = 0; j < c->count; j++) {
         double pulled = 0, summed = 0;
@@ -175,7 +390,10 @@ static void form_gradient(const aleat_guide *g, const aleat_noisy_state *state,
         const double x0 =
             ((double)state->x[at + j] - state->sigma * (double)state->eps[at + j]) / state->alpha;
         const bool moves = !clipped || fabs(x0) < range;
-        g->gradient[j] = (float)((moves ? -state->sigma * pulled : 0) - (direct ? summed : 0));
+        double sum = (moves ? factor * pulled : 0) - (direct ? summed : 0);
+        if (g->sum_gradient)
+            sum += (double)g->sum_gradient[slot * c->count + j];
+        g->gradient[j] = (float)(sum / g->options.divisor);
     }
 }
 
@@ -185,24 +403,36 @@ static double quantile_of(const aleat_guide *g, const float *map)
     return aleat_quantile(g->scratch, g->copies.count, g->options.percentile);
 }
 
+// What a chosen element becomes; `direction` is its gradient, random sign or posterior mean.
+static double updated(const aleat_guide *g, double e, double u, double direction)
+{
+    const double lambda = g->options.descend ? -g->options.strength : g->options.strength;
+    switch (g->options.update) {
+    case ALEAT_UPDATE_GRADIENT: return e + lambda * direction;
+    case ALEAT_UPDATE_PRODUCT: return lambda * e * direction;
+    case ALEAT_UPDATE_RANDOM_SIGN: return e + lambda * u * (direction < 0 ? -1 : 1);
+    case ALEAT_UPDATE_POSTERIOR: return direction;
+    }
+    return NAN;
+}
+
 static void move(const aleat_guide *g, const aleat_noisy_state *state, int64_t image,
                  const float *map, const float *threshold, float *eps,
                  const aleat_guide_report *report)
 {
     const int64_t count = g->copies.count, at = image * count;
-    const double step = g->options.descend ? -g->options.strength : g->options.strength;
     const double quantile = threshold ? NAN : quantile_of(g, map);
     double moved = 0, size = 0;
     for (int64_t j = 0; j < count; j++) {
         const double limit = threshold ? (double)threshold[j] : quantile;
         const double u = (double)map[j], before = (double)state->eps[at + j];
         const bool chosen = g->options.lower ? u < limit : u > limit;
-        const double change = chosen ? step * (double)g->gradient[j] : 0;
+        const double after = chosen ? updated(g, before, u, (double)g->gradient[j]) : before;
         if (chosen) // others keep their bits
-            eps[at + j] = (float)(before + change);
+            eps[at + j] = (float)after;
         else if (eps != state->eps)
             eps[at + j] = state->eps[at + j];
-        moved += change * change;
+        moved += (after - before) * (after - before);
         size += before * before;
         if (report && report->mask)
             report->mask[at + j] = chosen;
@@ -217,35 +447,77 @@ static void move(const aleat_guide *g, const aleat_noisy_state *state, int64_t i
         memcpy(report->gradient + at, g->gradient, (size_t)count * sizeof *g->gradient);
 }
 
-static aleat_status guide_group(aleat_guide *g, const aleat_noisy_state *state,
-                                const aleat_noise_source *noise, const float *threshold,
-                                int64_t first, int64_t images, float *eps,
-                                const aleat_guide_report *report, aleat_error *err)
+// Fills `gradient` for the update of an image whose copies begin at row `row`.
+static aleat_status find_direction(aleat_guide *g, const aleat_noisy_state *state,
+                                   const aleat_noise_source *noise, aleat_eps_weights weights,
+                                   int64_t image, int64_t row, int64_t slot, aleat_error *err)
+{
+    const aleat_copies *c = &g->copies;
+    const aleat_rng_key key = {
+        .image = state->images[image], .step = state->step, .purpose = ALEAT_FOR_SIGNS};
+    switch (g->options.update) {
+    case ALEAT_UPDATE_RANDOM_SIGN: return aleat_noise_fill(noise, &key, g->gradient, c->count, err);
+    case ALEAT_UPDATE_POSTERIOR:
+        memcpy(g->gradient, c->eps + row * c->count, (size_t)c->count * sizeof *g->gradient);
+        return ALEAT_OK;
+    case ALEAT_UPDATE_GRADIENT:
+    case ALEAT_UPDATE_PRODUCT: form_gradient(g, state, weights, image, row, slot); break;
+    }
+    return ALEAT_OK;
+}
+
+// The copies of a group of images, evaluated; what the request's estimator makes of them.
+static aleat_status evaluate_group(aleat_guide *g, const aleat_noisy_state *state,
+                                   const aleat_noise_source *noise,
+                                   const aleat_guide_request *request, int64_t first,
+                                   int64_t images, aleat_error *err)
 {
     aleat_copies *c = &g->copies;
-    const int m = c->per_image;
-    const int64_t rows = images * m;
-    const aleat_eps_weights weights =
-        aleat_eps_weights_of(c->prediction, state->alpha, state->sigma);
-    aleat_status st = aleat_copies_make(c, state, g->options.clip, noise, first * m, rows, err);
+    const int64_t begin = first * c->per_image, rows = images * c->per_image;
+    const bool keep = keeps(&g->options);
+    aleat_status st = aleat_copies_make(c, state, g->options.clip, noise, begin, rows, err);
     if (!st)
-        st = aleat_copies_evaluate(c, state, rows, true, err);
-    if (st)
-        return st;
-    for (int64_t i = 0; i < images; i++)
-        map_and_weights(g, i * m, state->eps + (first + i) * c->count, g->maps + i * c->count);
-    make_cotangents(g, weights, rows);
-    st = c->denoiser->ops->backward(c->denoiser->self, g->cotangent, g->pulled, err);
-    for (int64_t i = 0; !st && i < images; i++) {
-        form_gradient(g, state, weights, first + i, i * m);
-        move(g, state, first + i, g->maps + i * c->count, threshold, eps, report);
+        st = aleat_copies_evaluate(c, state, rows, keep, err);
+    if (!st && request->estimator) {
+        aleat_estimator_follow(request->estimator, c, begin, rows);
+        aleat_estimator_finish(request->estimator, state, first, images, request->maps);
     }
     return st;
 }
 
-aleat_status aleat_guide_run(aleat_guide *g, const aleat_noisy_state *state,
-                             const aleat_noise_source *noise, const float *threshold, float *eps,
-                             const aleat_guide_report *report, aleat_error *err)
+static aleat_status guide_group(aleat_guide *g, const aleat_noisy_state *state,
+                                const aleat_noise_source *noise, const aleat_guide_request *request,
+                                int64_t first, int64_t images, float *eps,
+                                const aleat_guide_report *report, aleat_error *err)
+{
+    const aleat_copies *c = &g->copies;
+    const int m = c->per_image;
+    const aleat_eps_weights weights =
+        aleat_eps_weights_of(c->prediction, state->alpha, state->sigma);
+    aleat_status st = ALEAT_OK;
+    if (g->sum_gradient)
+        st = pull_sum(g, state, weights, first, images, err);
+    if (!st)
+        st = evaluate_group(g, state, noise, request, first, images, err);
+    for (int64_t i = 0; !st && i < images; i++) {
+        float *map = g->maps + i * c->count;
+        if (g->options.update == ALEAT_UPDATE_POSTERIOR)
+            map_and_posterior(g, i * m, state, first + i, map);
+        else
+            map_and_weights(g, i * m, state->eps + (first + i) * c->count, map);
+    }
+    if (!st && needs_gradient(&g->options))
+        st = pull_weights(g, state, weights.raw, images * m, err);
+    for (int64_t i = 0; !st && i < images; i++) {
+        st = find_direction(g, state, noise, weights, first + i, i * m, i, err);
+        if (!st)
+            move(g, state, first + i, g->maps + i * c->count, request->threshold, eps, report);
+    }
+    return st;
+}
+
+static aleat_status check_step(const aleat_guide *g, const aleat_noisy_state *state,
+                               const aleat_guide_request *request, aleat_error *err)
 {
     if (state->n < 1 || state->n > g->max_n)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a batch of %lld images, guidance holds %lld",
@@ -256,12 +528,35 @@ aleat_status aleat_guide_run(aleat_guide *g, const aleat_noisy_state *state,
     if (state->clip->dynamic && g->options.clip != ALEAT_CLIP_OFF)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "guidance through dynamic thresholding is not implemented");
-    aleat_status st = ALEAT_OK;
+    if (state->base)
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "guidance is for copies of the state itself, not of another");
+    return request->estimator ? aleat_estimator_check(request->estimator, state, err) : ALEAT_OK;
+}
+
+// Evaluations of the network for each image in one step.
+static int64_t cost_of(const aleat_guide *g)
+{
+    const int m = g->options.copies;
+    const bool differences =
+        needs_gradient(&g->options) && g->options.gradient == ALEAT_GRADIENT_FD;
+    const int64_t calls = m + (differences ? 2 * m : 0) + (g->sum_gradient ? 1 : 0);
+    return calls * (1 + g->copies.denoiser->info.extra_evaluations);
+}
+
+aleat_status aleat_guide_run(aleat_guide *g, const aleat_noisy_state *state,
+                             const aleat_noise_source *noise, const aleat_guide_request *request,
+                             float *eps, const aleat_guide_report *report, aleat_error *err)
+{
+    const aleat_guide_request nothing = {0};
+    if (!request)
+        request = &nothing;
+    aleat_status st = check_step(g, state, request, err);
     for (int64_t first = 0; !st && first < state->n; first += g->group) {
         const int64_t images = state->n - first < g->group ? state->n - first : g->group;
-        st = guide_group(g, state, noise, threshold, first, images, eps, report, err);
+        st = guide_group(g, state, noise, request, first, images, eps, report, err);
     }
     if (!st)
-        g->nfe += g->copies.per_image;
+        g->nfe += cost_of(g);
     return st;
 }

@@ -8,26 +8,64 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "uncertainty/copies.h"
+#include "uncertainty/estimator.h"
 
 /** The map U whose sum is climbed; its gradient needs no more than its deviations. */
 typedef enum aleat_guide_statistic {
-    ALEAT_GUIDE_VAR1,  /**< unbiased variance: the paper's */
-    ALEAT_GUIDE_VAR0,  /**< divided by M */
-    ALEAT_GUIDE_MSE,   /**< mean squared distance from e0: the paper's code */
-    ALEAT_GUIDE_SQUARE /**< mean square */
+    ALEAT_GUIDE_VAR1,   /**< unbiased variance: the paper's */
+    ALEAT_GUIDE_VAR0,   /**< divided by M */
+    ALEAT_GUIDE_MSE,    /**< mean squared distance from e0: the paper's code */
+    ALEAT_GUIDE_SQUARE, /**< mean square */
+    ALEAT_GUIDE_STD     /**< root of the unbiased variance */
 } aleat_guide_statistic;
+
+/** The statistic of guidance that is the estimator's `statistic`; false: it has no gradient here.
+ */
+bool aleat_guide_statistic_of(aleat_guide_statistic *out, const aleat_statistic *statistic);
+
+/** How the products with the transposed Jacobians are made. */
+typedef enum aleat_gradient {
+    ALEAT_GRADIENT_VJP, /**< exact, reverse mode: M vector-Jacobian products */
+    ALEAT_GRADIENT_JVP, /**< as if the Jacobian were symmetric, which that of an ideal denoiser, a
+                             gradient field, is: M Jacobian-vector products, little memory */
+    ALEAT_GRADIENT_FD   /**< the same by central differences: 2M more evaluations, no derivatives */
+} aleat_gradient;
+
+/** What the gradient is taken with respect to: method-spec of the paper's code. */
+typedef enum aleat_guide_wrt {
+    ALEAT_WRT_SCORE, /**< e: the paper's */
+    ALEAT_WRT_INPUT, /**< x, with e held */
+    /** The same plus d (sum of e over its elements) / dx, which the paper's code leaves in it: one
+     * more evaluation and product. */
+    ALEAT_WRT_INPUT_AND_SUM
+} aleat_guide_wrt;
+
+/** What happens to the chosen elements; lambda is the signed strength. */
+typedef enum aleat_guide_update {
+    ALEAT_UPDATE_GRADIENT,    /**< e + lambda dG/de: the paper's */
+    ALEAT_UPDATE_PRODUCT,     /**< lambda e dG/de */
+    ALEAT_UPDATE_RANDOM_SIGN, /**< e + lambda U times a random sign; no gradient */
+    /** The mean of e under a Gaussian prior of variance abar and M + 1 observations, e0 among them,
+     * of variance U, their unbiased variance; no gradient, no lambda. */
+    ALEAT_UPDATE_POSTERIOR
+} aleat_guide_update;
 
 typedef struct aleat_guide_options {
     int copies; /**< M, at least 2 */
     aleat_guide_statistic statistic;
     aleat_clip_mode clip; /**< dynamic thresholding cannot be differentiated: ALEAT_CLIP_OFF then */
-    double percentile;    /**< p: elements above the p-quantile of their image's U move; [0, 1] */
-    double strength;      /**< lambda >= 0 */
-    bool descend;         /**< e - lambda ... instead of e + lambda ... */
-    bool lower;           /**< the elements below the quantile move instead */
-    int64_t max_rows; /**< copies in one network call, but at least those of one image; 0: all */
+    aleat_gradient gradient;
+    aleat_guide_wrt wrt;
+    aleat_guide_update update;
+    double divisor;    /**< of the gradient: a mean over a batch of this many, not their sum; 1 */
+    double percentile; /**< p: elements above the p-quantile of their image's U move; [0, 1] */
+    double strength;   /**< lambda >= 0 */
+    bool descend;      /**< e - lambda ... instead of e + lambda ... */
+    bool lower;        /**< the elements below the quantile move instead */
+    int64_t max_rows;  /**< copies in one network call, but at least those of one image; 0: all */
 } aleat_guide_options;
 
 /** Paper's values: M 5, var1, p 0.95, lambda 1, ascent. */
@@ -36,7 +74,7 @@ aleat_guide_options aleat_guide_defaults(void);
 typedef struct aleat_guide aleat_guide;
 
 /**
- * For batches of up to max_n images. ALEAT_ERR_UNSUPPORTED: the denoiser has no gradients;
+ * For batches of up to max_n images. ALEAT_ERR_UNSUPPORTED: the denoiser lacks the derivatives;
  * ALEAT_ERR_ARGUMENT: options out of range.
  */
 ALEAT_MUST_USE aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
@@ -54,18 +92,27 @@ typedef struct aleat_guide_report {
     unsigned char *mask;   /**< [n,C,H,W] 1 where e moved */
 } aleat_guide_report;
 
+/** What a step may be given beside its state; zero-initialise. Borrowed. */
+typedef struct aleat_guide_request {
+    const float
+        *threshold; /**< [C,H,W], e.g. of this step from other runs: replaces the quantile */
+    /** Also finishes this estimator's maps of the state from the same evaluations of the copies, to
+     * the bits that aleat_estimator_run() gives. Its M and clipping are those of the guidance. */
+    aleat_estimator *estimator;
+    float *const *maps; /**< of the estimator, [n,C,H,W] each */
+} aleat_guide_request;
+
 /**
  * eps = e + lambda mask dG/de for each image, with G = sum of U over its elements, never averaged
- * over the batch; e is state->eps, and `eps` may be the same array. `threshold`, [C,H,W] or NULL,
- * replaces the quantile (a threshold of this step from other runs). M forward evaluations and M
- * vector-Jacobian products for each image. Allocates nothing.
+ * over the batch; e is state->eps, and `eps` may be the same array. `request` may be NULL. M
+ * forward evaluations and M vector-Jacobian products for each image. Allocates nothing.
  */
 ALEAT_MUST_USE aleat_status aleat_guide_run(aleat_guide *guide, const aleat_noisy_state *state,
-                                            const aleat_noise_source *noise, const float *threshold,
-                                            float *eps, const aleat_guide_report *report,
-                                            aleat_error *err);
+                                            const aleat_noise_source *noise,
+                                            const aleat_guide_request *request, float *eps,
+                                            const aleat_guide_report *report, aleat_error *err);
 
-/** Forward evaluations per image so far; as many vector-Jacobian products. */
+/** Forward evaluations per image so far; products with Jacobians are not counted. */
 int64_t aleat_guide_nfe(const aleat_guide *guide);
 
 #endif

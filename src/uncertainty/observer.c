@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "denoiser/cfg.h"
 
 struct aleat_observer {
     aleat_observer_options options;
@@ -11,6 +12,8 @@ struct aleat_observer {
     aleat_accumulator *sums[ALEAT_MAX_STATISTICS];
     float *maps[ALEAT_MAX_STATISTICS]; // [max_n, count]
     double *change;                    // [max_n]
+    aleat_signals *signals;            // NULL: none
+    float *next;                       // [max_n, count], for compat.from_next
 };
 
 static bool empty(aleat_window window)
@@ -35,6 +38,17 @@ static aleat_status make_scoring(aleat_observer *o, const aleat_denoiser *denois
     return st;
 }
 
+// Of the copies, only the level can be another one where a gradient is taken through them.
+static aleat_status check_compat(const aleat_observer *o, aleat_error *err)
+{
+    const aleat_compat *c = &o->options.compat;
+    if (!empty(o->options.guide) && (c->from_next || c->x0_as_eps))
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "%s is for scoring; the published code guides without it",
+                          c->from_next ? "perturb=next" : "dpm-target=x0");
+    return ALEAT_OK;
+}
+
 aleat_status aleat_observer_new(aleat_observer **out, const aleat_denoiser *denoiser,
                                 aleat_prediction prediction, const aleat_observer_options *options,
                                 int64_t max_n, int64_t height, int64_t width, aleat_error *err)
@@ -45,14 +59,24 @@ aleat_status aleat_observer_new(aleat_observer **out, const aleat_denoiser *deno
     if (!o)
         return aleat_fail_memory(err, "observer");
     o->options = *options;
-    if (!empty(options->score))
+    aleat_compat_options(&options->compat, &o->options.estimator, &o->options.guidance);
+    st = check_compat(o, err);
+    if (!st && !empty(options->score))
         st = make_scoring(o, denoiser, prediction, max_n, height, width, err);
     if (!st && !empty(options->guide)) {
-        st = aleat_guide_new(&o->guide, denoiser, prediction, &options->guidance, max_n, height,
+        st = aleat_guide_new(&o->guide, denoiser, prediction, &o->options.guidance, max_n, height,
                              width, err);
         o->change = st ? NULL : aleat_calloc((size_t)max_n, sizeof(double));
         if (!st && !o->change)
             st = aleat_fail_memory(err, "guidance");
+    }
+    const int64_t count = denoiser->info.channels * height * width;
+    if (!st && !empty(options->signals))
+        st = aleat_signals_new(&o->signals, max_n, count, options->signals, err);
+    if (!st && options->compat.from_next) {
+        o->next = aleat_calloc((size_t)(max_n * count), sizeof *o->next);
+        if (!o->next)
+            st = aleat_fail_memory(err, "the next state");
     }
     if (st)
         goto done;
@@ -73,7 +97,9 @@ void aleat_observer_free(aleat_observer *o)
     }
     aleat_estimator_free(o->estimator);
     aleat_guide_free(o->guide);
+    aleat_signals_free(o->signals);
     aleat_free(o->change);
+    aleat_free(o->next);
     aleat_free(o);
 }
 
@@ -83,41 +109,73 @@ void aleat_observer_begin(aleat_observer *o, aleat_noise_source noise)
     for (int k = 0; k < ALEAT_MAX_STATISTICS; k++)
         if (o->sums[k])
             aleat_accumulator_reset(o->sums[k]);
+    if (o->signals)
+        aleat_signals_begin(o->signals);
 }
 
-static aleat_status score(aleat_observer *o, const aleat_evaluation *e,
-                          const aleat_noisy_state *state, aleat_error *err)
+// Takes the maps of a scored step, which somebody has made.
+static aleat_status add_maps(aleat_observer *o, const aleat_evaluation *e, aleat_error *err)
 {
     const int step = e->step->outer;
-    aleat_status st = aleat_estimator_run(o->estimator, state, &o->noise, o->maps, err);
-    for (int k = 0; !st && k < aleat_estimator_count(o->estimator); k++)
+    for (int k = 0; k < aleat_estimator_count(o->estimator); k++)
         aleat_accumulator_add(o->sums[k], step, o->maps[k], e->n);
-    if (!st && o->options.scored)
-        st = o->options.scored(o->options.ctx, step, o->maps, e->n, err);
-    return st;
+    return o->options.scored ? o->options.scored(o->options.ctx, step, o->maps, e->n, err)
+                             : ALEAT_OK;
 }
 
 static aleat_status guide(aleat_observer *o, aleat_evaluation *e, const aleat_noisy_state *state,
-                          aleat_error *err)
+                          bool score_too, aleat_error *err)
 {
+    const int step = e->step->outer;
     const aleat_guide_report report = {.change = o->change};
-    aleat_status st = aleat_guide_run(o->guide, state, &o->noise, NULL, e->eps, &report, err);
+    const aleat_guide_request request = {
+        .threshold = o->options.thresholds ? o->options.thresholds[step] : NULL,
+        .estimator = score_too ? o->estimator : NULL,
+        .maps = o->maps};
+    aleat_status st = aleat_guide_run(o->guide, state, &o->noise, &request, e->eps, &report, err);
     e->eps_changed = !st;
+    if (!st && score_too)
+        st = add_maps(o, e, err);
     if (!st && o->options.guided)
-        st = o->options.guided(o->options.ctx, e->step->outer, o->change, e->n, err);
+        st = o->options.guided(o->options.ctx, step, o->change, e->n, err);
     return st;
+}
+
+// Whether the copies of guidance are the estimator's.
+static bool same_copies(const aleat_observer *o)
+{
+    return o->options.estimator.copies == o->options.guidance.copies &&
+           o->options.estimator.clip == o->options.guidance.clip;
 }
 
 aleat_status aleat_observer_evaluated(void *observer, aleat_evaluation *e, aleat_error *err)
 {
     aleat_observer *o = observer;
-    const aleat_noisy_state state = aleat_noisy_state_of(e);
-    aleat_status st = ALEAT_OK;
-    if (o->estimator && e->step->stage == 0 && aleat_window_has(o->options.score, e->step->outer))
-        st = score(o, e, &state, err);
-    if (!st && o->guide && aleat_window_has(o->options.guide, e->step->outer))
-        st = guide(o, e, &state, err);
+    const aleat_window score = o->options.score, guided = o->options.guide;
+    const bool scores =
+        o->estimator && e->step->stage == 0 && aleat_window_has(score, e->step->outer);
+    const bool guides = o->guide && aleat_window_has(guided, e->step->outer);
+    const bool together = scores && guides && same_copies(o);
+    if (o->signals) // first, while the last evaluation is the sampler's own
+        aleat_signals_evaluated(o->signals, e,
+                                o->options.cfg ? aleat_cfg_gap(o->options.cfg) : NULL);
+    if (!scores && !guides)
+        return ALEAT_OK;
+    aleat_noisy_state state = aleat_noisy_state_of(e);
+    aleat_status st = aleat_compat_state(&o->options.compat, e, &state, o->next, err);
+    if (!st && scores && !together) {
+        st = aleat_estimator_run(o->estimator, &state, &o->noise, o->maps, err);
+        if (!st)
+            st = add_maps(o, e, err);
+    }
+    if (!st && guides)
+        st = guide(o, e, &state, together, err);
     return st;
+}
+
+const aleat_signals *aleat_observer_signals(const aleat_observer *o)
+{
+    return o->signals;
 }
 
 const aleat_accumulator *aleat_observer_sums(const aleat_observer *o, int k)

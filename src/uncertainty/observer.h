@@ -9,18 +9,26 @@
 #include "base/rng_source.h"
 #include "samplers/sampler.h"
 #include "uncertainty/accumulate.h"
+#include "uncertainty/compat.h"
 #include "uncertainty/estimator.h"
 #include "uncertainty/guidance.h"
+#include "uncertainty/signals.h"
 
 typedef struct aleat_observer_options {
     aleat_window score;                /**< outer steps that are scored; empty: none */
     aleat_estimator_options estimator; /**< used if `score` is not empty */
     aleat_window guide;                /**< outer steps that are guided; empty: none */
     aleat_guide_options guidance;      /**< used if `guide` is not empty */
+    aleat_compat compat;  /**< its changes of the two options are made here, not by the caller */
+    aleat_window signals; /**< outer steps that signals are taken from; empty: none */
+    const aleat_denoiser *cfg; /**< classifier-free guidance whose gap is a signal; or NULL */
+    /** [n_outer of the plan] thresholds of guided steps, [C,H,W] each, NULL entries: the quantile.
+     * NULL: all quantiles. Borrowed. */
+    const float *const *thresholds;
     /** Called with the maps of each scored step ([n,C,H,W] each), e.g. to keep them; may be NULL.
      */
     aleat_status (*scored)(void *ctx, int step, float *const *maps, int64_t n, aleat_error *err);
-    /** Called after each guided step with |e' - e| / |e| of each image; may be NULL. */
+    /** Called after each guided evaluation with |e' - e| / |e| of each image; may be NULL. */
     aleat_status (*guided)(void *ctx, int step, const double *change, int64_t n, aleat_error *err);
     void *ctx;
 } aleat_observer_options;
@@ -39,13 +47,16 @@ void aleat_observer_free(aleat_observer *observer);
 void aleat_observer_begin(aleat_observer *observer, aleat_noise_source noise);
 /**
  * The `evaluated` hook (ctx: the observer). In a step of several evaluations the first is scored
- * and every one guided. A step is scored by the prediction before guidance changes it.
+ * and every one guided. A step is scored by the prediction before guidance changes it. Where both
+ * happen, the copies are evaluated once (if both are of the same M and clipping).
  */
 aleat_status aleat_observer_evaluated(void *observer, aleat_evaluation *evaluation,
                                       aleat_error *err);
 
 /** The sums of statistic k of the options; NULL if no step is scored. */
 const aleat_accumulator *aleat_observer_sums(const aleat_observer *observer, int k);
+/** The signals; NULL if there are none. */
+const aleat_signals *aleat_observer_signals(const aleat_observer *observer);
 /** Forward evaluations per image that scoring and guidance cost so far. */
 int64_t aleat_observer_nfe(const aleat_observer *observer);
 

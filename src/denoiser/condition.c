@@ -1,0 +1,24 @@
+#include "denoiser/condition.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+aleat_status aleat_condition_rows_reserve(aleat_condition_rows *rows, int64_t n, aleat_error *err)
+{
+    if (n <= rows->capacity)
+        return ALEAT_OK;
+    aleat_condition_rows_clear(rows);
+    rows->labels = aleat_calloc((size_t)n, sizeof *rows->labels);
+    if (!rows->labels)
+        return aleat_fail_memory(err, "conditions of a batch");
+    rows->capacity = n;
+    return ALEAT_OK;
+}
+
+void aleat_condition_rows_clear(aleat_condition_rows *rows)
+{
+    aleat_free(rows->labels);
+    memset(rows, 0, sizeof *rows);
+}
