@@ -14,4 +14,7 @@ struct aleat_model {
     int64_t n_parameters;
 };
 
+/** ALEAT_ERR_UNSUPPORTED, with a hint, unless the model is a denoiser. */
+ALEAT_MUST_USE aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *err);
+
 #endif

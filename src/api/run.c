@@ -15,7 +15,6 @@
 #include "io/file.h"
 #include "io/npy.h"
 
-#define DEFAULT_STEPS  50
 #define DEFAULT_COPIES 5
 // A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
 #define BATCH_PIXELS (16 * 32 * 32)
@@ -102,22 +101,6 @@ static aleat_status check_options(const aleat_run_options *o, const aleat_denois
     if (o->guide && o->percentile != o->percentile)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the percentile of guidance is not a number");
     return ALEAT_OK;
-}
-
-static aleat_status make_plan(aleat_run_job *job, aleat_error *err)
-{
-    const aleat_sampling_options *o = &job->options->sampling;
-    const aleat_model *model = job->model;
-    aleat_sampler_config config;
-    aleat_status st =
-        aleat_schedule_of(&config, &model->files, model->path, o->schedule, o->sampler, err);
-    if (st)
-        return st;
-    config.eta = o->eta;
-    st =
-        aleat_sampling_plan_new(&job->plan, &config, o->steps ? (int)o->steps : DEFAULT_STEPS, err);
-    aleat_sampler_config_clear(&config);
-    return st;
 }
 
 static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, const char *what,
@@ -209,12 +192,15 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
     const aleat_run_options *o = job->options;
     const aleat_denoiser_info *info = &job->model->files.info;
     int rng = 0;
-    aleat_status st = check_options(o, info, err);
+    aleat_status st = aleat_model_check_denoiser(job->model, err);
+    if (!st)
+        st = check_options(o, info, err);
     if (!st)
         st = aleat_name_find(&rng, aleat_rng_name, o->rng, "source of random numbers", err);
     job->torch = rng == 1;
     if (!st)
-        st = make_plan(job, err);
+        st = aleat_schedule_plan(&job->plan, &job->model->files, job->model->path, &o->sampling,
+                                 err);
     if (!st)
         st = make_observation(job, err);
     if (!st && o->initial)

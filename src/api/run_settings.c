@@ -58,6 +58,8 @@ static bool put_plan(json_t *o, const aleat_run_job *job)
     return put(o, "sampler", json_string(job->plan->kind->name)) &&
            put(o, "steps", json_integer(job->plan->n_outer)) &&
            put(o, "eta", json_real(job->options->sampling.eta)) &&
+           (!job->options->sampling.respacing ||
+            put(o, "respacing", json_string(job->options->sampling.respacing))) &&
            put(o, "prediction", json_string(aleat_prediction_name(job->plan->prediction))) &&
            put(o, "sampler_clip",
                json_string(clip->dynamic ? "dynamic"

@@ -195,7 +195,9 @@ static aleat_status prepare(measurement *m, const aleat_model *model, const alea
         return aleat_fail(err, ALEAT_ERR_SHAPE, "x must be [N,%lld,%lld,%lld] for this network",
                           (long long)info->channels, (long long)info->height,
                           (long long)info->width);
-    aleat_status st = aleat_clip_find(&m->clip, o->clip, err);
+    aleat_status st = aleat_model_check_denoiser(model, err);
+    if (!st)
+        st = aleat_clip_find(&m->clip, o->clip, err);
     if (!st)
         st = aleat_schedule_of(&m->config, &model->files, model->path, o->schedule, NULL, err);
     if (!st)

@@ -29,12 +29,16 @@ typedef struct aleat_cli_args {
     // the model
     int64_t threads, height, width;
     int precision; /**< index into its choices */
-    const char *variant, *family;
+    const char *variant, *family, *noise_schedule;
+    int64_t heads, head_dim, train_steps;
+    int attention_order; /**< index into its choices */
+    bool rescale_timesteps, raw_time;
+    double dropout;
     // arrays
     const char *x, *t, *label, *out, *cotangent, *grad;
     const char *noise, *x0, *eps;
     // sampling
-    const char *schedule;
+    const char *schedule, *respacing;
     int sampler; /**< 0: the schedule's own, else 1 + index of the sampler */
     int64_t steps, copies;
     double eta;

@@ -25,6 +25,14 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .height = args->height,
         .width = args->width,
         .max_images = args->batch,
+        .heads = args->heads,
+        .head_dim = args->head_dim,
+        .attention_order = aleat_attention_order_name(args->attention_order, NULL),
+        .noise_schedule = args->noise_schedule,
+        .train_steps = args->train_steps,
+        .rescale_timesteps = args->rescale_timesteps,
+        .dropout = args->dropout,
+        .raw_time = args->raw_time,
     };
     return aleat_model_open(out, args->operand, &options, err);
 }
@@ -74,7 +82,8 @@ aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args)
         .sampler = args->sampler ? aleat_cli_sampler_choice(args->sampler, NULL) : NULL,
         .schedule = args->schedule,
         .steps = args->steps,
-        .eta = args->eta};
+        .eta = args->eta,
+        .respacing = args->respacing};
 }
 
 int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err)

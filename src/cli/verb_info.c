@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/verbs.h"
 
@@ -19,14 +20,17 @@ static void print_json(const aleat_model *model, const aleat_model_facts *f)
         (void)json_array_append_new(tensors, tensor_json(&t));
     }
     json_t *config = f->config_json ? json_loads(f->config_json, 0, NULL) : NULL;
+    json_t *scheduler = f->scheduler_json ? json_loads(f->scheduler_json, 0, NULL) : NULL;
     aleat_cli_print_json(json_pack(
-        "{sssssssss*sIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
-        "weights_path", f->weights_path, "weights_format", f->weights_format, "scheduler_path",
-        f->scheduler_path, "channels", (json_int_t)f->channels, "height", (json_int_t)f->height,
-        "width", (json_int_t)f->width, "out_channels", (json_int_t)f->out_channels, "n_classes",
-        (json_int_t)f->n_classes, "null_class", (json_int_t)f->null_class, "n_tensors",
-        (json_int_t)f->n_tensors, "n_parameters", (json_int_t)f->n_parameters, "flop", f->flop,
-        "weight_bytes", (json_int_t)f->weight_bytes, "config", config, "tensors", tensors));
+        "{sssssssssss*so*sfsfsIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
+        "role", f->role, "weights_path", f->weights_path, "weights_format", f->weights_format,
+        "scheduler_path", f->scheduler_path, "scheduler", scheduler, "time_scale", f->time_scale,
+        "time_offset", f->time_offset, "channels", (json_int_t)f->channels, "height",
+        (json_int_t)f->height, "width", (json_int_t)f->width, "out_channels",
+        (json_int_t)f->out_channels, "n_classes", (json_int_t)f->n_classes, "null_class",
+        (json_int_t)f->null_class, "n_tensors", (json_int_t)f->n_tensors, "n_parameters",
+        (json_int_t)f->n_parameters, "flop", f->flop, "weight_bytes", (json_int_t)f->weight_bytes,
+        "config", config, "tensors", tensors));
 }
 
 static void print_tensors(const aleat_model *model, int64_t n)
@@ -46,10 +50,18 @@ static void print_text(const aleat_model *model, const aleat_model_facts *f, boo
     (void)printf("family       %s\n", f->family);
     (void)printf("weights      %s (%s), %" PRId64 " tensors, %.2f million parameters\n",
                  f->weights_path, f->weights_format, f->n_tensors, 1e-6 * (double)f->n_parameters);
-    (void)printf("scheduler    %s\n", f->scheduler_path ? f->scheduler_path : "none");
+    (void)printf("scheduler    %s\n", f->scheduler_path   ? f->scheduler_path
+                                      : f->scheduler_json ? "the family's own (--json shows it)"
+                                                          : "none");
+    if (f->time_scale != 1 || f->time_offset != 0)
+        (void)printf("time         %g (s + %g) at training step s, from 0\n", f->time_scale,
+                     f->time_offset);
     (void)printf("images       %" PRId64 " channels, %" PRId64 " x %" PRId64 "\n", f->channels,
                  f->height, f->width);
-    if (f->out_channels != f->channels)
+    if (strcmp(f->role, "classifier") == 0)
+        (void)printf("output       logits of %" PRId64 " classes of noisy images\n",
+                     f->out_channels);
+    else if (f->out_channels != f->channels)
         (void)printf("output       %" PRId64 " channels: the prediction and a learned variance\n",
                      f->out_channels);
     if (f->n_classes)
