@@ -16,6 +16,7 @@
 #include "aleat/run.h"
 #include "aleat/sampling.h"
 #include "aleat/status.h"
+#include "aleat/vae.h"
 
 #ifdef __cplusplus
 extern "C" {

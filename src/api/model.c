@@ -50,7 +50,7 @@ const char *aleat_family_name(int i, const char **help)
     return NULL;
 }
 
-static aleat_status find_precision(aleat_precision *out, const char *name, aleat_error *err)
+aleat_status aleat_precision_find(aleat_precision *out, const char *name, aleat_error *err)
 {
     *out = precisions[0].value;
     for (int i = 0; name && i < N_PRECISIONS; i++)
@@ -60,15 +60,6 @@ static aleat_status find_precision(aleat_precision *out, const char *name, aleat
         }
     return name ? aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no precision '%s'", name)
                 : ALEAT_OK;
-}
-
-static void count_parameters(aleat_model *model)
-{
-    for (int64_t i = 0; i < aleat_weights_count(model->files.weights); i++) {
-        int64_t n = 0;
-        if (aleat_shape_count(&aleat_weights_at(model->files.weights, i)->shape, &n))
-            model->n_parameters += n;
-    }
 }
 
 static aleat_status build(aleat_model *model, const aleat_open_options *options, aleat_error *err)
@@ -126,7 +117,7 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     if (!model->path)
         st = aleat_fail_memory(err, path);
     if (!st)
-        st = find_precision(&model->precision, options->precision, err);
+        st = aleat_precision_find(&model->precision, options->precision, err);
     if (!st)
         st = aleat_model_files_open(&model->files, path, &wanted, err);
     if (!st)
@@ -137,7 +128,7 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
         model->files.time_scale = 1;
         model->files.time_offset = 0;
     }
-    count_parameters(model);
+    model->n_parameters = aleat_weights_parameters(model->files.weights);
     *out = model;
     model = NULL;
 done:

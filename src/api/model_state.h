@@ -14,6 +14,9 @@ struct aleat_model {
     int64_t n_parameters;
 };
 
+/** The precision called `name`; NULL: f32. */
+ALEAT_MUST_USE aleat_status aleat_precision_find(aleat_precision *out, const char *name,
+                                                 aleat_error *err);
 /** ALEAT_ERR_UNSUPPORTED, with a hint, unless the model is a denoiser. */
 ALEAT_MUST_USE aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *err);
 

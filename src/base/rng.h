@@ -17,7 +17,9 @@ typedef enum aleat_purpose {
     ALEAT_FOR_LABEL,   /**< labels drawn at random */
     ALEAT_FOR_DROPOUT,
     ALEAT_FOR_TRAINING,
-    ALEAT_FOR_SUBSET /**< random baselines: permutations, bootstraps */
+    ALEAT_FOR_SUBSET, /**< random baselines: permutations, bootstraps */
+    ALEAT_FOR_LATENT, /**< the sampled latent of an image */
+    ALEAT_FOR_SIGNS   /**< directions in which a Jacobian is probed */
 } aleat_purpose;
 
 /** Names one stream. The same key always gives the same numbers. */

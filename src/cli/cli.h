@@ -51,6 +51,11 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
+    // autoencoders
+    const char *decoder, *latents, *images, *mean, *logvar;
+    double scale_factor;
+    int64_t tile, overlap;
+    bool sample;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;

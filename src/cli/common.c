@@ -37,6 +37,19 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
     return aleat_model_open(out, args->operand, &options, err);
 }
 
+aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args, aleat_error *err)
+{
+    const aleat_vae_options options = {
+        .variant = args->variant,
+        .precision = aleat_precision_name(args->precision, NULL),
+        .threads = (int)args->threads,
+        .scaling_factor = args->scale_factor,
+        .tile = args->tile,
+        .overlap = args->overlap,
+    };
+    return aleat_vae_open(out, args->decoder, &options, err);
+}
+
 aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args, const aleat_array *x,
                                 aleat_error *err)
 {

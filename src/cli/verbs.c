@@ -475,6 +475,149 @@ static const aleat_cli_option guiding_options[] = {
 };
 static const aleat_cli_group guiding = {"Guidance by uncertainty", guiding_options};
 
+#define DECODER_OPTION(is_required)                                                                \
+    {                                                                                              \
+        .name = "decoder", .type = ALEAT_CLI_PATH, .offset = AT(decoder), .value = "PATH",         \
+        .required = is_required,                                                                   \
+        .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
+                "original Stable Diffusion checkpoint"                                             \
+    }
+static const aleat_cli_option vae_options[] = {
+    DECODER_OPTION(true),
+    {.name = "scale-factor",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(scale_factor),
+     .value = "F",
+     .fallback = "0",
+     .min = 0,
+     .max = 1e6,
+     .help = "of latents; 0: the configured one, or 0.18215"},
+    {.name = "tile",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(tile),
+     .value = "N",
+     .fallback = "0",
+     .min = -1,
+     .max = 65536,
+     .help = "larger images are worked on in tiles of N x N latents, whose memory bounds the "
+             "whole; 0: 64; -1: never"},
+    {.name = "overlap",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(overlap),
+     .value = "N",
+     .fallback = "0",
+     .min = 0,
+     .max = 65535,
+     .help = "latents over which neighbouring tiles are blended; 0: a quarter of a tile"},
+    {0},
+};
+static const aleat_cli_group vae = {"Autoencoder", vae_options};
+
+// An autoencoder has no other use for the model's options.
+static const aleat_cli_option vae_run_options[] = {
+    {.name = "precision",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(precision),
+     .value = "P",
+     .fallback = "f32",
+     .choices = aleat_precision_name,
+     .help = "arithmetic of the network"},
+    {.name = "threads",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(threads),
+     .value = "K",
+     .fallback = "0",
+     .min = 0,
+     .max = 1024,
+     .help = "threads, 0: all processors; no result depends on it"},
+    {.name = "variant",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(variant),
+     .value = "NAME",
+     .help = "which of several weight files, as in model.NAME.safetensors: fp16, bf16"},
+    {0},
+};
+static const aleat_cli_group vae_run = {"Computation", vae_run_options};
+
+static const aleat_cli_option decode_options[] = {
+    {.name = "latents",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(latents),
+     .value = "L.npy",
+     .required = true,
+     .help = "[N,c,h,w] latents as diffusion models see them"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "IMG.npy",
+     .required = true,
+     .help = "where the images go, [N,C,H,W], about [-1, 1], not clamped"},
+    {.name = "cotangent",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(cotangent),
+     .value = "V.npy",
+     .help = "also the gradient of <V, images>; V is like the images"},
+    {.name = "grad",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(grad),
+     .value = "G.npy",
+     .help = "where that gradient goes, like the latents"},
+    {0},
+};
+static const aleat_cli_group decode = {"Arrays (float32 .npy)", decode_options};
+
+static const aleat_cli_option encode_options[] = {
+    {.name = "images",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(images),
+     .value = "X.npy",
+     .required = true,
+     .help = "[N,C,H,W] images in [-1, 1]"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "L.npy",
+     .required = true,
+     .help = "where the latents go, [N,c,h,w], scaled as diffusion models see them"},
+    {.name = "sample",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(sample),
+     .help = "draw from the latent's distribution; otherwise its mean"},
+    {.name = "noise",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(noise),
+     .value = "Z.npy",
+     .help = "normals of the draw, like the latents, instead of drawn ones"},
+    {.name = "seed",
+     .type = ALEAT_CLI_SEED,
+     .offset = AT(seed),
+     .value = "N",
+     .fallback = "0",
+     .help = "of drawn normals"},
+    {.name = "mean",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(mean),
+     .value = "MEAN.npy",
+     .help = "also the mean, not scaled"},
+    {.name = "logvar",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(logvar),
+     .value = "LV.npy",
+     .help = "also the logarithm of the variance, held to [-30, 20]"},
+    {.name = "cotangent",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(cotangent),
+     .value = "V.npy",
+     .help = "also the gradient of <V, mean>; V is like the latents"},
+    {.name = "grad",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(grad),
+     .value = "G.npy",
+     .help = "where that gradient goes, like the images"},
+    {0},
+};
+static const aleat_cli_group encode = {"Arrays (float32 .npy)", encode_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -505,6 +648,14 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .run = aleat_cli_score,
      .groups = {&score, &model, &unsaid, &general},
      .summary = "one evaluation of the network: arrays in, arrays out"},
+    {.name = "decode",
+     .run = aleat_cli_decode,
+     .groups = {&decode, &vae, &vae_run, &general},
+     .summary = "images of latents: arrays in, arrays out"},
+    {.name = "encode",
+     .run = aleat_cli_encode,
+     .groups = {&encode, &vae, &vae_run, &general},
+     .summary = "latents of images: arrays in, arrays out"},
     {.name = "info",
      MODEL_OPERAND,
      .run = aleat_cli_info,

@@ -13,10 +13,16 @@ int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_decode(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
+
+/** Opens the autoencoder that --decoder names, as its options say. */
+ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args,
+                                               aleat_error *err);
 
 /** The same for images x: networks of any image size get that of x, unless the user says another.
  */
