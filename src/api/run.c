@@ -15,7 +15,8 @@
 #include "io/file.h"
 #include "io/npy.h"
 
-#define DEFAULT_COPIES 5
+#define DEFAULT_COPIES   5
+#define DEFAULT_PRODUCTS 4
 // A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
 #define BATCH_PIXELS (16 * 32 * 32)
 
@@ -76,6 +77,39 @@ const char *aleat_map_name(int i, const char **help)
     if (help)
         *help = aleat_statistic_find(run_maps[i].name)->description;
     return run_maps[i].name;
+}
+
+static const struct {
+    const char *name, *help;
+} map_spaces[] = {
+    {"latent", "the latents' own maps, enlarged; costs nothing"},
+    {"image", "the variance of x0 carried into the images, by --carry"},
+};
+
+// In the order of aleat_carry after NONE.
+static const struct {
+    const char *name, *help;
+} carries[] = {
+    {"jvp", "first order: K products with the decoder's Jacobian, about 2 K decodings an image"},
+    {"copies", "variance of the decoded copies: M decodings for each scored step of an image"},
+};
+
+const char *aleat_map_space_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof map_spaces / sizeof *map_spaces))
+        return NULL;
+    if (help)
+        *help = map_spaces[i].help;
+    return map_spaces[i].name;
+}
+
+const char *aleat_carry_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof carries / sizeof *carries))
+        return NULL;
+    if (help)
+        *help = carries[i].help;
+    return carries[i].name;
 }
 
 /* ---- from options to a job ------------------------------------------------------------------- */
@@ -142,6 +176,29 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     return st;
 }
 
+static aleat_status make_latent(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    int space = 0, carry = 0;
+    aleat_status st =
+        aleat_name_find(&space, aleat_map_space_name, o->map_space, "space of maps", err);
+    if (!st)
+        st = aleat_name_find(&carry, aleat_carry_name, o->carry, "way to carry maps", err);
+    if (!st && space && (!o->decoder || !o->uncertainty))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                        "maps in the space of images need a decoder and uncertainty");
+    if (!st && (o->carry_products < 0 || o->carry_products > 65536))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "%" PRId64 " products with the Jacobian",
+                        o->carry_products);
+    job->latent = (aleat_run_latent_options){
+        .vae = o->decoder,
+        .carry = space ? (aleat_carry)(carry + 1) : ALEAT_CARRY_NONE,
+        .products = o->carry_products ? (int)o->carry_products : DEFAULT_PRODUCTS,
+        .copies = job->observe.estimator.copies,
+        .seed = o->seed};
+    return st;
+}
+
 // Reads an array whose last four dimensions are the run's, after `leading` others.
 static aleat_status read_noise(aleat_array *out, const aleat_run_job *job, const char *path,
                                int leading, aleat_error *err)
@@ -203,6 +260,8 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
                                  err);
     if (!st)
         st = make_observation(job, err);
+    if (!st)
+        st = make_latent(job, err);
     if (!st && o->initial)
         st = read_noise(&job->initial, job, o->initial, 0, err);
     if (!st && o->noise_dir)
@@ -232,8 +291,10 @@ typedef struct runner {
     aleat_noise_torch *torch;
     aleat_noise_arrays stored;
     aleat_noise_source noise;
-    float *x;            // [batch, count]
-    guided_step *guided; // [n_outer]
+    float *x;                 // [batch, count]
+    aleat_run_latent *latent; // NULL: samples are the images
+    float *image;             // [image_count], a decoded image
+    guided_step *guided;      // [n_outer]
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
     int64_t done, batches;
@@ -286,9 +347,21 @@ static aleat_status tell_progress(const runner *r, int index, aleat_error *err)
     return ALEAT_ERR_CANCELLED;
 }
 
+static int64_t image_count(const runner *r)
+{
+    return r->shape->image_channels * r->shape->image_height * r->shape->image_width;
+}
+
 static aleat_status evaluated(void *ctx, aleat_evaluation *evaluation, aleat_error *err)
 {
-    return aleat_observer_evaluated(((runner *)ctx)->observer, evaluation, err);
+    const runner *r = ctx;
+    const bool scored = evaluation->step->stage == 0 &&
+                        aleat_window_has(r->job->observe.score, evaluation->step->outer);
+    if (r->latent)
+        aleat_run_latent_at(
+            r->latent, evaluation,
+            scored && r->shape->carried ? r->shard->carried + r->row * image_count(r) : NULL);
+    return aleat_observer_evaluated(r->observer, evaluation, err);
 }
 
 // Keeps the state after the last evaluation of each outer step, and x_T.
@@ -309,18 +382,45 @@ static aleat_status advanced(void *ctx, int index, const float *x, int64_t n, al
     return tell_progress(r, index, err);
 }
 
-static void take_pixels(const runner *r)
+// The pixels of the batch's image j, from [C,H,W] in [-1, 1].
+static void take_pixels(const runner *r, int64_t j, const float *image)
 {
-    const int64_t channels = r->shape->channels, plane = r->shape->height * r->shape->width;
-    for (int64_t j = 0; j < r->rows; j++)
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t p = 0; p < plane; p++) {
-                const float v = (r->x[(j * channels + c) * plane + p] / 2 + 0.5f) * 255;
-                r->shard->images[((r->row + j) * plane + p) * channels + c] =
-                    (uint8_t)rintf(v < 0     ? 0
-                                   : v > 255 ? 255
-                                             : v);
-            }
+    const int64_t channels = r->shape->image_channels;
+    const int64_t plane = r->shape->image_height * r->shape->image_width;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t p = 0; p < plane; p++) {
+            const float v = (image[c * plane + p] / 2 + 0.5f) * 255;
+            r->shard->images[((r->row + j) * plane + p) * channels + c] =
+                (uint8_t)rintf(v < 0     ? 0
+                               : v > 255 ? 255
+                                         : v);
+        }
+}
+
+static int shown_of(const char *name)
+{
+    for (int m = 0; m < N_MAPS; m++)
+        if (strcmp(run_maps[m].name, name) == 0)
+            return m;
+    return 0;
+}
+
+// The images of the batch, decoded if they are latents. After take_maps().
+static aleat_status take_images(const runner *r, aleat_error *err)
+{
+    const int64_t count = count_of(r), map = shown_of("x0-var") * r->shard->count + r->row;
+    aleat_status st = ALEAT_OK;
+    for (int64_t j = 0; !st && j < r->rows; j++) {
+        const float *x = r->x + j * count;
+        if (r->latent)
+            st = aleat_run_latent_decode(
+                r->latent, (uint32_t)(r->shard->first + r->row + j), x, r->image,
+                r->shape->carried ? r->shard->maps + (map + j) * count : NULL,
+                r->shape->carried ? r->shard->carried + (r->row + j) * image_count(r) : NULL, err);
+        if (!st)
+            take_pixels(r, j, r->latent ? r->image : x);
+    }
+    return st;
 }
 
 static void take_maps(const runner *r)
@@ -357,11 +457,13 @@ static aleat_status run_batch(runner *r, aleat_error *err)
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
         .hooks = {.ctx = r, .evaluated = evaluated, .advanced = advanced}};
-    const aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
+    aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)
         return st;
-    take_pixels(r);
     take_maps(r);
+    st = take_images(r, err);
+    if (st)
+        return st;
     r->batches++;
     r->done += r->rows;
     return ALEAT_OK;
@@ -391,6 +493,8 @@ static void runner_clear(runner *r)
     aleat_sampler_free(r->sampler);
     aleat_observer_free(r->observer);
     aleat_noise_torch_free(r->torch);
+    aleat_run_latent_free(r->latent);
+    aleat_free(r->image);
     aleat_free(r->x);
     aleat_free(r->guided);
 }
@@ -439,6 +543,14 @@ static aleat_status runner_make(runner *r, aleat_error *err)
         st = make_noise(r, err);
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
+    if (!st && job->latent.vae) {
+        st = aleat_run_latent_new(&r->latent, &job->latent, d, job->plan->prediction, err);
+        r->image = aleat_calloc((size_t)image_count(r), sizeof *r->image);
+        if (!st && !r->image)
+            st = aleat_fail_memory(err, "a decoded image");
+    }
+    if (!st && job->latent.vae)
+        d = aleat_run_latent_tap(r->latent);
     if (!st)
         st = aleat_observer_new(&r->observer, d, job->plan->prediction, &observe, job->batch,
                                 height, width, err);
@@ -528,12 +640,22 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .channels = info->channels,
                              .height = info->height,
                              .width = info->width,
+                             .image_channels = info->channels,
+                             .image_height = info->height,
+                             .image_width = info->width,
+                             .carried = job->latent.carry != ALEAT_CARRY_NONE,
                              .keep_steps = o->keep_step_maps,
                              .trajectory_states = o->trajectory ? job->plan->n_outer + 1
                                                   : pixels      ? 0
                                                                 : 1,
                              .seed = o->seed,
                              .score_steps = steps};
+    if (job->latent.vae) {
+        const aleat_autoencoder_files *f = &job->latent.vae->files;
+        shape.image_channels = f->image_channels;
+        shape.image_height *= f->factor;
+        shape.image_width *= f->factor;
+    }
     if (!o->uncertainty)
         return shape;
     shape.n_maps = N_MAPS;
@@ -562,7 +684,7 @@ static void tell_result(aleat_run_result *result, const runner *r, double second
                                  .evaluations = evaluations_of(r),
                                  .seconds = seconds,
                                  .complete_before = before,
-                                 .pixels = pixels};
+                                 .pixels = pixels || r->latent};
     const double *scores = aleat_run_folder_scores(r->folder);
     for (int64_t i = 0; scores && i < n; i++) {
         if (i == 0 || scores[i] < result->score_low)
@@ -608,7 +730,8 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     int64_t *steps = NULL;
     int resume = 0, shown = 0;
     const int64_t channels = model->files.info.channels;
-    const bool pixels = channels == 1 || channels == 3;
+    // latents, which are kept as numbers whether they are decoded or not
+    const bool pixels = !options->decoder && (channels == 1 || channels == 3);
     aleat_status st = job_make(&job, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);

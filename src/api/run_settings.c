@@ -139,13 +139,33 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
     return ok;
 }
 
+// The autoencoder by content, and how the uncertainty passes through it.
+static bool put_decoder(json_t *o, const aleat_run_job *job)
+{
+    const aleat_run_latent_options *l = &job->latent;
+    if (!l->vae)
+        return true;
+    char text[ALEAT_SHA256_TEXT];
+    const aleat_vae_facts f = aleat_vae_describe(l->vae);
+    aleat_weights_sha256(l->vae->files.weights, text);
+    bool ok = put(o, "decoder", json_string(aleat_path_base(f.weights_path))) &&
+              put(o, "decoder_sha256", json_string(text)) &&
+              put(o, "scaling_factor", json_real(f.scaling_factor)) &&
+              put(o, "tile", json_integer(f.tile)) && put(o, "overlap", json_integer(f.overlap));
+    if (ok && l->carry != ALEAT_CARRY_NONE)
+        ok = put(o, "carry", json_string(aleat_carry_name((int)l->carry - 1, NULL)));
+    if (ok && l->carry == ALEAT_CARRY_JVP)
+        ok = put(o, "carry_products", json_integer(l->products));
+    return ok;
+}
+
 aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_error *err)
 {
     json_t *o = json_object();
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
                     put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
-                    put_labels(o, job->options) && put_uncertainty(o, job);
+                    put_labels(o, job->options) && put_uncertainty(o, job) && put_decoder(o, job);
     if (!ok) {
         json_decref(o);
         return aleat_fail_memory(err, "settings of the run");

@@ -6,6 +6,7 @@
 
 #include "aleat/run.h"
 #include "api/model_state.h"
+#include "api/run_latent.h"
 #include "samplers/plan.h"
 #include "uncertainty/observer.h"
 
@@ -13,9 +14,10 @@
 typedef struct aleat_run_job {
     aleat_model *model; /**< borrowed, as are the options */
     const aleat_run_options *options;
-    aleat_sampling_plan *plan;      /**< owned */
-    aleat_observer_options observe; /**< with the windows and M in effect */
-    const char *shown;              /**< name of the map of the pictures */
+    aleat_sampling_plan *plan;       /**< owned */
+    aleat_observer_options observe;  /**< with the windows and M in effect */
+    const char *shown;               /**< name of the map of the pictures */
+    aleat_run_latent_options latent; /**< vae NULL: samples are not decoded */
     bool torch;
     int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */

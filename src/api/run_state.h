@@ -6,19 +6,6 @@
 #include "io/png_image.h"
 #include "tensor/tensor.h"
 
-struct aleat_run_folder {
-    char *path;
-    aleat_run_shape shape;
-    json_t *settings;
-    bool complete;
-    bool *present; /**< [n_shards] */
-    int64_t n_shards, current;
-    aleat_shard shard;
-    aleat_tensor arrays[6]; /**< behind shard, in the order of aleat_shard_arrays */
-    double *scores;         /**< [n_maps,n] once finished */
-    int64_t *labels;        /**< [n] once finished */
-};
-
 /** The arrays of a shard as its file has them. */
 enum {
     ALEAT_SHARD_OF_IMAGES,
@@ -27,7 +14,21 @@ enum {
     ALEAT_SHARD_OF_SUMS,
     ALEAT_SHARD_OF_STEP_MAPS,
     ALEAT_SHARD_OF_TRAJECTORY,
+    ALEAT_SHARD_OF_CARRIED,
     ALEAT_SHARD_N_ARRAYS
+};
+
+struct aleat_run_folder {
+    char *path;
+    aleat_run_shape shape;
+    json_t *settings;
+    bool complete;
+    bool *present; /**< [n_shards] */
+    int64_t n_shards, current;
+    aleat_shard shard;
+    aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS]; /**< behind shard, in that order */
+    double *scores;                            /**< [n_maps,n] once finished */
+    int64_t *labels;                           /**< [n] once finished */
 };
 
 /** Name, type and shape of array `which` of a shard of `count` images; false: this run has none. */

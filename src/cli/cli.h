@@ -56,6 +56,8 @@ typedef struct aleat_cli_args {
     double scale_factor;
     int64_t tile, overlap;
     bool sample;
+    int map_space, carry; /**< index into their choices */
+    int64_t carry_products;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;
@@ -95,7 +97,7 @@ typedef struct aleat_cli_group {
     const aleat_cli_option *options;
 } aleat_cli_group;
 
-#define ALEAT_CLI_MAX_GROUPS 8
+#define ALEAT_CLI_MAX_GROUPS 12
 
 typedef struct aleat_cli_verb {
     const char *name, *summary;

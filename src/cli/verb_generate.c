@@ -85,7 +85,7 @@ static bool on_progress(void *ctx, double done, double total)
 }
 
 static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *labels,
-                                    aleat_cli_progress *progress)
+                                    aleat_vae *decoder, aleat_cli_progress *progress)
 {
     return (aleat_run_options){
         .n = args->n,
@@ -105,6 +105,10 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .percentile = args->percentile,
         .strength = args->strength,
         .descend = args->guide_sign == 1,
+        .decoder = decoder,
+        .map_space = aleat_cli_choice_word(aleat_map_space_name, args->map_space),
+        .carry = aleat_cli_choice_word(aleat_carry_name, args->carry),
+        .carry_products = args->carry_products,
         .initial = args->init,
         .noise_dir = args->noise_dir,
         .trajectory = args->trajectory,
@@ -139,9 +143,11 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
                       verb->name, (long long)r->n, args->run, (long long)r->made, r->seconds,
                       (long long)r->evaluations);
     if (!r->pixels)
-        (void)fprintf(stderr,
-                      "aleat: %s: these are latents, not pixels: %s/samples.npy holds them\n",
-                      verb->name, args->run);
+        (void)fprintf(
+            stderr,
+            "aleat: %s: these are latents, not pixels: %s/samples.npy holds them; --decoder "
+            "makes images of them\n",
+            verb->name, args->run);
 }
 
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
@@ -152,6 +158,7 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     }
     aleat_error err = {0};
     aleat_model *model = NULL;
+    aleat_vae *decoder = NULL;
     int32_t *labels = NULL;
     aleat_run_result result = {0};
     aleat_cli_progress progress = aleat_cli_progress_new(verb->name, "images", args->quiet);
@@ -161,13 +168,16 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_status st = aleat_cli_open(&model, &opened, &err);
     if (!st)
         st = make_labels(&labels, args, model, &err);
-    const aleat_run_options options = options_of(args, labels, &progress);
+    if (!st && args->decoder)
+        st = aleat_cli_open_vae(&decoder, args, &err);
+    const aleat_run_options options = options_of(args, labels, decoder, &progress);
     if (!st)
         st = aleat_model_generate(model, args->run, &options, &result, &err);
     aleat_cli_progress_clear(&progress);
     if (!st)
         tell(verb, args, &options, &result);
     free(labels);
+    aleat_vae_close(decoder);
     aleat_model_close(model);
     return aleat_cli_exit(verb, st, &err);
 }

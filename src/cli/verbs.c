@@ -482,34 +482,27 @@ static const aleat_cli_group guiding = {"Guidance by uncertainty", guiding_optio
         .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
                 "original Stable Diffusion checkpoint"                                             \
     }
+#define SCALE_FACTOR_OPTION                                                                        \
+    {                                                                                              \
+        .name = "scale-factor", .type = ALEAT_CLI_DOUBLE, .offset = AT(scale_factor),              \
+        .value = "F", .fallback = "0", .min = 0, .max = 1e6,                                       \
+        .help = "of latents; 0: the configured one, or 0.18215"                                    \
+    }
+#define TILE_OPTION                                                                                \
+    {                                                                                              \
+        .name = "tile", .type = ALEAT_CLI_INT, .offset = AT(tile), .value = "N", .fallback = "0",  \
+        .min = -1, .max = 65536,                                                                   \
+        .help = "larger images are worked on in tiles of N x N latents, whose memory bounds the "  \
+                "whole; 0: 64; -1: never"                                                          \
+    }
+#define OVERLAP_OPTION                                                                             \
+    {                                                                                              \
+        .name = "overlap", .type = ALEAT_CLI_INT, .offset = AT(overlap), .value = "N",             \
+        .fallback = "0", .min = 0, .max = 65535,                                                   \
+        .help = "latents over which neighbouring tiles are blended; 0: a quarter of a tile"        \
+    }
 static const aleat_cli_option vae_options[] = {
-    DECODER_OPTION(true),
-    {.name = "scale-factor",
-     .type = ALEAT_CLI_DOUBLE,
-     .offset = AT(scale_factor),
-     .value = "F",
-     .fallback = "0",
-     .min = 0,
-     .max = 1e6,
-     .help = "of latents; 0: the configured one, or 0.18215"},
-    {.name = "tile",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(tile),
-     .value = "N",
-     .fallback = "0",
-     .min = -1,
-     .max = 65536,
-     .help = "larger images are worked on in tiles of N x N latents, whose memory bounds the "
-             "whole; 0: 64; -1: never"},
-    {.name = "overlap",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(overlap),
-     .value = "N",
-     .fallback = "0",
-     .min = 0,
-     .max = 65535,
-     .help = "latents over which neighbouring tiles are blended; 0: a quarter of a tile"},
-    {0},
+    DECODER_OPTION(true), SCALE_FACTOR_OPTION, TILE_OPTION, OVERLAP_OPTION, {0},
 };
 static const aleat_cli_group vae = {"Autoencoder", vae_options};
 
@@ -618,6 +611,37 @@ static const aleat_cli_option encode_options[] = {
 };
 static const aleat_cli_group encode = {"Arrays (float32 .npy)", encode_options};
 
+static const aleat_cli_option latent_options[] = {
+    DECODER_OPTION(false),
+    SCALE_FACTOR_OPTION,
+    TILE_OPTION,
+    OVERLAP_OPTION,
+    {.name = "map-space",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(map_space),
+     .value = "S",
+     .fallback = "latent",
+     .choices = aleat_map_space_name,
+     .help = "what the pictures of maps show"},
+    {.name = "carry",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(carry),
+     .value = "W",
+     .fallback = "jvp",
+     .choices = aleat_carry_name,
+     .help = "how --map-space image gets there"},
+    {.name = "carry-products",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(carry_products),
+     .value = "K",
+     .fallback = "4",
+     .min = 1,
+     .max = 65536,
+     .help = "K of jvp: the estimate deviates by up to sqrt(2/K) of itself"},
+    {0},
+};
+static const aleat_cli_group latent = {"Latent models", latent_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -625,7 +649,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &sampling, &scoring, &guiding, &model, &unsaid, &general},
+     .groups = {&images, &sampling, &scoring, &guiding, &latent, &model, &unsaid, &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
