@@ -103,6 +103,9 @@ ALEAT_API aleat_model_facts aleat_model_describe(const aleat_model *model);
  * the model's precision and threads; measured anew, 0.1 s. 0 if there is no memory.
  */
 ALEAT_API double aleat_model_peak(const aleat_model *model);
+/** What a class is called, alternatives separated by ", "; NULL if it has no name. Lives as long as
+ * the model. Labels of a classifier are its outputs. */
+ALEAT_API const char *aleat_model_class_name(const aleat_model *model, int64_t label);
 /** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
 ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i);
 

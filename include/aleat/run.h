@@ -57,6 +57,11 @@ typedef struct aleat_run_options {
     double strength;         /**< lambda >= 0 */
     bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */
 
+    aleat_model *classifier; /**< of noisy images: sampling is drawn to the labels, which are then
+                                  needed whether the model has classes or not; or NULL. Borrowed.
+                                  Uncertainty and guidance by it stay those of the model alone */
+    double classifier_scale; /**< of the gradient of log p(label | x_t) */
+
     aleat_vae *decoder;     /**< decodes the samples, which are latents, into images; or NULL. The
                                  latents and their maps are kept as they are. Borrowed */
     const char *map_space;  /**< of the pictures; a name from aleat_map_space_name(); "image" also

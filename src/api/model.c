@@ -187,6 +187,11 @@ double aleat_model_peak(const aleat_model *model)
                               model->precision == ALEAT_PRECISION_BF16, stats.threads);
 }
 
+const char *aleat_model_class_name(const aleat_model *model, int64_t label)
+{
+    return aleat_class_name(&model->files.class_names, label);
+}
+
 aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
 {
     const aleat_weight *w = aleat_weights_at(model->files.weights, i);

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "denoiser/classifier.h"
 #include "io/file.h"
 #include "io/npy.h"
 
@@ -127,11 +128,12 @@ static aleat_status check_options(const aleat_run_options *o, const aleat_denois
 {
     if (o->n < 1 || o->n > UINT32_MAX)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a run of %" PRId64 " images", o->n);
-    if (!o->labels != (info->n_classes == 0))
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          info->n_classes ? "this model needs labels, classes from 0 to %" PRId64
-                                          : "this model takes no labels (%" PRId64 " classes)",
-                          info->n_classes ? info->n_classes - 1 : 0);
+    const bool labelled = info->n_classes > 0 || o->classifier;
+    if (labelled && !o->labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "this %s needs labels",
+                          info->n_classes ? "model" : "classifier");
+    if (!labelled && o->labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "this model takes no labels");
     if (o->guide && o->percentile != o->percentile)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the percentile of guidance is not a number");
     return ALEAT_OK;
@@ -199,6 +201,26 @@ static aleat_status make_latent(aleat_run_job *job, aleat_error *err)
     return st;
 }
 
+static aleat_status check_classifier(const aleat_run_job *job, aleat_error *err)
+{
+    const aleat_model *c = job->options->classifier;
+    if (!c)
+        return ALEAT_OK;
+    const aleat_denoiser_info *theirs = &c->files.info, *ours = &job->model->files.info;
+    if (c->files.role != ALEAT_MODEL_CLASSIFIER)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: is not a classifier of noisy images",
+                          c->path);
+    if (theirs->channels != ours->channels || theirs->height != ours->height ||
+        theirs->width != ours->width)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: classifies images of %" PRId64 " x %" PRId64
+                          ", the model makes %" PRId64 " x %" PRId64,
+                          c->path, theirs->height, theirs->width, ours->height, ours->width);
+    if (!isfinite(job->options->classifier_scale))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the scale of the classifier is not a number");
+    return ALEAT_OK;
+}
+
 // Reads an array whose last four dimensions are the run's, after `leading` others.
 static aleat_status read_noise(aleat_array *out, const aleat_run_job *job, const char *path,
                                int leading, aleat_error *err)
@@ -262,6 +284,8 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
         st = make_observation(job, err);
     if (!st)
         st = make_latent(job, err);
+    if (!st)
+        st = check_classifier(job, err);
     if (!st && o->initial)
         st = read_noise(&job->initial, job, o->initial, 0, err);
     if (!st && o->noise_dir)
@@ -291,10 +315,12 @@ typedef struct runner {
     aleat_noise_torch *torch;
     aleat_noise_arrays stored;
     aleat_noise_source noise;
-    float *x;                 // [batch, count]
-    aleat_run_latent *latent; // NULL: samples are the images
-    float *image;             // [image_count], a decoded image
-    guided_step *guided;      // [n_outer]
+    float *x;                    // [batch, count]
+    aleat_classifier_pull *pull; // NULL: no classifier
+    float *t_classifier;         // [batch]
+    aleat_run_latent *latent;    // NULL: samples are the images
+    float *image;                // [image_count], a decoded image
+    guided_step *guided;         // [n_outer]
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
     int64_t done, batches;
@@ -362,6 +388,22 @@ static aleat_status evaluated(void *ctx, aleat_evaluation *evaluation, aleat_err
             r->latent, evaluation,
             scored && r->shape->carried ? r->shard->carried + r->row * image_count(r) : NULL);
     return aleat_observer_evaluated(r->observer, evaluation, err);
+}
+
+// The classifier is told the same time as the model, as in guided-diffusion.
+static aleat_status classifier_gradient(void *ctx, const aleat_evaluation *e, float *gradient,
+                                        aleat_error *err)
+{
+    const runner *r = ctx;
+    for (int64_t j = 0; j < e->n; j++)
+        r->t_classifier[j] = e->t_network;
+    const aleat_batch batch = {.n = e->n,
+                               .height = e->height,
+                               .width = e->width,
+                               .x = e->x,
+                               .t = r->t_classifier,
+                               .condition = e->condition};
+    return aleat_classifier_pull_run(r->pull, &batch, gradient, err);
 }
 
 // Keeps the state after the last evaluation of each outer step, and x_T.
@@ -456,7 +498,10 @@ static aleat_status run_batch(runner *r, aleat_error *err)
         .condition = {.labels = o->labels ? o->labels + first : NULL},
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
-        .hooks = {.ctx = r, .evaluated = evaluated, .advanced = advanced}};
+        .hooks = {.ctx = r,
+                  .evaluated = evaluated,
+                  .gradient = r->pull ? classifier_gradient : NULL,
+                  .advanced = advanced}};
     aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)
         return st;
@@ -493,6 +538,8 @@ static void runner_clear(runner *r)
     aleat_sampler_free(r->sampler);
     aleat_observer_free(r->observer);
     aleat_noise_torch_free(r->torch);
+    aleat_classifier_pull_free(r->pull);
+    aleat_free(r->t_classifier);
     aleat_run_latent_free(r->latent);
     aleat_free(r->image);
     aleat_free(r->x);
@@ -543,6 +590,13 @@ static aleat_status runner_make(runner *r, aleat_error *err)
         st = make_noise(r, err);
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
+    if (!st && job->options->classifier) {
+        st = aleat_classifier_pull_new(&r->pull, &job->options->classifier->denoiser,
+                                       job->options->classifier_scale, job->batch, err);
+        r->t_classifier = aleat_calloc((size_t)job->batch, sizeof *r->t_classifier);
+        if (!st && !r->t_classifier)
+            st = aleat_fail_memory(err, "classifier guidance");
+    }
     if (!st && job->latent.vae) {
         st = aleat_run_latent_new(&r->latent, &job->latent, d, job->plan->prediction, err);
         r->image = aleat_calloc((size_t)image_count(r), sizeof *r->image);

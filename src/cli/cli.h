@@ -51,6 +51,10 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
+    // classifier guidance
+    const char *classifier;
+    double classifier_scale;
+    int64_t classifier_head_dim;
     // autoencoders
     const char *decoder, *latents, *images, *mean, *logvar;
     double scale_factor;

@@ -137,39 +137,6 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     return st;
 }
 
-aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const aleat_model *model,
-                              aleat_error *err)
-{
-    *out = NULL;
-    const aleat_model_facts facts = aleat_model_describe(model);
-    if (facts.n_classes == 0)
-        return text ? aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label: this model takes no labels")
-                    : ALEAT_OK;
-    const long long last = (long long)facts.n_classes - 1;
-    if (!text)
-        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
-                              "this model needs --label, a class from 0 to %lld", last);
-    aleat_array values;
-    aleat_status st = aleat_cli_values(&values, "label", text, n, err);
-    int32_t *labels = st || !values.data ? NULL : calloc((size_t)n, sizeof *labels);
-    if (!st && !labels)
-        st = aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
-    for (int64_t i = 0; labels && !st && i < n; i++) {
-        const float v = values.data[i];
-        if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
-            st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
-                                "--label: %g is not a class from 0 to %lld", (double)v, last);
-        else
-            labels[i] = (int32_t)v;
-    }
-    aleat_array_clear(&values);
-    if (st)
-        free(labels);
-    else
-        *out = labels;
-    return st;
-}
-
 void aleat_cli_print_json(json_t *value)
 {
     char *text = value ? json_dumps(value, JSON_REAL_PRECISION(17)) : NULL;

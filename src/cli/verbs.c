@@ -155,7 +155,7 @@ static const aleat_cli_option score_options[] = {
      .type = ALEAT_CLI_STRING,
      .offset = AT(label),
      .value = "Y|Y.npy",
-     .help = "class, for networks that take one: one for all, or [N]"},
+     .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
     {.name = "out",
      .type = ALEAT_CLI_PATH,
      .offset = AT(out),
@@ -257,7 +257,7 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_STRING,
      .offset = AT(label),
      .value = "Y|Y.npy",
-     .help = "class, for networks that take one: one for all, or [N]"},
+     .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
     {.name = "noise",
      .type = ALEAT_CLI_PATH,
      .offset = AT(noise),
@@ -345,8 +345,9 @@ static const aleat_cli_option images_options[] = {
     {.name = "labels",
      .type = ALEAT_CLI_STRING,
      .offset = AT(labels),
-     .value = "0,1,..|all|Y.npy",
-     .help = "classes, repeated over the images; all: every class in turn"},
+     .value = "0,name,..|all|Y.npy",
+     .help = "classes by number or name (ImageNet's, or the model's own), repeated over the "
+             "images; all: every class in turn"},
     {.name = "batch",
      .type = ALEAT_CLI_INT,
      .offset = AT(batch),
@@ -611,6 +612,33 @@ static const aleat_cli_option encode_options[] = {
 };
 static const aleat_cli_group encode = {"Arrays (float32 .npy)", encode_options};
 
+static const aleat_cli_option classifying_options[] = {
+    {.name = "classifier",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(classifier),
+     .value = "FILE",
+     .help = "a classifier of noisy images (guided-diffusion) that draws the images to --labels; "
+             "uncertainty stays that of the model alone"},
+    {.name = "classifier-scale",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(classifier_scale),
+     .value = "S",
+     .fallback = "1",
+     .min = -1e6,
+     .max = 1e6,
+     .help = "of the gradient of log p(label | x_t)"},
+    {.name = "classifier-head-dim",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(classifier_head_dim),
+     .value = "C",
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "channels of its attention heads; 0: as published"},
+    {0},
+};
+static const aleat_cli_group classifying = {"Guidance by a classifier", classifying_options};
+
 static const aleat_cli_option latent_options[] = {
     DECODER_OPTION(false),
     SCALE_FACTOR_OPTION,
@@ -649,7 +677,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &sampling, &scoring, &guiding, &latent, &model, &unsaid, &general},
+     .groups = {&images, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid,
+                &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},

@@ -39,11 +39,15 @@ int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_
 ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *text,
                                              int64_t n, aleat_error *err);
 /**
- * The same as whole numbers within the model's classes, in new memory (free()). *out is NULL if the
- * model takes no labels; ALEAT_ERR_ARGUMENT if it does and `text` is NULL, or the other way round.
+ * [n] classes in new memory (free()), from "0,1,golden retriever", repeated, "all" or the name of
+ * an .npy of n. Names are those of aleat_model_class_name(), in any case, or a beginning that only
+ * one class has. `option` is the option's name, for messages. Classes are the model's, or else the
+ * classifier's (which may be NULL). *out is NULL if there are none; ALEAT_ERR_ARGUMENT if there are
+ * and `text` is NULL, or the other way round.
  */
-ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
-                                             const aleat_model *model, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *option, const char *text,
+                                             int64_t n, const aleat_model *model,
+                                             const aleat_model *classifier, aleat_error *err);
 
 /** The choices of --sampler, --maps and --guide-sign. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
