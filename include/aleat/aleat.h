@@ -12,6 +12,7 @@
 #define ALEAT_ALEAT_H
 
 #include "aleat/array.h"
+#include "aleat/checkpoint.h"
 #include "aleat/model.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"

@@ -194,11 +194,7 @@ const char *aleat_model_class_name(const aleat_model *model, int64_t label)
 
 aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
 {
-    const aleat_weight *w = aleat_weights_at(model->files.weights, i);
-    aleat_tensor_facts facts = {
-        .name = w->name, .dtype = aleat_dtype_name(w->dtype), .n_dims = w->shape.n_dims};
-    memcpy(facts.dim, w->shape.dim, sizeof facts.dim);
-    return facts;
+    return aleat_weight_facts(aleat_weights_at(model->files.weights, i));
 }
 
 // The array must be n of `want`'s dimensions c, h, w; n is the caller's or, at first, any.

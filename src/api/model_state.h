@@ -14,6 +14,8 @@ struct aleat_model {
     int64_t n_parameters;
 };
 
+/** A tensor as callers see it. */
+aleat_tensor_facts aleat_weight_facts(const aleat_weight *weight);
 /** The precision called `name`; NULL: f32. */
 ALEAT_MUST_USE aleat_status aleat_precision_find(aleat_precision *out, const char *name,
                                                  aleat_error *err);

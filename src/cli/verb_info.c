@@ -12,13 +12,26 @@ static json_t *tensor_json(const aleat_tensor_facts *t)
     return json_pack("{sssssO}", "name", t->name, "dtype", t->dtype, "shape", shape);
 }
 
-static void print_json(const aleat_model *model, const aleat_model_facts *f)
+// Tensors of a model or of a checkpoint; the other is NULL.
+static aleat_tensor_facts tensor_of(const aleat_model *model, const aleat_checkpoint *file,
+                                    int64_t i)
+{
+    return model ? aleat_model_tensor(model, i) : aleat_checkpoint_tensor(file, i);
+}
+
+static json_t *tensors_json(const aleat_model *model, const aleat_checkpoint *file, int64_t n)
 {
     json_t *tensors = json_array();
-    for (int64_t i = 0; i < f->n_tensors; i++) {
-        const aleat_tensor_facts t = aleat_model_tensor(model, i);
+    for (int64_t i = 0; i < n; i++) {
+        const aleat_tensor_facts t = tensor_of(model, file, i);
         (void)json_array_append_new(tensors, tensor_json(&t));
     }
+    return tensors;
+}
+
+static void print_json(const aleat_model *model, const aleat_model_facts *f)
+{
+    json_t *tensors = tensors_json(model, NULL, f->n_tensors);
     json_t *config = f->config_json ? json_loads(f->config_json, 0, NULL) : NULL;
     json_t *scheduler = f->scheduler_json ? json_loads(f->scheduler_json, 0, NULL) : NULL;
     aleat_cli_print_json(json_pack(
@@ -33,10 +46,10 @@ static void print_json(const aleat_model *model, const aleat_model_facts *f)
         "config", config, "tensors", tensors));
 }
 
-static void print_tensors(const aleat_model *model, int64_t n)
+static void print_tensors(const aleat_model *model, const aleat_checkpoint *file, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        const aleat_tensor_facts t = aleat_model_tensor(model, i);
+        const aleat_tensor_facts t = tensor_of(model, file, i);
         (void)printf("  %-4s [", t.dtype);
         for (int d = 0; d < t.n_dims; d++)
             (void)printf("%s%" PRId64, d ? "," : "", t.dim[d]);
@@ -70,7 +83,7 @@ static void print_text(const aleat_model *model, const aleat_model_facts *f, boo
         (void)printf("classes      none\n");
     (void)printf("evaluation   %.3f GFLOP an image\n", 1e-9 * f->flop);
     if (tensors)
-        print_tensors(model, f->n_tensors);
+        print_tensors(model, NULL, f->n_tensors);
 }
 
 // One evaluation of zeros: only a planned network knows its operations and its memory.
@@ -90,6 +103,50 @@ static aleat_status evaluate_once(aleat_model *model, aleat_error *err)
     return st;
 }
 
+// A file that is no denoiser that can be opened: what it says of itself, what it looks like, and
+// why it is not one. An autoencoder is a kind of its own.
+static aleat_status tell_of_file(const aleat_cli_args *args, const char *reason)
+{
+    aleat_checkpoint *file = NULL;
+    aleat_vae *vae = NULL;
+    aleat_cli_args as_decoder = *args;
+    as_decoder.decoder = args->operand;
+    const bool decodes = aleat_cli_open_vae(&vae, &as_decoder, NULL) == ALEAT_OK;
+    const char *path = decodes ? aleat_vae_describe(vae).weights_path : args->operand;
+    const aleat_status st = aleat_checkpoint_open(&file, path, NULL);
+    if (st)
+        goto done;
+    const aleat_checkpoint_facts f = aleat_checkpoint_describe(file);
+    const char *family = decodes ? "autoencoder_kl" : NULL;
+    if (args->json) {
+        json_t *like =
+            f.resembles ? json_pack("{sssf}", "kind", f.resembles, "share", f.share) : json_null();
+        json_t *config = vae ? json_loads(aleat_vae_describe(vae).config_json, 0, NULL) : NULL;
+        aleat_cli_print_json(json_pack(
+            "{ssssssss?sIsIss*so*soso}", "path", args->operand, "weights_format", f.format,
+            "weights_path", f.path, "family", family, "n_tensors", (json_int_t)f.n_tensors,
+            "n_parameters", (json_int_t)f.n_parameters, "reason", family ? NULL : reason, "config",
+            config, "resembles", like, "tensors", tensors_json(NULL, file, f.n_tensors)));
+    } else {
+        (void)printf("file         %s\n", args->operand);
+        (void)printf("family       %s\n", family ? family : "unknown");
+        (void)printf("weights      %s, %" PRId64 " tensors, %.2f million parameters\n", f.format,
+                     f.n_tensors, 1e-6 * (double)f.n_parameters);
+        if (f.resembles)
+            (void)printf("resembles    %s: %.0f %% of its tensor names fit\n", f.resembles,
+                         100 * f.share);
+        else
+            (void)printf("resembles    nothing known\n");
+        if (!family)
+            (void)printf("not opened   %s\n", reason);
+        print_tensors(NULL, file, f.n_tensors);
+    }
+done:
+    aleat_vae_close(vae);
+    aleat_checkpoint_close(file);
+    return st;
+}
+
 int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     aleat_error err = {0};
@@ -105,5 +162,7 @@ int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args)
             print_text(model, &facts, args->tensors);
     }
     aleat_model_close(model);
+    if (st && tell_of_file(args, err.message) == ALEAT_OK)
+        return ALEAT_EXIT_DONE;
     return aleat_cli_exit(verb, st, &err);
 }
