@@ -4,6 +4,7 @@
 #ifndef ALEAT_CHECKPOINT_H
 #define ALEAT_CHECKPOINT_H
 
+#include "aleat/array.h"
 #include "aleat/model.h"
 
 #ifdef __cplusplus
@@ -32,6 +33,11 @@ ALEAT_API void aleat_checkpoint_close(aleat_checkpoint *checkpoint);
 ALEAT_API aleat_checkpoint_facts aleat_checkpoint_describe(const aleat_checkpoint *checkpoint);
 /** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
 ALEAT_API aleat_tensor_facts aleat_checkpoint_tensor(const aleat_checkpoint *checkpoint, int64_t i);
+/** The values of the tensor called `name`, as floats, in a new array. ALEAT_ERR_ARGUMENT: there is
+ * none. */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_checkpoint_read(const aleat_checkpoint *checkpoint,
+                                                            const char *name, aleat_array *out,
+                                                            aleat_error *err);
 
 #ifdef __cplusplus
 }

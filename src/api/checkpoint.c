@@ -56,3 +56,17 @@ aleat_tensor_facts aleat_checkpoint_tensor(const aleat_checkpoint *c, int64_t i)
 {
     return aleat_weight_facts(aleat_weights_at(c->weights, i));
 }
+
+aleat_status aleat_checkpoint_read(const aleat_checkpoint *c, const char *name, aleat_array *out,
+                                   aleat_error *err)
+{
+    memset(out, 0, sizeof *out);
+    const aleat_weight *w = aleat_weights_find(c->weights, name);
+    if (!w)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: there is no tensor '%s'",
+                          aleat_weights_path(c->weights), name);
+    const aleat_status st = aleat_array_new(out, w->shape.n_dims, w->shape.dim, err);
+    if (!st)
+        aleat_weight_to_f32(w, out->data);
+    return st;
+}

@@ -63,6 +63,7 @@ typedef struct aleat_cli_args {
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
     // info and bench
+    const char *tensor;
     bool tensors, vjp;
     int64_t batch, repeats;
 } aleat_cli_args;

@@ -147,8 +147,29 @@ done:
     return st;
 }
 
+static int write_tensor(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    aleat_error err = {0};
+    aleat_checkpoint *file = NULL;
+    aleat_array values = {0};
+    aleat_status st = aleat_checkpoint_open(&file, args->operand, &err);
+    if (!st)
+        st = aleat_checkpoint_read(file, args->tensor, &values, &err);
+    if (!st)
+        st = aleat_array_write(args->out, &values, &err);
+    aleat_array_clear(&values);
+    aleat_checkpoint_close(file);
+    return aleat_cli_exit(verb, st, &err);
+}
+
 int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
+    if (!args->tensor != !args->out) {
+        aleat_cli_complain(verb->name, "--tensor and --out go together");
+        return ALEAT_EXIT_USAGE;
+    }
+    if (args->tensor)
+        return write_tensor(verb, args);
     aleat_error err = {0};
     aleat_model *model = NULL;
     aleat_status st = aleat_cli_open(&model, args, &err);

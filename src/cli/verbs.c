@@ -134,6 +134,16 @@ static const aleat_cli_option info_options[] = {
      .type = ALEAT_CLI_FLAG,
      .offset = AT(tensors),
      .help = "list every tensor (always in --json)"},
+    {.name = "tensor",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(tensor),
+     .value = "NAME",
+     .help = "write this tensor of a weight file to --out"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "T.npy",
+     .help = "where it goes, as float32"},
     {0},
 };
 static const aleat_cli_group info = {"What to show", info_options};
