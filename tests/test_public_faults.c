@@ -7,12 +7,14 @@
 
 #include "aleat/aleat.h"
 #include "base/alloc.h"
+#include "io/json.h"
 
 enum { SIDE = 12, IMAGES = 2 };
 
 typedef struct subject {
     aleat_model *model; // open, for the calls on a model
-    aleat_array x;
+    aleat_array x, rgb;
+    char vae[512]; // an autoencoder
     char schedule[512], network[512];
     char folder[512];
 } subject;
@@ -165,6 +167,43 @@ static aleat_status features(subject *s, aleat_error *err)
     return st;
 }
 
+// The autoencoder of tests/data/synthetic in `s->vae`; both directions, and in tiles.
+static aleat_status autoencode(subject *s, aleat_error *err)
+{
+    aleat_vae *vae;
+    const aleat_vae_options options = {.threads = 1, .tile = 4};
+    aleat_array mean = {0}, logvar = {0}, noise = {0}, latents = {0}, grad = {0}, back = {0};
+    aleat_status st = aleat_vae_open(&vae, s->vae, &options, err);
+    if (!st)
+        st = aleat_vae_encode(vae, &s->rgb, &mean, &logvar, NULL, NULL, err);
+    if (!st)
+        st = aleat_vae_noise(&mean, 1, &noise, err);
+    if (!st)
+        st = aleat_vae_latents(vae, &mean, &logvar, &noise, &latents, err);
+    if (!st)
+        st = aleat_vae_decode(vae, &latents, &back, &s->rgb, &grad, err);
+    aleat_array_clear(&mean);
+    aleat_array_clear(&logvar);
+    aleat_array_clear(&noise);
+    aleat_array_clear(&latents);
+    aleat_array_clear(&grad);
+    aleat_array_clear(&back);
+    aleat_vae_close(vae);
+    return st;
+}
+
+static aleat_status checkpoint(subject *s, aleat_error *err)
+{
+    aleat_checkpoint *file;
+    aleat_array values = {0};
+    aleat_status st = aleat_checkpoint_open(&file, s->vae, err);
+    if (!st)
+        st = aleat_checkpoint_read(file, "decoder.conv_in.bias", &values, err);
+    aleat_array_clear(&values);
+    aleat_checkpoint_close(file);
+    return st;
+}
+
 static void set_up(subject *s)
 {
     memset(s, 0, sizeof *s);
@@ -174,6 +213,13 @@ static void set_up(subject *s)
     assert_ok(aleat_model_open(&s->model, case_path("data/ddpm-unet-d", "model"), &options, &err),
               &err);
     assert_ok(aleat_array_new(&s->x, 4, dim, &err), &err);
+    const int64_t rgb[] = {1, 3, SIDE, SIDE};
+    aleat_json json = {0};
+    assert_ok(aleat_array_new(&s->rgb, 4, rgb, &err), &err);
+    assert_ok(aleat_json_load(&json, case_path("data/synthetic", "vae.json"), &err), &err);
+    (void)snprintf(s->vae, sizeof s->vae, "%s", scratch("vae.safetensors"));
+    write_checkpoint(s->vae, json_object_get(json.root, "tensors"), true);
+    aleat_json_clear(&json);
     (void)snprintf(s->schedule, sizeof s->schedule, "%s",
                    case_path("data/sched-ddim", "leading0-cifar-clip/scheduler_config.json"));
     (void)snprintf(s->network, sizeof s->network, "%s", scratch("resnet.safetensors"));
@@ -202,7 +248,9 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"arrays", arrays},
                  {"train", train},
                  {"thresholds", thresholds},
-                 {"features", features}};
+                 {"features", features},
+                 {"autoencode", autoencode},
+                 {"checkpoint", checkpoint}};
     subject s;
     set_up(&s);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
@@ -228,6 +276,7 @@ static void every_public_call_survives_every_failing_allocation(void **state)
         assert_ok(calls[i].call(&s, &err), &err); // and it still works
     }
     aleat_array_clear(&s.x);
+    aleat_array_clear(&s.rgb);
     aleat_model_close(s.model);
 }
 

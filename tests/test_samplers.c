@@ -535,7 +535,7 @@ static void a_learned_variance_scales_the_noise(void **state)
     // the same by a plan whose fixed deviation is what v = 0.25 stands for
     for (int k = 0; k < 10; k++) {
         const aleat_sampling_step *s = &plan->steps[k];
-        if (s->learned)
+        if (s->learned && s->c_noise != 0)
             fixed->steps[k].c_noise = exp(0.5 * (0.625 * s->log_var_high + 0.375 * s->log_var_low));
     }
     sample(fixed, data, z, z, &want);

@@ -15,6 +15,7 @@
 #include "aleat/filter.h"
 #include "aleat/metrics.h"
 #include "aleat/features.h"
+#include "aleat/checkpoint.h"
 #include "aleat/model.h"
 #include "aleat/report.h"
 #include "aleat/run.h"
@@ -22,6 +23,7 @@
 #include "aleat/status.h"
 #include "aleat/train.h"
 #include "aleat/threshold.h"
+#include "aleat/vae.h"
 
 #ifdef __cplusplus
 extern "C" {

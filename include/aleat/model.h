@@ -4,6 +4,7 @@
 #ifndef ALEAT_MODEL_H
 #define ALEAT_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,19 @@ typedef struct aleat_open_options {
      * 0: as many as 16 images need, and 1 GiB for gradients. Changes no result. A call that cannot
      * do with it fails with ALEAT_ERR_MEMORY and says how much it needs. */
     int64_t memory;
+    /*
+     * What files without a configuration (ADM, U-ViT) do not say. 0, NULL, false: as in the
+     * published model of the same sizes; an error if there is none and the result depends on it.
+     */
+    int64_t heads, head_dim;     /**< of every attention: their number, or the channels of one */
+    const char *attention_order; /**< a name from aleat_attention_order_name() */
+    const char *noise_schedule;  /**< ADM: "linear", "cosine"; U-ViT: "scaled_linear", "vp" */
+    int64_t train_steps;         /**< ADM: steps of the noise schedule */
+    bool rescale_timesteps;      /**< ADM: the network is told steps scaled to 0..1000 */
+    double dropout;              /**< ADM: probability in training */
+    /** The network is told the training step itself where samplers ask it, as the program of arXiv
+     * 2412.00205 does, and not the time it was trained with (U-ViT: one more). */
+    bool raw_time;
 } aleat_open_options;
 
 /** What a model is. Strings live as long as the model. */
@@ -39,10 +53,17 @@ typedef struct aleat_model_facts {
     const char *weights_format; /**< "safetensors", "torch zip", ... */
     const char *config_json;    /**< the configuration in effect, JSON text */
     const char *scheduler_path; /**< scheduler_config.json, or NULL */
+    const char *scheduler_json; /**< without a path: the family's own scheduler as JSON text, or
+                                     NULL if the noise it was trained with is unknown */
+    /** The network's time for training step s (from 0) is time_scale (s + time_offset). */
+    double time_scale, time_offset;
+    const char *role; /**< "denoiser", or "classifier" of noisy images: no generate, uncertainty */
     const char *precision;
     int threads;
     int64_t channels, height, width; /**< of an image */
-    int64_t out_channels; /**< of the raw output: the prediction, then any learned variance */
+    /** Of the raw output: the prediction, then any learned variance; a classifier's classes. */
+    int64_t out_channels;
+    int64_t out_height, out_width; /**< of the raw output; a classifier's are 1 */
     int64_t n_classes,
         null_class; /**< labels are 0 .. n_classes-1; 0: none. null: -1 or "no label" */
     int64_t n_tensors, n_parameters;
@@ -59,10 +80,12 @@ typedef struct aleat_tensor_facts {
     int64_t dim[ALEAT_ARRAY_DIMS];
 } aleat_tensor_facts;
 
-/** The i-th family, or precision, with one line of explanation in *help (which may be NULL); NULL
- * beyond the last. */
+/** The i-th family, precision or attention order, with one line of explanation in *help (which may
+ * be NULL); NULL beyond the last. */
 ALEAT_API const char *aleat_family_name(int i, const char **help);
 ALEAT_API const char *aleat_precision_name(int i, const char **help);
+/** Orders of the rows of ADM's queries, keys and values; the first stands for "as published". */
+ALEAT_API const char *aleat_attention_order_name(int i, const char **help);
 
 /**
  * Opens a diffusers folder, a network's folder, or a checkpoint file of a family that is recognised
@@ -84,6 +107,9 @@ ALEAT_API aleat_model_facts aleat_model_describe(const aleat_model *model);
  * the model's precision and threads; measured anew, 0.1 s. 0 if there is no memory.
  */
 ALEAT_API double aleat_model_peak(const aleat_model *model);
+/** What a class is called, alternatives separated by ", "; NULL if it has no name. Lives as long as
+ * the model. Labels of a classifier are its outputs. */
+ALEAT_API const char *aleat_model_class_name(const aleat_model *model, int64_t label);
 /** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
 ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i);
 
@@ -93,7 +119,8 @@ ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_
  * @param x       [N,C,H,W], model scale
  * @param t       [N], the time as networks of this family are fed it
  * @param labels  [N], or NULL for a network without classes
- * @param out     new, [N,out_channels,H,W]: the raw output, learned variance included
+ * @param out     new, [N,out_channels,out_height,out_width]: the raw output, learned variance
+ *                included; logits of a classifier
  * @param cotangent, grad  both NULL, or cotangent like out and grad a new array like x:
  *                         d <cotangent, out> / dx
  */

@@ -10,6 +10,7 @@
 #include "aleat/model.h"
 #include "aleat/sampling.h"
 #include "aleat/status.h"
+#include "aleat/vae.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +29,10 @@ ALEAT_API const char *aleat_resume_name(int i, const char **help);
 typedef struct aleat_steps {
     int64_t begin, end;
 } aleat_steps;
+
+/** Where maps of latent models are drawn, and how they are carried into images. */
+ALEAT_API const char *aleat_map_space_name(int i, const char **help);
+ALEAT_API const char *aleat_carry_name(int i, const char **help);
 
 /** A run. Zero-initialise: defaults. Everything is borrowed for the call. */
 typedef struct aleat_run_options {
@@ -61,6 +66,18 @@ typedef struct aleat_run_options {
     const char *gradient;    /**< a name from aleat_gradient_name(); NULL: "vjp" */
     const char *thresholds;  /**< a file of aleat_threshold_make() instead of each image's own
                                   percentile; or NULL */
+
+    aleat_model *classifier; /**< of noisy images: sampling is drawn to the labels, which are then
+                                  needed whether the model has classes or not; or NULL. Borrowed.
+                                  Uncertainty and guidance by it stay those of the model alone */
+    double classifier_scale; /**< of the gradient of log p(label | x_t) */
+
+    aleat_vae *decoder;     /**< decodes the samples, which are latents, into images; or NULL. The
+                                 latents and their maps are kept as they are. Borrowed */
+    const char *map_space;  /**< of the pictures; a name from aleat_map_space_name(); "image" also
+                                 leaves image-var.npy; NULL: "latent" */
+    const char *carry;      /**< into the images; a name from aleat_carry_name(); NULL: "jvp" */
+    int64_t carry_products; /**< K of jvp; 0: 4 */
 
     const char *initial;    /**< .npy [n,C,H,W], standard normal, to start from; or NULL */
     const char *noise_dir;  /**< folder with step.npy [steps,n,C,H,W] and copy.npy [steps or

@@ -36,6 +36,10 @@ typedef struct aleat_sampling_options {
     const char *schedule; /**< a scheduler_config.json to use instead of the model's, or NULL */
     int64_t steps;        /**< outer steps; 0: 50 */
     double eta;           /**< DDIM: 0 deterministic, 1 like DDPM */
+    /** DDIM and DDPM: visit the steps that guided-diffusion's timestep_respacing of this text keeps
+     * ("250", "ddim50", "10,15,20"), and as it does end without noise and, in DDIM, form eps anew
+     * from the clipped x0; `steps` is then not looked at. NULL: as diffusers does. */
+    const char *respacing;
 } aleat_sampling_options;
 
 /**

@@ -27,7 +27,7 @@ aleat_status aleat_features_open(aleat_features **out, const char *path,
     net->path = aleat_strdup(path);
     aleat_status st = net->path ? ALEAT_OK : aleat_fail_memory(err, path);
     if (!st)
-        st = aleat_find_precision(&net->precision, options->precision, err);
+        st = aleat_precision_find(&net->precision, options->precision, err);
     const aleat_feature_net_options wanted = {
         .layer = options->layer,
         .preparation = options->preparation,

@@ -25,6 +25,20 @@ const char *aleat_precision_name(int i, const char **help)
     return precisions[i].name;
 }
 
+const char *aleat_attention_order_name(int i, const char **help)
+{
+    static const char *const orders[][2] = {
+        {"auto", "as in the published model of these sizes"},
+        {"legacy", "head by head"},
+        {"new", "all heads' queries, then keys, then values (use_new_attention_order)"},
+    };
+    if (i < 0 || i >= (int)(sizeof orders / sizeof *orders))
+        return NULL;
+    if (help)
+        *help = orders[i][1];
+    return orders[i][0];
+}
+
 const char *aleat_family_name(int i, const char **help)
 {
     for (int k = 0; aleat_model_families[k]; k++)
@@ -36,7 +50,7 @@ const char *aleat_family_name(int i, const char **help)
     return NULL;
 }
 
-aleat_status aleat_find_precision(aleat_precision *out, const char *name, aleat_error *err)
+aleat_status aleat_precision_find(aleat_precision *out, const char *name, aleat_error *err)
 {
     *out = precisions[0].value;
     for (int i = 0; name && i < N_PRECISIONS; i++)
@@ -48,25 +62,13 @@ aleat_status aleat_find_precision(aleat_precision *out, const char *name, aleat_
                 : ALEAT_OK;
 }
 
-static void count_parameters(aleat_model *model)
-{
-    for (int64_t i = 0; i < aleat_weights_count(model->files.weights); i++) {
-        int64_t n = 0;
-        if (aleat_shape_count(&aleat_weights_at(model->files.weights, i)->shape, &n))
-            model->n_parameters += n;
-    }
-}
-
 static aleat_status build(aleat_model *model, const aleat_open_options *options, aleat_error *err)
 {
     const aleat_network *network = &model->files.network;
-    if (model->files.role != ALEAT_MODEL_DENOISER) {
-        const bool clean = model->files.role == ALEAT_MODEL_FEATURES;
+    if (model->files.role == ALEAT_MODEL_FEATURES) {
         (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                         "%s: this is a classifier of %s images, not a denoiser", model->path,
-                         clean ? "clean" : "noisy");
-        aleat_hint(err, clean ? "it gives features of images: aleat features"
-                              : "it can guide a diffusion model, but not be sampled from");
+                         "%s: this is a classifier of clean images, not a denoiser", model->path);
+        aleat_hint(err, "it gives features of images: aleat features");
         return ALEAT_ERR_UNSUPPORTED;
     }
     const aleat_network_spec spec = {
@@ -83,6 +85,16 @@ static aleat_status build(aleat_model *model, const aleat_open_options *options,
     return aleat_network_denoiser(&model->denoiser, &spec, err);
 }
 
+aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *err)
+{
+    if (model->files.role == ALEAT_MODEL_DENOISER)
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                     "%s: this is a classifier of noisy images, not a denoiser", model->path);
+    aleat_hint(err, "it can guide a diffusion model, but not be sampled from");
+    return ALEAT_ERR_UNSUPPORTED;
+}
+
 aleat_status aleat_model_open(aleat_model **out, const char *path,
                               const aleat_open_options *options, aleat_error *err)
 {
@@ -90,10 +102,20 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     const aleat_open_options defaults = {0};
     if (!options)
         options = &defaults;
-    const aleat_model_options wanted = {.family = options->family,
-                                        .variant = options->variant,
-                                        .height = options->height,
-                                        .width = options->width};
+    const char *order = options->attention_order;
+    const aleat_model_options wanted = {
+        .family = options->family,
+        .variant = options->variant,
+        .height = options->height,
+        .width = options->width,
+        .heads = options->heads,
+        .head_dim = options->head_dim,
+        .attention_order = order && strcmp(order, "auto") != 0 ? order : NULL,
+        .noise_schedule = options->noise_schedule,
+        .train_steps = options->train_steps,
+        .rescale_timesteps = options->rescale_timesteps,
+        .dropout = options->dropout,
+    };
     aleat_model *model = aleat_calloc(1, sizeof *model);
     if (!model)
         return aleat_fail_memory(err, path);
@@ -102,14 +124,18 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     if (!model->path)
         st = aleat_fail_memory(err, path);
     if (!st)
-        st = aleat_find_precision(&model->precision, options->precision, err);
+        st = aleat_precision_find(&model->precision, options->precision, err);
     if (!st)
         st = aleat_model_files_open(&model->files, path, &wanted, err);
     if (!st)
         st = build(model, options, err);
     if (st)
         goto done;
-    count_parameters(model);
+    if (options->raw_time) {
+        model->files.time_scale = 1;
+        model->files.time_offset = 0;
+    }
+    model->n_parameters = aleat_weights_parameters(model->files.weights);
     *out = model;
     model = NULL;
 done:
@@ -131,6 +157,7 @@ aleat_model_facts aleat_model_describe(const aleat_model *model)
 {
     const aleat_denoiser_info *info = &model->files.info;
     const aleat_network_stats stats = aleat_network_denoiser_stats(&model->denoiser);
+    const aleat_dims dims = aleat_graph_dims(model->files.graph, model->files.network.out);
     return (aleat_model_facts){
         .path = model->path,
         .family = model->files.family,
@@ -138,12 +165,18 @@ aleat_model_facts aleat_model_describe(const aleat_model *model)
         .weights_format = aleat_weights_format(model->files.weights),
         .config_json = model->files.config_text,
         .scheduler_path = model->files.scheduler_path,
+        .scheduler_json = model->files.scheduler_path ? NULL : model->files.scheduler_text,
+        .time_scale = model->files.time_scale,
+        .time_offset = model->files.time_offset,
+        .role = model->files.role == ALEAT_MODEL_CLASSIFIER ? "classifier" : "denoiser",
         .precision = precisions[model->precision].name,
         .threads = stats.threads,
         .channels = info->channels,
         .height = info->height,
         .width = info->width,
         .out_channels = info->out_channels,
+        .out_height = dims.h,
+        .out_width = dims.w,
         .n_classes = info->n_classes,
         .null_class = info->null_class,
         .n_tensors = aleat_weights_count(model->files.weights),
@@ -161,36 +194,35 @@ double aleat_model_peak(const aleat_model *model)
                               model->precision == ALEAT_PRECISION_BF16, stats.threads);
 }
 
-aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
+const char *aleat_model_class_name(const aleat_model *model, int64_t label)
 {
-    const aleat_weight *w = aleat_weights_at(model->files.weights, i);
-    aleat_tensor_facts facts = {
-        .name = w->name, .dtype = aleat_dtype_name(w->dtype), .n_dims = w->shape.n_dims};
-    memcpy(facts.dim, w->shape.dim, sizeof facts.dim);
-    return facts;
+    return aleat_class_name(&model->files.class_names, label);
 }
 
-// The array must be [n,channels,H,W] as the network has them; n is the caller's or, at first, any.
-static aleat_status check_images(const aleat_model *model, const aleat_array *array, int64_t n,
-                                 int64_t channels, const char *what, aleat_error *err)
+aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i)
 {
-    const aleat_denoiser_info *info = &model->files.info;
+    return aleat_weight_facts(aleat_weights_at(model->files.weights, i));
+}
+
+// The array must be n of `want`'s dimensions c, h, w; n is the caller's or, at first, any.
+static aleat_status check_images(const aleat_array *array, int64_t n, aleat_dims want,
+                                 const char *what, aleat_error *err)
+{
     const int64_t *dim = array->dim;
-    if (array->n_dims == 4 && dim[0] == n && n > 0 && dim[1] == channels &&
-        dim[2] == info->height && dim[3] == info->width)
+    if (array->n_dims == 4 && dim[0] == n && n > 0 && dim[1] == want.c && dim[2] == want.h &&
+        dim[3] == want.w)
         return ALEAT_OK;
     char text[128];
     aleat_shape shape = {.n_dims = array->n_dims};
     memcpy(shape.dim, dim, sizeof shape.dim);
     return aleat_fail(err, ALEAT_ERR_SHAPE, "%s is %s, this network wants [%s,%lld,%lld,%lld]",
                       what, aleat_shape_text(&shape, text, sizeof text), n > 0 ? "N" : "1 or more",
-                      (long long)channels, (long long)info->height, (long long)info->width);
+                      (long long)want.c, (long long)want.h, (long long)want.w);
 }
 
-static aleat_status new_like(aleat_array *out, const aleat_array *x, int64_t channels,
-                             aleat_error *err)
+static aleat_status new_images(aleat_array *out, int64_t n, aleat_dims dims, aleat_error *err)
 {
-    const int64_t dim[4] = {x->dim[0], channels, x->dim[2], x->dim[3]};
+    const int64_t dim[4] = {n, dims.c, dims.h, dims.w};
     return aleat_array_new(out, 4, dim, err);
 }
 
@@ -203,19 +235,21 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
         memset(grad, 0, sizeof *grad);
     const aleat_denoiser *d = &model->denoiser;
     const int64_t n = x->n_dims > 0 ? x->dim[0] : 0;
+    const aleat_dims in = {d->info.height, d->info.width, d->info.channels};
+    const aleat_dims raw = aleat_graph_dims(model->files.graph, model->files.network.out);
     aleat_status st = ALEAT_OK;
     if (!cotangent != !grad)
         st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "a cotangent and a gradient go together");
     if (!st)
-        st = check_images(model, x, n, d->info.channels, "x", err);
+        st = check_images(x, n, in, "x", err);
     if (!st && cotangent)
-        st = check_images(model, cotangent, n, d->info.out_channels, "the cotangent", err);
+        st = check_images(cotangent, n, raw, "the cotangent", err);
     if (!st && cotangent && !d->ops->backward)
         st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "this network has no gradients");
     if (!st)
-        st = new_like(out, x, d->info.out_channels, err);
+        st = new_images(out, n, raw, err);
     if (!st && cotangent)
-        st = new_like(grad, x, d->info.channels, err);
+        st = new_images(grad, n, in, err);
     if (st)
         goto done;
     const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {.labels = labels}};

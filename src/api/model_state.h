@@ -16,9 +16,6 @@ struct aleat_model {
     int32_t null_class; /**< what aleat_model_cfg() gave the unconditional half */
 };
 
-/** The precision of that name; f32 for NULL. */
-ALEAT_MUST_USE aleat_status aleat_find_precision(aleat_precision *out, const char *name,
-                                                 aleat_error *err);
 /**
  * Classifier-free guidance of scale w around the model's denoiser; borrows the model. *out stays
  * empty (ops NULL) if `scale` is 0 or 1, which both stand for none. ALEAT_ERR_UNSUPPORTED: the
@@ -26,5 +23,12 @@ ALEAT_MUST_USE aleat_status aleat_find_precision(aleat_precision *out, const cha
  */
 ALEAT_MUST_USE aleat_status aleat_model_cfg(aleat_denoiser *out, aleat_model *model, double scale,
                                             aleat_error *err);
+/** A tensor as callers see it. */
+aleat_tensor_facts aleat_weight_facts(const aleat_weight *weight);
+/** The precision called `name`; NULL: f32. */
+ALEAT_MUST_USE aleat_status aleat_precision_find(aleat_precision *out, const char *name,
+                                                 aleat_error *err);
+/** ALEAT_ERR_UNSUPPORTED, with a hint, unless the model is a denoiser. */
+ALEAT_MUST_USE aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *err);
 
 #endif

@@ -12,13 +12,14 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "denoiser/classifier.h"
 #include "io/file.h"
 #include "io/image_convert.h"
 #include "io/npy.h"
 #include "io/sha256.h"
 
-#define DEFAULT_STEPS  50
-#define DEFAULT_COPIES 5
+#define DEFAULT_COPIES   5
+#define DEFAULT_PRODUCTS 4
 // A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
 #define BATCH_PIXELS (16 * 32 * 32)
 
@@ -87,6 +88,39 @@ const char *aleat_map_name(int i, const char **help)
     return run_maps[i].name;
 }
 
+static const struct {
+    const char *name, *help;
+} map_spaces[] = {
+    {"latent", "the latents' own maps, enlarged; costs nothing"},
+    {"image", "the variance of x0 carried into the images, by --carry"},
+};
+
+// In the order of aleat_carry after NONE.
+static const struct {
+    const char *name, *help;
+} carries[] = {
+    {"jvp", "first order: K products with the decoder's Jacobian, about 2 K decodings an image"},
+    {"copies", "variance of the decoded copies: M decodings for each scored step of an image"},
+};
+
+const char *aleat_map_space_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof map_spaces / sizeof *map_spaces))
+        return NULL;
+    if (help)
+        *help = map_spaces[i].help;
+    return map_spaces[i].name;
+}
+
+const char *aleat_carry_name(int i, const char **help)
+{
+    if (i < 0 || i >= (int)(sizeof carries / sizeof *carries))
+        return NULL;
+    if (help)
+        *help = carries[i].help;
+    return carries[i].name;
+}
+
 /* ---- from options to a job ------------------------------------------------------------------- */
 
 static void job_clear(aleat_run_job *job)
@@ -103,30 +137,15 @@ static aleat_status check_options(const aleat_run_options *o, const aleat_denois
 {
     if (o->n < 1 || o->n > UINT32_MAX)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a run of %" PRId64 " images", o->n);
-    if (!o->labels != (info->n_classes == 0))
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          info->n_classes ? "this model needs labels, classes from 0 to %" PRId64
-                                          : "this model takes no labels (%" PRId64 " classes)",
-                          info->n_classes ? info->n_classes - 1 : 0);
+    const bool labelled = info->n_classes > 0 || o->classifier;
+    if (labelled && !o->labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "this %s needs labels",
+                          info->n_classes ? "model" : "classifier");
+    if (!labelled && o->labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "this model takes no labels");
     if (o->guide && o->percentile != o->percentile)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the percentile of guidance is not a number");
     return ALEAT_OK;
-}
-
-static aleat_status make_plan(aleat_run_job *job, aleat_error *err)
-{
-    const aleat_sampling_options *o = &job->options->sampling;
-    const aleat_model *model = job->model;
-    aleat_sampler_config config;
-    aleat_status st =
-        aleat_schedule_of(&config, &model->files, model->path, o->schedule, o->sampler, err);
-    if (st)
-        return st;
-    config.eta = o->eta;
-    st =
-        aleat_sampling_plan_new(&job->plan, &config, o->steps ? (int)o->steps : DEFAULT_STEPS, err);
-    aleat_sampler_config_clear(&config);
-    return st;
 }
 
 static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, const char *what,
@@ -205,6 +224,49 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     return st || !o->guide ? st : find_guidance(job, &w->guidance, err);
 }
 
+static aleat_status make_latent(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    int space = 0, carry = 0;
+    aleat_status st =
+        aleat_name_find(&space, aleat_map_space_name, o->map_space, "space of maps", err);
+    if (!st)
+        st = aleat_name_find(&carry, aleat_carry_name, o->carry, "way to carry maps", err);
+    if (!st && space && (!o->decoder || !o->uncertainty))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                        "maps in the space of images need a decoder and uncertainty");
+    if (!st && (o->carry_products < 0 || o->carry_products > 65536))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "%" PRId64 " products with the Jacobian",
+                        o->carry_products);
+    job->latent = (aleat_run_latent_options){
+        .vae = o->decoder,
+        .carry = space ? (aleat_carry)(carry + 1) : ALEAT_CARRY_NONE,
+        .products = o->carry_products ? (int)o->carry_products : DEFAULT_PRODUCTS,
+        .copies = job->observe.estimator.copies,
+        .seed = o->seed};
+    return st;
+}
+
+static aleat_status check_classifier(const aleat_run_job *job, aleat_error *err)
+{
+    const aleat_model *c = job->options->classifier;
+    if (!c)
+        return ALEAT_OK;
+    const aleat_denoiser_info *theirs = &c->files.info, *ours = &job->model->files.info;
+    if (c->files.role != ALEAT_MODEL_CLASSIFIER)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: is not a classifier of noisy images",
+                          c->path);
+    if (theirs->channels != ours->channels || theirs->height != ours->height ||
+        theirs->width != ours->width)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: classifies images of %" PRId64 " x %" PRId64
+                          ", the model makes %" PRId64 " x %" PRId64,
+                          c->path, theirs->height, theirs->width, ours->height, ours->width);
+    if (!isfinite(job->options->classifier_scale))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the scale of the classifier is not a number");
+    return ALEAT_OK;
+}
+
 // Reads an array whose last four dimensions are the run's, after `leading` others.
 static aleat_status read_noise(aleat_array *out, const aleat_run_job *job, const char *path,
                                int leading, aleat_error *err)
@@ -255,14 +317,21 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
     const aleat_run_options *o = job->options;
     const aleat_denoiser_info *info = &job->model->files.info;
     int rng = 0;
-    aleat_status st = check_options(o, info, err);
+    aleat_status st = aleat_model_check_denoiser(job->model, err);
+    if (!st)
+        st = check_options(o, info, err);
     if (!st)
         st = aleat_name_find(&rng, aleat_rng_name, o->rng, "source of random numbers", err);
     job->torch = rng == 1;
     if (!st)
-        st = make_plan(job, err);
+        st = aleat_schedule_plan(&job->plan, &job->model->files, job->model->path, &o->sampling,
+                                 err);
     if (!st)
         st = make_observation(job, err);
+    if (!st)
+        st = make_latent(job, err);
+    if (!st)
+        st = check_classifier(job, err);
     if (!st && o->initial)
         st = read_noise(&job->initial, job, o->initial, 0, err);
     if (!st && o->noise_dir)
@@ -287,8 +356,12 @@ typedef struct runner {
     aleat_noise_arrays stored;
     aleat_noise_source noise;
     aleat_denoiser cfg;      // classifier-free guidance; empty: none
-    float *x;                // [batch, count]
-    int *guided_evaluations; // [n_outer] of each step
+    float *x;                    // [batch, count]
+    aleat_classifier_pull *pull; // NULL: no classifier
+    float *t_classifier;         // [batch]
+    aleat_run_latent *latent;    // NULL: samples are the images
+    float *image;                // [image_count], a decoded image
+    int *guided_evaluations;     // [n_outer] of each step
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
     int64_t done, batches;
@@ -349,10 +422,38 @@ static void keep_x0(const runner *r, const aleat_evaluation *e)
                (size_t)count * sizeof(float));
 }
 
+static int64_t image_count(const runner *r)
+{
+    return r->shape->image_channels * r->shape->image_height * r->shape->image_width;
+}
+
 static aleat_status evaluated(void *ctx, aleat_evaluation *evaluation, aleat_error *err)
 {
-    keep_x0(ctx, evaluation);
-    return aleat_observer_evaluated(((runner *)ctx)->observer, evaluation, err);
+    const runner *r = ctx;
+    keep_x0(r, evaluation);
+    const bool scored = evaluation->step->stage == 0 &&
+                        aleat_window_has(r->job->observe.score, evaluation->step->outer);
+    if (r->latent)
+        aleat_run_latent_at(
+            r->latent, evaluation,
+            scored && r->shape->carried ? r->shard->carried + r->row * image_count(r) : NULL);
+    return aleat_observer_evaluated(r->observer, evaluation, err);
+}
+
+// The classifier is told the same time as the model, as in guided-diffusion.
+static aleat_status classifier_gradient(void *ctx, const aleat_evaluation *e, float *gradient,
+                                        aleat_error *err)
+{
+    const runner *r = ctx;
+    for (int64_t j = 0; j < e->n; j++)
+        r->t_classifier[j] = e->t_network;
+    const aleat_batch batch = {.n = e->n,
+                               .height = e->height,
+                               .width = e->width,
+                               .x = e->x,
+                               .t = r->t_classifier,
+                               .condition = e->condition};
+    return aleat_classifier_pull_run(r->pull, &batch, gradient, err);
 }
 
 // Keeps the state after the last evaluation of each outer step, and x_T.
@@ -373,13 +474,38 @@ static aleat_status advanced(void *ctx, int index, const float *x, int64_t n, al
     return tell_progress(r, index, err);
 }
 
-static void take_pixels(const runner *r)
+// The pixels of the batch's image j, from [C,H,W] in [-1, 1].
+static void take_pixels(const runner *r, int64_t j, const float *image)
 {
     const aleat_run_shape *s = r->shape;
-    const int64_t count = count_of(r);
-    for (int64_t j = 0; j < r->rows; j++)
-        aleat_image_of_floats(r->shard->images + (r->row + j) * count, r->x + j * count,
-                              s->channels, s->height, s->width);
+    aleat_image_of_floats(r->shard->images + (r->row + j) * image_count(r), image,
+                          s->image_channels, s->image_height, s->image_width);
+}
+
+static int shown_of(const char *name)
+{
+    for (int m = 0; m < N_MAPS; m++)
+        if (strcmp(run_maps[m].name, name) == 0)
+            return m;
+    return 0;
+}
+
+// The images of the batch, decoded if they are latents. After take_maps().
+static aleat_status take_images(const runner *r, aleat_error *err)
+{
+    const int64_t count = count_of(r), map = shown_of("x0-var") * r->shard->count + r->row;
+    aleat_status st = ALEAT_OK;
+    for (int64_t j = 0; !st && j < r->rows; j++) {
+        const float *x = r->x + j * count;
+        if (r->latent)
+            st = aleat_run_latent_decode(
+                r->latent, (uint32_t)(r->shard->first + r->row + j), x, r->image,
+                r->shape->carried ? r->shard->maps + (map + j) * count : NULL,
+                r->shape->carried ? r->shard->carried + (r->row + j) * image_count(r) : NULL, err);
+        if (!st)
+            take_pixels(r, j, r->latent ? r->image : x);
+    }
+    return st;
 }
 
 static void take_maps(const runner *r)
@@ -424,13 +550,18 @@ static aleat_status run_batch(runner *r, aleat_error *err)
         .condition = {.labels = o->labels ? o->labels + first : NULL},
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
-        .hooks = {.ctx = r, .evaluated = evaluated, .advanced = advanced}};
-    const aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
+        .hooks = {.ctx = r,
+                  .evaluated = evaluated,
+                  .gradient = r->pull ? classifier_gradient : NULL,
+                  .advanced = advanced}};
+    aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)
         return st;
-    take_pixels(r);
     take_maps(r);
     take_signals(r);
+    st = take_images(r, err);
+    if (st)
+        return st;
     r->batches++;
     r->done += r->rows;
     return ALEAT_OK;
@@ -460,6 +591,10 @@ static void runner_clear(runner *r)
     aleat_sampler_free(r->sampler);
     aleat_observer_free(r->observer);
     aleat_noise_torch_free(r->torch);
+    aleat_classifier_pull_free(r->pull);
+    aleat_free(r->t_classifier);
+    aleat_run_latent_free(r->latent);
+    aleat_free(r->image);
     aleat_free(r->x);
     aleat_free(r->guided_evaluations);
     aleat_denoiser_destroy(&r->cfg);
@@ -516,6 +651,21 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     st = make_noise(r, err);
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
+    if (!st && job->options->classifier) {
+        st = aleat_classifier_pull_new(&r->pull, &job->options->classifier->denoiser,
+                                       job->options->classifier_scale, job->batch, err);
+        r->t_classifier = aleat_calloc((size_t)job->batch, sizeof *r->t_classifier);
+        if (!st && !r->t_classifier)
+            st = aleat_fail_memory(err, "classifier guidance");
+    }
+    if (!st && job->latent.vae) {
+        st = aleat_run_latent_new(&r->latent, &job->latent, d, job->plan->prediction, err);
+        r->image = aleat_calloc((size_t)image_count(r), sizeof *r->image);
+        if (!st && !r->image)
+            st = aleat_fail_memory(err, "a decoded image");
+    }
+    if (!st && job->latent.vae)
+        d = aleat_run_latent_tap(r->latent);
     if (!st)
         st = aleat_observer_new(&r->observer, d, job->plan->prediction, &observe, job->batch,
                                 height, width, err);
@@ -588,6 +738,10 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .channels = info->channels,
                              .height = info->height,
                              .width = info->width,
+                             .image_channels = info->channels,
+                             .image_height = info->height,
+                             .image_width = info->width,
+                             .carried = job->latent.carry != ALEAT_CARRY_NONE,
                              .keep_steps = o->keep_step_maps,
                              .trajectory_states = o->trajectory ? job->plan->n_outer + 1
                                                   : pixels      ? 0
@@ -601,6 +755,12 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     if (o->guide) {
         shape.guide_begin = job->observe.guide.begin;
         shape.n_guide_steps = job->observe.guide.end - job->observe.guide.begin;
+    }
+    if (job->latent.vae) {
+        const aleat_autoencoder_files *f = &job->latent.vae->files;
+        shape.image_channels = f->image_channels;
+        shape.image_height *= f->factor;
+        shape.image_width *= f->factor;
     }
     if (!o->uncertainty)
         return shape;
@@ -630,7 +790,7 @@ static void tell_result(aleat_run_result *result, const runner *r, double second
                                  .evaluations = evaluations_of(r),
                                  .seconds = seconds,
                                  .complete_before = before,
-                                 .pixels = pixels};
+                                 .pixels = pixels || r->latent};
     aleat_run_folder_changes(r->folder, &result->change_mean, &result->change_most);
     const double *scores = aleat_run_folder_scores(r->folder);
     for (int64_t i = 0; scores && i < n; i++) {
@@ -691,7 +851,8 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     int64_t *steps = NULL;
     int resume = 0, shown = 0;
     const int64_t channels = model->files.info.channels;
-    const bool pixels = channels == 1 || channels == 3;
+    // latents, which are kept as numbers whether they are decoded or not
+    const bool pixels = !options->decoder && (channels == 1 || channels == 3);
     aleat_status st = job_make(&job, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);

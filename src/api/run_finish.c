@@ -218,6 +218,8 @@ static aleat_status write_arrays(const aleat_run_folder *f, aleat_error *err)
         if (!st && s->keep_steps)
             st = join_shards(f, ALEAT_SHARD_OF_STEP_MAPS, m, name, err);
     }
+    if (!st && s->carried)
+        st = join_shards(f, ALEAT_SHARD_OF_CARRIED, 0, "image-var.npy", err);
     if (!st && s->trajectory_states)
         st = write_trajectory(f, err);
     if (!st && s->x0_steps)
@@ -299,9 +301,14 @@ static aleat_status write_csv(const aleat_run_folder *f, aleat_error *err)
 // Images of one shard with the maps that pictures show, reduced to one value a pixel.
 typedef struct view {
     aleat_tensor images, maps;
-    float *pixel_maps; // [count,H,W]
+    float *pixel_maps; // [count,H,W] of the pictures
     int64_t count;
 } view;
+
+static int64_t plane_of(const aleat_run_shape *s)
+{
+    return s->image_height * s->image_width;
+}
 
 static void view_clear(view *v)
 {
@@ -311,26 +318,45 @@ static void view_clear(view *v)
     memset(v, 0, sizeof *v);
 }
 
+// The shown map of image j in the pixels of its picture.
+static aleat_status pixel_map(float *dst, const view *v, const aleat_run_shape *s, int64_t j,
+                              aleat_error *err)
+{
+    const float *maps = aleat_tensor_f32(&v->maps);
+    if (s->carried) {
+        aleat_map_over_channels(dst, maps + j * s->image_channels * plane_of(s), s->image_channels,
+                                s->image_height, s->image_width);
+        return ALEAT_OK;
+    }
+    const int64_t plane = s->height * s->width;
+    float *small = aleat_calloc((size_t)plane, sizeof *small);
+    if (!small)
+        return aleat_fail_memory(err, "maps");
+    aleat_map_over_channels(small, maps + (s->shown * v->count + j) * s->channels * plane,
+                            s->channels, s->height, s->width);
+    aleat_map_enlarge(dst, s->image_height, s->image_width, small, s->height, s->width);
+    aleat_free(small);
+    return ALEAT_OK;
+}
+
 static aleat_status view_load(view *v, const aleat_run_folder *f, int64_t i, aleat_error *err)
 {
     memset(v, 0, sizeof *v);
     const aleat_run_shape *s = &f->shape;
-    const int64_t plane = s->height * s->width;
+    const int64_t plane = plane_of(s);
     aleat_status st = read_shard(&v->images, f, i, ALEAT_SHARD_OF_IMAGES, err);
     if (st)
         return st;
     v->count = v->images.shape.dim[0];
     if (s->n_maps) {
-        st = read_shard(&v->maps, f, i, ALEAT_SHARD_OF_MAPS, err);
+        st = read_shard(&v->maps, f, i, s->carried ? ALEAT_SHARD_OF_CARRIED : ALEAT_SHARD_OF_MAPS,
+                        err);
         v->pixel_maps = aleat_calloc((size_t)(v->count * plane), sizeof(float));
         if (!st && !v->pixel_maps)
             st = aleat_fail_memory(err, "maps");
     }
     for (int64_t j = 0; !st && s->n_maps && j < v->count; j++)
-        aleat_map_over_channels(v->pixel_maps + j * plane,
-                                aleat_tensor_f32(&v->maps) +
-                                    (s->shown * v->count + j) * s->channels * plane,
-                                s->channels, s->height, s->width);
+        st = pixel_map(v->pixel_maps + j * plane, v, s, j, err);
     if (st)
         view_clear(v);
     return st;
@@ -346,8 +372,7 @@ static aleat_status choose_scale(const aleat_run_folder *f, aleat_colour_scale *
         st = view_load(&v, f, i, err);
         if (st)
             break;
-        aleat_value_histogram_add(histogram, v.pixel_maps,
-                                  v.count * f->shape.height * f->shape.width);
+        aleat_value_histogram_add(histogram, v.pixel_maps, v.count * plane_of(&f->shape));
         view_clear(&v);
     }
     if (!st)
@@ -360,18 +385,19 @@ static aleat_status write_map(const aleat_run_folder *f, const view *v, int64_t 
                               aleat_colour_scale scale, aleat_error *err)
 {
     const aleat_run_shape *s = &f->shape;
-    const int64_t plane = s->height * s->width, number = first + j;
+    const int64_t plane = plane_of(s), number = first + j;
     aleat_image image = {0}, picture = {0};
     char title[128], label[32] = "";
     if (f->labels[number] >= 0)
         (void)snprintf(label, sizeof label, "  label %" PRId64, f->labels[number]);
     (void)snprintf(title, sizeof title, "#%" PRId64 "%s  score %.4g", number, label,
                    f->scores[s->shown * s->n + number]);
-    const aleat_map_labels labels = {title, s->maps[s->shown].name, s->maps[s->shown].unit};
+    const aleat_map_labels labels = {title, s->carried ? "image-var" : s->maps[s->shown].name,
+                                     s->carried ? "squared pixels" : s->maps[s->shown].unit};
     char *path = aleat_run_path(f, "maps/%06" PRId64 ".png", number);
     aleat_status st =
-        path ? aleat_run_picture(&image, s,
-                                 (const uint8_t *)v->images.data + j * plane * s->channels, err)
+        path ? aleat_run_picture(
+                   &image, s, (const uint8_t *)v->images.data + j * plane * s->image_channels, err)
              : aleat_fail_memory(err, f->path);
     if (!st)
         st = aleat_map_picture(&picture, &image, v->pixel_maps + j * plane, scale, &labels, err);
@@ -388,11 +414,11 @@ static aleat_status place_on_sheet(const aleat_run_folder *f, const view *v, int
                                    aleat_colour_scale scale, aleat_error *err)
 {
     const aleat_run_shape *s = &f->shape;
-    const int64_t plane = s->height * s->width, j = number % ALEAT_SHARD_IMAGES;
+    const int64_t plane = plane_of(s), j = number % ALEAT_SHARD_IMAGES;
     aleat_image image = {0}, overlay = {0};
     char caption[64];
     aleat_status st = aleat_run_picture(
-        &image, s, (const uint8_t *)v->images.data + j * plane * s->channels, err);
+        &image, s, (const uint8_t *)v->images.data + j * plane * s->image_channels, err);
     if (!st && s->n_maps)
         st = aleat_map_overlay(&overlay, &image, v->pixel_maps + j * plane, scale, err);
     (void)snprintf(caption, sizeof caption, "#%" PRId64, number);
@@ -424,8 +450,8 @@ static aleat_status begin_sheet(const aleat_run_folder *f, aleat_contact_sheet *
                        s->maps[s->shown].name, *count < s->n ? " (a selection)" : "",
                        reading ? "; " : "", reading ? reading : "");
     if (!st)
-        st = aleat_contact_sheet_new(sheet, *count, s->width, s->height, s->n_maps > 0, headline,
-                                     err);
+        st = aleat_contact_sheet_new(sheet, *count, s->image_width, s->image_height, s->n_maps > 0,
+                                     headline, err);
     aleat_free(scores);
     return st;
 }

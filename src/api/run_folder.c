@@ -46,7 +46,7 @@ bool aleat_shard_array(const aleat_run_shape *s, int which, int64_t count, const
     case ALEAT_SHARD_OF_IMAGES:
         *name = "images";
         *dtype = ALEAT_U8;
-        *dims = aleat_shape_of(4, count, h, w, c);
+        *dims = aleat_shape_of(4, count, s->image_height, s->image_width, s->image_channels);
         return true;
     case ALEAT_SHARD_OF_LABELS:
         *name = "labels";
@@ -84,6 +84,10 @@ bool aleat_shard_array(const aleat_run_shape *s, int which, int64_t count, const
         *dtype = ALEAT_F64;
         *dims = aleat_shape_of(2, count, s->n_guide_steps);
         return s->n_guide_steps > 0;
+    case ALEAT_SHARD_OF_CARRIED:
+        *name = "carried";
+        *dims = aleat_shape_of(4, count, s->image_channels, s->image_height, s->image_width);
+        return s->carried;
     default: return false;
     }
 }
@@ -385,6 +389,7 @@ aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard 
         .x0 = f->arrays[ALEAT_SHARD_OF_X0].data,
         .signals = f->arrays[ALEAT_SHARD_OF_SIGNALS].data,
         .changes = f->arrays[ALEAT_SHARD_OF_CHANGES].data,
+        .carried = f->arrays[ALEAT_SHARD_OF_CARRIED].data,
     };
     f->current = i;
     *shard = &f->shard;
@@ -394,15 +399,15 @@ aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard 
 aleat_status aleat_run_picture(aleat_image *out, const aleat_run_shape *shape,
                                const uint8_t *pixels, aleat_error *err)
 {
-    const int64_t n = shape->height * shape->width;
-    const int channels = shape->channels < 3 ? 1 : 3;
+    const int64_t n = shape->image_height * shape->image_width;
+    const int channels = shape->image_channels < 3 ? 1 : 3;
     memset(out, 0, sizeof *out);
     uint8_t *copy = aleat_alloc((size_t)(n * channels));
     if (!copy)
         return aleat_fail_memory(err, "a picture");
     for (int64_t i = 0; i < n; i++)
-        memcpy(copy + i * channels, pixels + i * shape->channels, (size_t)channels);
-    *out = (aleat_image){shape->width, shape->height, channels, copy};
+        memcpy(copy + i * channels, pixels + i * shape->image_channels, (size_t)channels);
+    *out = (aleat_image){shape->image_width, shape->image_height, channels, copy};
     return ALEAT_OK;
 }
 
@@ -424,7 +429,8 @@ static double score_of(const aleat_run_folder *f, int m, int64_t j)
 static aleat_status write_image(const aleat_run_folder *f, int64_t j, aleat_error *err)
 {
     const aleat_run_shape *s = &f->shape;
-    const int64_t number = f->shard.first + j, pixels = s->channels * s->height * s->width;
+    const int64_t number = f->shard.first + j;
+    const int64_t pixels = s->image_channels * s->image_height * s->image_width;
     aleat_image image = {0};
     char *parameters = NULL, *text = NULL, *path = NULL;
     json_t *own = json_deep_copy(f->settings);

@@ -32,9 +32,12 @@ typedef struct aleat_run_map {
 
 /** What a run consists of. Everything is borrowed and outlives the run. */
 typedef struct aleat_run_shape {
-    int64_t n;                       /**< images */
-    int64_t channels, height, width; /**< of each */
-    int n_maps;                      /**< 0: plain sampling */
+    int64_t n;                                         /**< images */
+    int64_t channels, height, width;                   /**< of each state and map */
+    int64_t image_channels, image_height, image_width; /**< of each picture: decoded latents are
+                                                            larger than their states */
+    bool carried; /**< pictures show a variance in the space of the images, not a map of states */
+    int n_maps;   /**< 0: plain sampling */
     aleat_run_map maps[ALEAT_RUN_MAX_MAPS];
     int shown;                  /**< the map of the pictures, the order of the contact sheet */
     int64_t n_score_steps;      /**< steps that maps are accumulated over */
@@ -53,7 +56,8 @@ typedef struct aleat_run_shape {
 /** Arrays of one shard, C order; zeroed when begun, to be filled, owned by the folder. */
 typedef struct aleat_shard {
     int64_t first, count; /**< images [first, first + count) of the run */
-    uint8_t *images;      /**< [count,H,W,C] */
+    uint8_t *images;      /**< [count,H,W,C] of the pictures */
+    float *carried;       /**< [count,C,H,W] of the pictures, if the run has it, else NULL */
     int64_t *labels;      /**< [count]; -1: none */
     float *maps;          /**< [n_maps,count,C,H,W], accumulated over the scored steps */
     double *sums;         /**< [n_maps,count,n_score_steps]: each step's map summed up */

@@ -34,7 +34,13 @@ static bool put_model(json_t *o, const aleat_model *model)
     const char *path = aleat_weights_path(model->files.weights);
     aleat_weights_sha256(model->files.weights, text);
     const aleat_model_facts facts = aleat_model_describe(model);
-    return put(o, "family", json_string(facts.family)) &&
+    char config[ALEAT_SHA256_TEXT]; // what the file does not say, and the user did
+    aleat_sha256(config, facts.config_json, strlen(facts.config_json));
+    const bool timed = facts.time_scale != 1 || facts.time_offset != 0;
+    return put(o, "config_sha256", json_string(config)) &&
+           (!timed || (put(o, "time_scale", json_real(facts.time_scale)) &&
+                       put(o, "time_offset", json_real(facts.time_offset)))) &&
+           put(o, "family", json_string(facts.family)) &&
            put(o, "weights", json_string(aleat_path_base(path))) &&
            put(o, "weights_sha256", json_string(text)) &&
            put(o, "precision", json_string(facts.precision)) &&
@@ -58,6 +64,8 @@ static bool put_plan(json_t *o, const aleat_run_job *job)
     return put(o, "sampler", json_string(job->plan->kind->name)) &&
            put(o, "steps", json_integer(job->plan->n_outer)) &&
            put(o, "eta", json_real(job->options->sampling.eta)) &&
+           (!job->options->sampling.respacing ||
+            put(o, "respacing", json_string(job->options->sampling.respacing))) &&
            put(o, "prediction", json_string(aleat_prediction_name(job->plan->prediction))) &&
            put(o, "sampler_clip",
                json_string(clip->dynamic ? "dynamic"
@@ -154,13 +162,47 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
     return ok;
 }
 
+static bool put_classifier(json_t *o, const aleat_run_options *r)
+{
+    if (!r->classifier)
+        return true;
+    char text[ALEAT_SHA256_TEXT];
+    const aleat_model_facts f = aleat_model_describe(r->classifier);
+    aleat_weights_sha256(r->classifier->files.weights, text);
+    return put(o, "classifier", json_string(aleat_path_base(f.weights_path))) &&
+           put(o, "classifier_sha256", json_string(text)) &&
+           put(o, "classifier_scale", json_real(r->classifier_scale));
+}
+
+// The autoencoder by content, and how the uncertainty passes through it.
+static bool put_decoder(json_t *o, const aleat_run_job *job)
+{
+    const aleat_run_latent_options *l = &job->latent;
+    if (!l->vae)
+        return true;
+    char text[ALEAT_SHA256_TEXT];
+    const aleat_vae_facts f = aleat_vae_describe(l->vae);
+    aleat_weights_sha256(l->vae->files.weights, text);
+    bool ok = put(o, "decoder", json_string(aleat_path_base(f.weights_path))) &&
+              put(o, "decoder_sha256", json_string(text)) &&
+              put(o, "scaling_factor", json_real(f.scaling_factor)) &&
+              put(o, "tile", json_integer(f.tile)) && put(o, "overlap", json_integer(f.overlap));
+    if (ok && l->carry != ALEAT_CARRY_NONE)
+        ok = put(o, "carry", json_string(aleat_carry_name((int)l->carry - 1, NULL)));
+    if (ok && l->carry == ALEAT_CARRY_JVP)
+        ok = put(o, "carry_products", json_integer(l->products));
+    return ok;
+}
+
 aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_error *err)
 {
     json_t *o = json_object();
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
                     put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
-                    put_labels(o, job->options) && put_variants(o, job) && put_uncertainty(o, job);
+                    put_labels(o, job->options) && put_variants(o, job) &&
+                    put_uncertainty(o, job) && put_decoder(o, job) &&
+                    put_classifier(o, job->options);
     if (!ok) {
         json_decref(o);
         return aleat_fail_memory(err, "settings of the run");

@@ -6,6 +6,7 @@
 
 #include "aleat/run.h"
 #include "api/model_state.h"
+#include "api/run_latent.h"
 #include "api/threshold.h"
 #include "samplers/plan.h"
 #include "uncertainty/observer.h"
@@ -21,6 +22,7 @@ typedef struct aleat_run_job {
     int maps[ALEAT_MAX_STATISTICS], n_maps; /**< of a scored run: rows of the table of maps */
     const char *gradient;                   /**< name of the way to make its gradient */
     aleat_threshold threshold;              /**< owned; empty: each image's percentile */
+    aleat_run_latent_options latent;        /**< vae NULL: samples are not decoded */
     bool torch;
     int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */

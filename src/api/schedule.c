@@ -108,6 +108,34 @@ aleat_status aleat_schedule_of(aleat_sampler_config *out, const aleat_model_file
     return st;
 }
 
+aleat_status aleat_schedule_plan(aleat_sampling_plan **out, const aleat_model_files *files,
+                                 const char *path, const aleat_sampling_options *options,
+                                 aleat_error *err)
+{
+    aleat_sampler_config config;
+    *out = NULL;
+    aleat_status st =
+        aleat_schedule_of(&config, files, path, options->schedule, options->sampler, err);
+    if (st)
+        return st;
+    config.eta = options->eta;
+    if (options->respacing) {
+        config.respacing = aleat_strdup(options->respacing);
+        config.eps_from_clipped = true;
+        if (!config.respacing)
+            st = aleat_fail_memory(err, path);
+        else if (strcmp(config.kind->name, "ddim") != 0 && strcmp(config.kind->name, "ddpm") != 0)
+            st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                            "respacing is for the samplers ddim and ddpm, not for %s",
+                            config.kind->name);
+    }
+    if (!st)
+        st = aleat_sampling_plan_new(out, &config,
+                                     options->steps ? (int)options->steps : DEFAULT_STEPS, err);
+    aleat_sampler_config_clear(&config);
+    return st;
+}
+
 // The scheduler's file in a diffusers folder or a network's folder; *out is NULL if there is none.
 static aleat_status find_schedule(char **out, const char *path, aleat_error *err)
 {
@@ -137,23 +165,18 @@ aleat_status aleat_schedule_json(char **out, const char *path,
 {
     *out = NULL;
     aleat_model_files files = {0};
-    aleat_sampler_config config = {0};
     aleat_sampling_plan *plan = NULL;
     json_t *json = NULL;
     char *schedule = NULL;
+    aleat_sampling_options wanted = *options;
     const aleat_model_options defaults = {0};
     aleat_status st = options->schedule ? ALEAT_OK : find_schedule(&schedule, path, err);
     if (!st && !schedule && !options->schedule) // a family whose files say it otherwise
         st = aleat_model_files_open(&files, path, &defaults, err);
+    if (schedule)
+        wanted.schedule = schedule;
     if (!st)
-        st = aleat_schedule_of(&config, &files, path,
-                               options->schedule ? options->schedule : schedule, options->sampler,
-                               err);
-    if (st)
-        goto done;
-    config.eta = options->eta;
-    st = aleat_sampling_plan_new(&plan, &config,
-                                 options->steps ? (int)options->steps : DEFAULT_STEPS, err);
+        st = aleat_schedule_plan(&plan, &files, path, &wanted, err);
     if (st)
         goto done;
     json = aleat_sampling_plan_json(plan);
@@ -163,7 +186,6 @@ aleat_status aleat_schedule_json(char **out, const char *path,
 done:
     json_decref(json);
     aleat_sampling_plan_free(plan);
-    aleat_sampler_config_clear(&config);
     aleat_model_files_close(&files);
     aleat_free(schedule);
     return st;

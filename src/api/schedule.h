@@ -5,6 +5,7 @@
 #include "aleat/sampling.h"
 #include "api/model_state.h"
 #include "samplers/config.h"
+#include "samplers/plan.h"
 #include "uncertainty/copies.h"
 
 /**
@@ -16,6 +17,12 @@ ALEAT_MUST_USE aleat_status aleat_schedule_of(aleat_sampler_config *out,
                                               const aleat_model_files *files, const char *path,
                                               const char *schedule, const char *sampler,
                                               aleat_error *err);
+
+/** The plan of a run with these options; to be freed by aleat_sampling_plan_free(). */
+ALEAT_MUST_USE aleat_status aleat_schedule_plan(aleat_sampling_plan **out,
+                                                const aleat_model_files *files, const char *path,
+                                                const aleat_sampling_options *options,
+                                                aleat_error *err);
 
 /** The clip mode called `name`; NULL: auto. */
 ALEAT_MUST_USE aleat_status aleat_clip_find(aleat_clip_mode *out, const char *name,

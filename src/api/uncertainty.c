@@ -250,7 +250,9 @@ static aleat_status prepare(measurement *m, aleat_model *model, const aleat_arra
         return aleat_fail(err, ALEAT_ERR_SHAPE, "x must be [N,%lld,%lld,%lld] for this network",
                           (long long)info->channels, (long long)info->height,
                           (long long)info->width);
-    aleat_status st = set_statistic(m, o, with_grad, err);
+    aleat_status st = aleat_model_check_denoiser(model, err);
+    if (!st)
+        st = set_statistic(m, o, with_grad, err);
     if (!st)
         st = aleat_clip_find(&m->estimator.clip, o->clip, err);
     m->guidance.clip = m->estimator.clip;

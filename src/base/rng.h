@@ -18,7 +18,8 @@ typedef enum aleat_purpose {
     ALEAT_FOR_DROPOUT,
     ALEAT_FOR_TRAINING,
     ALEAT_FOR_SUBSET, /**< random baselines: permutations, bootstraps */
-    ALEAT_FOR_SIGNS   /**< guidance of random direction */
+    ALEAT_FOR_SIGNS,  /**< directions drawn at random: guidance, probes of a Jacobian */
+    ALEAT_FOR_LATENT  /**< the sampled latent of an image */
 } aleat_purpose;
 
 /** Names one stream. The same key always gives the same numbers. */

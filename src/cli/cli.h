@@ -35,12 +35,16 @@ typedef struct aleat_cli_args {
     int64_t threads, height, width;
     int precision; /**< index into its choices */
     int64_t memory;
-    const char *variant, *family;
+    const char *variant, *family, *noise_schedule;
+    int64_t heads, head_dim, train_steps;
+    int attention_order; /**< index into its choices */
+    bool rescale_timesteps, raw_time;
+    double dropout; /**< also of train */
     // arrays
     const char *x, *t, *label, *out, *cotangent, *grad;
     const char *noise, *x0, *eps;
     // sampling
-    const char *schedule;
+    const char *schedule, *respacing;
     int sampler; /**< 0: the schedule's own, else 1 + index of the sampler */
     int64_t steps, copies;
     double eta;
@@ -70,14 +74,26 @@ typedef struct aleat_cli_args {
     const char *config, *from;
     int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */
     int64_t size, shift, warmup, cooldown, sample_every, validate_every;
-    double rate, weight_decay, clip_grad, ema, dropout, label_drop, checkpoint_every, validation;
+    double rate, weight_decay, clip_grad, ema, label_drop, checkpoint_every, validation;
     bool flip;
     // features
     const char *image_set, *split, *logits, *layer, *preparation;
     // report
     const char *page, *compare;
     int64_t max_size; /**< megabytes */
+    // classifier guidance
+    const char *classifier;
+    double classifier_scale;
+    int64_t classifier_head_dim;
+    // autoencoders
+    const char *decoder, *latents, *images, *mean, *logvar;
+    double scale_factor;
+    int64_t tile, overlap;
+    bool sample;
+    int map_space, carry; /**< index into their choices */
+    int64_t carry_products;
     // info and bench
+    const char *tensor;
     bool tensors, vjp;
     int64_t batch, repeats;
 } aleat_cli_args;
@@ -118,7 +134,7 @@ typedef struct aleat_cli_group {
     const aleat_cli_option *options;
 } aleat_cli_group;
 
-#define ALEAT_CLI_MAX_GROUPS 8
+#define ALEAT_CLI_MAX_GROUPS 12
 
 typedef struct aleat_cli_verb {
     const char *name, *summary;

@@ -26,8 +26,29 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .width = args->width,
         .max_images = args->batch,
         .memory = args->memory,
+        .heads = args->heads,
+        .head_dim = args->head_dim,
+        .attention_order = aleat_attention_order_name(args->attention_order, NULL),
+        .noise_schedule = args->noise_schedule,
+        .train_steps = args->train_steps,
+        .rescale_timesteps = args->rescale_timesteps,
+        .dropout = args->dropout,
+        .raw_time = args->raw_time,
     };
     return aleat_model_open(out, args->operand, &options, err);
+}
+
+aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args, aleat_error *err)
+{
+    const aleat_vae_options options = {
+        .variant = args->variant,
+        .precision = aleat_precision_name(args->precision, NULL),
+        .threads = (int)args->threads,
+        .scaling_factor = args->scale_factor,
+        .tile = args->tile,
+        .overlap = args->overlap,
+    };
+    return aleat_vae_open(out, args->decoder, &options, err);
 }
 
 aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args, const aleat_array *x,
@@ -84,7 +105,8 @@ aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args)
         .sampler = args->sampler ? aleat_cli_sampler_choice(args->sampler, NULL) : NULL,
         .schedule = args->schedule,
         .steps = args->steps,
-        .eta = args->eta};
+        .eta = args->eta,
+        .respacing = args->respacing};
 }
 
 int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err)
@@ -122,39 +144,6 @@ aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *te
     aleat_status st = aleat_array_new(out, 1, &n, err);
     for (int64_t i = 0; !st && i < n; i++)
         out->data[i] = (float)value;
-    return st;
-}
-
-aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n, const aleat_model *model,
-                              aleat_error *err)
-{
-    *out = NULL;
-    const aleat_model_facts facts = aleat_model_describe(model);
-    if (facts.n_classes == 0)
-        return text ? aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label: this model takes no labels")
-                    : ALEAT_OK;
-    const long long last = (long long)facts.n_classes - 1;
-    if (!text)
-        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
-                              "this model needs --label, a class from 0 to %lld", last);
-    aleat_array values;
-    aleat_status st = aleat_cli_values(&values, "label", text, n, err);
-    int32_t *labels = st || !values.data ? NULL : calloc((size_t)n, sizeof *labels);
-    if (!st && !labels)
-        st = aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
-    for (int64_t i = 0; labels && !st && i < n; i++) {
-        const float v = values.data[i];
-        if (!(v >= 0) || !(v <= (float)last) || v != floorf(v))
-            st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
-                                "--label: %g is not a class from 0 to %lld", (double)v, last);
-        else
-            labels[i] = (int32_t)v;
-    }
-    aleat_array_clear(&values);
-    if (st)
-        free(labels);
-    else
-        *out = labels;
     return st;
 }
 

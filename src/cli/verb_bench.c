@@ -46,7 +46,7 @@ static aleat_status work_new(work *w, aleat_model *model, const aleat_cli_args *
 {
     const aleat_model_facts f = aleat_model_describe(model);
     const int64_t in[4] = {args->batch, f.channels, f.height, f.width};
-    const int64_t out[4] = {args->batch, f.out_channels, f.height, f.width};
+    const int64_t out[4] = {args->batch, f.out_channels, f.out_height, f.out_width};
     *w = (work){.model = model, .vjp = args->vjp};
     aleat_status st = aleat_array_new(&w->x, 4, in, err);
     if (!st)

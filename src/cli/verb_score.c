@@ -22,7 +22,7 @@ static aleat_status question_read(question *q, const aleat_cli_args *args, const
     const int64_t n = q->x.n_dims > 0 ? q->x.dim[0] : 0;
     aleat_status st = aleat_cli_values(&q->t, "t", args->t, n, err);
     if (!st)
-        st = aleat_cli_labels(&q->labels, args->label, n, model, err);
+        st = aleat_cli_labels(&q->labels, "label", args->label, n, model, NULL, err);
     if (!st && args->cotangent)
         st = aleat_array_read(&q->cotangent, args->cotangent, err);
     return st;

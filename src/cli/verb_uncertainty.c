@@ -98,7 +98,8 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     if (!st)
         st = aleat_cli_open_for(&model, args, &x, &err);
     if (!st)
-        st = aleat_cli_labels(&labels, args->label, x.n_dims > 0 ? x.dim[0] : 0, model, &err);
+        st = aleat_cli_labels(&labels, "label", args->label, x.n_dims > 0 ? x.dim[0] : 0, model,
+                              NULL, &err);
     if (!st)
         st = aleat_model_uncertainty(model, &x, t, labels, &options, args->grad != NULL, &u, &err);
     if (!st)

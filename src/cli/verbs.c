@@ -76,11 +76,80 @@ static const aleat_cli_option model_options[] = {
 };
 static const aleat_cli_group model = {"Model", model_options};
 
+// Of ADM and U-ViT files, which hold tensors only.
+static const aleat_cli_option unsaid_options[] = {
+    {.name = "heads",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(heads),
+     .value = "N",
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "attention heads in every layer; 0: as published"},
+    {.name = "head-dim",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(head_dim),
+     .value = "C",
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "channels of a head, instead of their number"},
+    {.name = "attention-order",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(attention_order),
+     .value = "O",
+     .fallback = "auto",
+     .choices = aleat_attention_order_name,
+     .help = "rows of ADM's queries, keys and values"},
+    {.name = "noise-schedule",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(noise_schedule),
+     .value = "S",
+     .help = "trained with: linear, cosine (ADM); scaled_linear, vp (U-ViT)"},
+    {.name = "train-steps",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(train_steps),
+     .value = "T",
+     .fallback = "0",
+     .min = 0,
+     .max = 1000000,
+     .help = "steps of ADM's noise schedule; 0: 1000"},
+    {.name = "rescale-timesteps",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(rescale_timesteps),
+     .help = "ADM is told steps scaled to 0..1000"},
+    {.name = "dropout",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(dropout),
+     .value = "P",
+     .fallback = "0",
+     .min = 0,
+     .max = 0.999,
+     .help = "of ADM in training; 0: as published"},
+    {.name = "raw-time",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(raw_time),
+     .help = "samplers tell the network the training step itself, as the paper's program does, "
+             "not the time it was trained with"},
+    {0},
+};
+static const aleat_cli_group unsaid = {"What ADM and U-ViT files do not say", unsaid_options};
+
 static const aleat_cli_option info_options[] = {
     {.name = "tensors",
      .type = ALEAT_CLI_FLAG,
      .offset = AT(tensors),
      .help = "list every tensor (always in --json)"},
+    {.name = "tensor",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(tensor),
+     .value = "NAME",
+     .help = "write this tensor of a weight file to --out"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "T.npy",
+     .help = "where it goes, as float32"},
     {0},
 };
 static const aleat_cli_group info = {"What to show", info_options};
@@ -102,7 +171,7 @@ static const aleat_cli_option score_options[] = {
      .type = ALEAT_CLI_STRING,
      .offset = AT(label),
      .value = "Y|Y.npy",
-     .help = "class, for networks that take one: one for all, or [N]"},
+     .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
     {.name = "out",
      .type = ALEAT_CLI_PATH,
      .offset = AT(out),
@@ -241,6 +310,12 @@ static const aleat_cli_option sampling_options[] = {
      .offset = AT(schedule),
      .value = "FILE",
      .help = "a scheduler_config.json to use instead of the model's"},
+    {.name = "respacing",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(respacing),
+     .value = "R",
+     .help = "ddim, ddpm: the steps and conventions of guided-diffusion's timestep_respacing: 250, "
+             "ddim50, 10,15,20"},
     {0},
 };
 static const aleat_cli_group sampling = {"Sampling", sampling_options};
@@ -280,7 +355,7 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_STRING,
      .offset = AT(label),
      .value = "Y|Y.npy",
-     .help = "class, for networks that take one: one for all, or [N]"},
+     .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
     {.name = "noise",
      .type = ALEAT_CLI_PATH,
      .offset = AT(noise),
@@ -375,8 +450,9 @@ static const aleat_cli_option images_options[] = {
     {.name = "labels",
      .type = ALEAT_CLI_STRING,
      .offset = AT(labels),
-     .value = "0,1,..|all|Y.npy",
-     .help = "classes, repeated over the images; all: every class in turn"},
+     .value = "0,name,..|all|Y.npy",
+     .help = "classes by number or name (ImageNet's, or the model's own), repeated over the "
+             "images; all: every class in turn"},
     CFG_OPTION,
     {.name = "batch",
      .type = ALEAT_CLI_INT,
@@ -813,6 +889,200 @@ static const aleat_cli_option page_options[] = {
 };
 static const aleat_cli_group page = {"The page", page_options};
 
+#define DECODER_OPTION(is_required)                                                                \
+    {                                                                                              \
+        .name = "decoder", .type = ALEAT_CLI_PATH, .offset = AT(decoder), .value = "PATH",         \
+        .required = is_required,                                                                   \
+        .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
+                "original Stable Diffusion checkpoint"                                             \
+    }
+#define SCALE_FACTOR_OPTION                                                                        \
+    {                                                                                              \
+        .name = "scale-factor", .type = ALEAT_CLI_DOUBLE, .offset = AT(scale_factor),              \
+        .value = "F", .fallback = "0", .min = 0, .max = 1e6,                                       \
+        .help = "of latents; 0: the configured one, or 0.18215"                                    \
+    }
+#define TILE_OPTION                                                                                \
+    {                                                                                              \
+        .name = "tile", .type = ALEAT_CLI_INT, .offset = AT(tile), .value = "N", .fallback = "0",  \
+        .min = -1, .max = 65536,                                                                   \
+        .help = "larger images are worked on in tiles of N x N latents, whose memory bounds the "  \
+                "whole; 0: 64; -1: never"                                                          \
+    }
+#define OVERLAP_OPTION                                                                             \
+    {                                                                                              \
+        .name = "overlap", .type = ALEAT_CLI_INT, .offset = AT(overlap), .value = "N",             \
+        .fallback = "0", .min = 0, .max = 65535,                                                   \
+        .help = "latents over which neighbouring tiles are blended; 0: a quarter of a tile"        \
+    }
+static const aleat_cli_option vae_options[] = {
+    DECODER_OPTION(true), SCALE_FACTOR_OPTION, TILE_OPTION, OVERLAP_OPTION, {0},
+};
+static const aleat_cli_group vae = {"Autoencoder", vae_options};
+
+// An autoencoder has no other use for the model's options.
+static const aleat_cli_option vae_run_options[] = {
+    {.name = "precision",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(precision),
+     .value = "P",
+     .fallback = "f32",
+     .choices = aleat_precision_name,
+     .help = "arithmetic of the network"},
+    {.name = "threads",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(threads),
+     .value = "K",
+     .fallback = "0",
+     .min = 0,
+     .max = 1024,
+     .help = "threads, 0: all processors; no result depends on it"},
+    {.name = "variant",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(variant),
+     .value = "NAME",
+     .help = "which of several weight files, as in model.NAME.safetensors: fp16, bf16"},
+    {0},
+};
+static const aleat_cli_group vae_run = {"Computation", vae_run_options};
+
+static const aleat_cli_option decode_options[] = {
+    {.name = "latents",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(latents),
+     .value = "L.npy",
+     .required = true,
+     .help = "[N,c,h,w] latents as diffusion models see them"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "IMG.npy",
+     .required = true,
+     .help = "where the images go, [N,C,H,W], about [-1, 1], not clamped"},
+    {.name = "cotangent",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(cotangent),
+     .value = "V.npy",
+     .help = "also the gradient of <V, images>; V is like the images"},
+    {.name = "grad",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(grad),
+     .value = "G.npy",
+     .help = "where that gradient goes, like the latents"},
+    {0},
+};
+static const aleat_cli_group decode = {"Arrays (float32 .npy)", decode_options};
+
+static const aleat_cli_option encode_options[] = {
+    {.name = "images",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(images),
+     .value = "X.npy",
+     .required = true,
+     .help = "[N,C,H,W] images in [-1, 1]"},
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "L.npy",
+     .required = true,
+     .help = "where the latents go, [N,c,h,w], scaled as diffusion models see them"},
+    {.name = "sample",
+     .type = ALEAT_CLI_FLAG,
+     .offset = AT(sample),
+     .help = "draw from the latent's distribution; otherwise its mean"},
+    {.name = "noise",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(noise),
+     .value = "Z.npy",
+     .help = "normals of the draw, like the latents, instead of drawn ones"},
+    {.name = "seed",
+     .type = ALEAT_CLI_SEED,
+     .offset = AT(seed),
+     .value = "N",
+     .fallback = "0",
+     .help = "of drawn normals"},
+    {.name = "mean",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(mean),
+     .value = "MEAN.npy",
+     .help = "also the mean, not scaled"},
+    {.name = "logvar",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(logvar),
+     .value = "LV.npy",
+     .help = "also the logarithm of the variance, held to [-30, 20]"},
+    {.name = "cotangent",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(cotangent),
+     .value = "V.npy",
+     .help = "also the gradient of <V, mean>; V is like the latents"},
+    {.name = "grad",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(grad),
+     .value = "G.npy",
+     .help = "where that gradient goes, like the images"},
+    {0},
+};
+static const aleat_cli_group encode = {"Arrays (float32 .npy)", encode_options};
+
+static const aleat_cli_option classifying_options[] = {
+    {.name = "classifier",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(classifier),
+     .value = "FILE",
+     .help = "a classifier of noisy images (guided-diffusion) that draws the images to --labels; "
+             "uncertainty stays that of the model alone"},
+    {.name = "classifier-scale",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(classifier_scale),
+     .value = "S",
+     .fallback = "1",
+     .min = -1e6,
+     .max = 1e6,
+     .help = "of the gradient of log p(label | x_t)"},
+    {.name = "classifier-head-dim",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(classifier_head_dim),
+     .value = "C",
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "channels of its attention heads; 0: as published"},
+    {0},
+};
+static const aleat_cli_group classifying = {"Guidance by a classifier", classifying_options};
+
+static const aleat_cli_option latent_options[] = {
+    DECODER_OPTION(false),
+    SCALE_FACTOR_OPTION,
+    TILE_OPTION,
+    OVERLAP_OPTION,
+    {.name = "map-space",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(map_space),
+     .value = "S",
+     .fallback = "latent",
+     .choices = aleat_map_space_name,
+     .help = "what the pictures of maps show"},
+    {.name = "carry",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(carry),
+     .value = "W",
+     .fallback = "jvp",
+     .choices = aleat_carry_name,
+     .help = "how --map-space image gets there"},
+    {.name = "carry-products",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(carry_products),
+     .value = "K",
+     .fallback = "4",
+     .min = 1,
+     .max = 65536,
+     .help = "K of jvp: the estimate deviates by up to sqrt(2/K) of itself"},
+    {0},
+};
+static const aleat_cli_group latent = {"Latent models", latent_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -820,7 +1090,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &sampling, &scoring, &guiding, &model, &general},
+     .groups = {&images, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid, &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
@@ -836,7 +1106,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "uncertainty",
      MODEL_OPERAND,
      .run = aleat_cli_uncertainty,
-     .groups = {&at_state, &estimate, &model, &general},
+     .groups = {&at_state, &estimate, &model, &unsaid, &general},
      .summary = "uncertainty at given noisy images: arrays in, arrays out",
      .notes = "Algorithm 1 of arXiv 2412.00205: the x0 predicted at X is noised again M times, and "
               "the noise predictions of the copies are compared. G is d sum(U) / d eps, with the "
@@ -860,7 +1130,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "score",
      MODEL_OPERAND,
      .run = aleat_cli_score,
-     .groups = {&score, &model, &general},
+     .groups = {&score, &model, &unsaid, &general},
      .summary = "one evaluation of the network: arrays in, arrays out"},
     {.name = "filter",
      .operand = "RUN",
@@ -898,15 +1168,23 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .summary = "features and logits of images, for distances and scores",
      .notes = "With labels in the set, the share of images whose largest logit is that of their "
               "label is told."},
+    {.name = "decode",
+     .run = aleat_cli_decode,
+     .groups = {&decode, &vae, &vae_run, &general},
+     .summary = "images of latents: arrays in, arrays out"},
+    {.name = "encode",
+     .run = aleat_cli_encode,
+     .groups = {&encode, &vae, &vae_run, &general},
+     .summary = "latents of images: arrays in, arrays out"},
     {.name = "info",
      MODEL_OPERAND,
      .run = aleat_cli_info,
-     .groups = {&info, &model, &general},
+     .groups = {&info, &model, &unsaid, &general},
      .summary = "what a checkpoint is: family, configuration, tensors, operations"},
     {.name = "bench",
      MODEL_OPERAND,
      .run = aleat_cli_bench,
-     .groups = {&bench, &model, &general},
+     .groups = {&bench, &model, &unsaid, &general},
      .summary = "how fast the network is on this machine",
      .notes = "Seconds are those of one evaluation of the batch; operations are those of the "
               "forward evaluation as written, whatever algorithm computes them. --guide times the "

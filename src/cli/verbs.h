@@ -19,6 +19,8 @@ int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_decode(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Options of eval and filter (options_eval.c). */
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
@@ -27,6 +29,10 @@ extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cl
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
+
+/** Opens the autoencoder that --decoder names, as its options say. */
+ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args,
+                                               aleat_error *err);
 
 /** The same for images x: networks of any image size get that of x, unless the user says another.
  */
@@ -43,11 +49,15 @@ int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_
 ALEAT_MUST_USE aleat_status aleat_cli_values(aleat_array *out, const char *name, const char *text,
                                              int64_t n, aleat_error *err);
 /**
- * The same as whole numbers within the model's classes, in new memory (free()). *out is NULL if the
- * model takes no labels; ALEAT_ERR_ARGUMENT if it does and `text` is NULL, or the other way round.
+ * [n] classes in new memory (free()), from "0,1,golden retriever", repeated, "all" or the name of
+ * an .npy of n. Names are those of aleat_model_class_name(), in any case, or a beginning that only
+ * one class has. `option` is the option's name, for messages. Classes are the model's, or else the
+ * classifier's (which may be NULL). *out is NULL if there are none; ALEAT_ERR_ARGUMENT if there are
+ * and `text` is NULL, or the other way round.
  */
-ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *text, int64_t n,
-                                             const aleat_model *model, aleat_error *err);
+ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *option, const char *text,
+                                             int64_t n, const aleat_model *model,
+                                             const aleat_model *classifier, aleat_error *err);
 
 /** The operands of eval. */
 const char *aleat_cli_metric_choice(int i, const char **help);

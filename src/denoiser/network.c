@@ -21,6 +21,7 @@ typedef struct sized_plans {
 typedef struct network {
     aleat_network_spec spec;
     aleat_engine *engine;
+    int64_t in_pixels, out_pixels;      // of one image: x and out may differ in size
     aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
     aleat_value tangent, tangent_out;   // of forward mode; likewise
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
@@ -82,28 +83,44 @@ static void turn_images(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 static void turn(const network *net, const float *src, float *dst, int64_t images, int64_t channels,
-                 bool to_last)
+                 int64_t pixels, bool to_last)
 {
-    turn_job job = {src, dst, channels, net->spec.info.height * net->spec.info.width, to_last};
+    turn_job job = {src, dst, channels, pixels, to_last};
     aleat_parallel_for(aleat_engine_threads(net->engine), images, turn_images, &job);
+}
+
+// x-like arrays (inputs, gradients, tangents): in = from the caller into the plan.
+static void turn_x(const network *net, const float *src, float *dst, int64_t images, bool in)
+{
+    turn(net, src, dst, images, net->spec.info.channels, net->in_pixels, in);
+}
+
+// The same for arrays like the output.
+static void turn_out(const network *net, const float *src, float *dst, int64_t images, bool in)
+{
+    turn(net, src, dst, images, net->spec.info.out_channels, net->out_pixels, in);
 }
 
 /* ---- evaluation -------------------------------------------------------------------------------
  */
 
-static int64_t image_size(const network *net, int64_t channels)
+static int64_t in_size(const network *net)
 {
-    return channels * net->spec.info.height * net->spec.info.width;
+    return net->spec.info.channels * net->in_pixels;
+}
+
+static int64_t out_size(const network *net)
+{
+    return net->spec.info.out_channels * net->out_pixels;
 }
 
 /** Feeds images [first, first+count) of a batch. */
 static void feed(const network *net, const aleat_plan *plan, const aleat_batch *in, int64_t first,
                  int64_t count)
 {
-    const int64_t size = image_size(net, net->spec.info.channels);
-    turn(net, in->x + first * size, aleat_plan_data(plan, net->spec.x), count,
-         net->spec.info.channels, true);
-    memcpy(aleat_plan_data(plan, net->spec.t), in->t + first, (size_t)count * sizeof(float));
+    turn_x(net, in->x + first * in_size(net), aleat_plan_data(plan, net->spec.x), count, true);
+    if (net->spec.t != ALEAT_NO_VALUE)
+        memcpy(aleat_plan_data(plan, net->spec.t), in->t + first, (size_t)count * sizeof(float));
     if (net->spec.label == ALEAT_NO_VALUE)
         return;
     float *labels = aleat_plan_data(plan, net->spec.label);
@@ -117,7 +134,7 @@ static void evaluate(const network *net, aleat_plan *plan, const aleat_batch *in
 {
     feed(net, plan, in, first, count);
     aleat_plan_run(plan, 0);
-    turn(net, aleat_plan_data(plan, net->spec.out), out, count, net->spec.info.out_channels, false);
+    turn_out(net, aleat_plan_data(plan, net->spec.out), out, count, false);
 }
 
 /** Equal parts of n images, of at most `most` each. */
@@ -185,7 +202,7 @@ static aleat_status network_predict(void *self, const aleat_batch *in, float *ou
     if (st)
         return st;
     const int64_t part = equal_parts(in->n, net->forward_images);
-    const int64_t size = image_size(net, net->spec.info.out_channels);
+    const int64_t size = out_size(net);
     for (int64_t first = 0; !st && first < in->n; first += part) {
         const int64_t count = in->n - first < part ? in->n - first : part;
         aleat_plan *plan;
@@ -259,7 +276,7 @@ static aleat_status network_keep_limit(void *self, int64_t *images, aleat_error 
 /** Copies a batch's inputs. */
 static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error *err)
 {
-    const int64_t size = image_size(net, net->spec.info.channels);
+    const int64_t size = in_size(net);
     if (in->n > net->kept_cap) {
         aleat_free(net->kept_x);
         aleat_free(net->kept_t);
@@ -273,7 +290,8 @@ static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error
         net->kept_cap = in->n;
     }
     memcpy(net->kept_x, in->x, (size_t)(in->n * size) * sizeof *net->kept_x);
-    memcpy(net->kept_t, in->t, (size_t)in->n * sizeof *net->kept_t);
+    if (in->t)
+        memcpy(net->kept_t, in->t, (size_t)in->n * sizeof *net->kept_t);
     if (in->condition.labels)
         memcpy(net->kept_labels, in->condition.labels, (size_t)in->n * sizeof *net->kept_labels);
     return ALEAT_OK;
@@ -309,12 +327,10 @@ static aleat_status network_forward_keep(void *self, const aleat_batch *in, floa
 static void pull_back(const network *net, aleat_plan *plan, const float *cotangent, float *grad_x,
                       int64_t first, int64_t count)
 {
-    const aleat_denoiser_info *info = &net->spec.info;
-    turn(net, cotangent + first * image_size(net, info->out_channels),
-         aleat_plan_data(plan, net->cotangent), count, info->out_channels, true);
+    turn_out(net, cotangent + first * out_size(net), aleat_plan_data(plan, net->cotangent), count,
+             true);
     aleat_plan_run(plan, 1);
-    turn(net, aleat_plan_data(plan, net->grad), grad_x + first * image_size(net, info->channels),
-         count, info->channels, false);
+    turn_x(net, aleat_plan_data(plan, net->grad), grad_x + first * in_size(net), count, false);
 }
 
 static aleat_status network_backward(void *self, const float *cotangent, float *grad_x,
@@ -392,8 +408,7 @@ static aleat_status network_jvp(void *self, const aleat_batch *in, const float *
 {
     network *net = self;
     aleat_status st = check_batch(net, in, err);
-    const int64_t channels = net->spec.info.channels, out_channels = net->spec.info.out_channels;
-    const int64_t size = image_size(net, channels), out_size = image_size(net, out_channels);
+    const int64_t size = in_size(net), size_out = out_size(net);
     if (!st)
         st = find_tangent_images(net, err);
     const int64_t part = st ? 0 : equal_parts(in->n, net->tangent_images);
@@ -404,14 +419,13 @@ static aleat_status network_jvp(void *self, const aleat_batch *in, const float *
         if (st)
             break;
         feed(net, plan, in, first, count);
-        turn(net, tangent + first * size, aleat_plan_data(plan, net->tangent), count, channels,
-             true);
+        turn_x(net, tangent + first * size, aleat_plan_data(plan, net->tangent), count, true);
         aleat_plan_run(plan, 0);
         if (out)
-            turn(net, aleat_plan_data(plan, net->spec.out), out + first * out_size, count,
-                 out_channels, false);
-        turn(net, aleat_plan_data(plan, net->tangent_out), tangent_out + first * out_size, count,
-             out_channels, false);
+            turn_out(net, aleat_plan_data(plan, net->spec.out), out + first * size_out, count,
+                     false);
+        turn_out(net, aleat_plan_data(plan, net->tangent_out), tangent_out + first * size_out,
+                 count, false);
     }
     return st;
 }
@@ -452,6 +466,10 @@ aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spe
     if (!net)
         return aleat_fail_memory(err, "a network");
     net->spec = *spec;
+    const aleat_dims x = aleat_graph_dims(spec->graph, spec->x);
+    const aleat_dims y = aleat_graph_dims(spec->graph, spec->out);
+    net->in_pixels = x.h * x.w;
+    net->out_pixels = y.h * y.w;
     net->cotangent = net->grad = net->tangent = net->tangent_out = ALEAT_NO_VALUE;
     if (net->spec.max_images <= 0)
         net->spec.max_images = DEFAULT_IMAGES;

@@ -11,7 +11,9 @@
 /** What the engine must know of a built network. */
 typedef struct aleat_network_spec {
     aleat_graph *graph; /**< borrowed; grows by its reverse when gradients are first asked for */
-    aleat_value x, t, label, out; /**< label may be ALEAT_NO_VALUE */
+    /** t and label may be ALEAT_NO_VALUE; out may have another size than x (a classifier's logits,
+     * a decoder's image): arrays like the output then have that size. */
+    aleat_value x, t, label, out;
     aleat_denoiser_info info;
     aleat_engine_options engine;
     int64_t max_images; /**< most images evaluated at once; 0: 16; at most 64 */

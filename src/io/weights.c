@@ -346,6 +346,14 @@ int64_t aleat_weights_count(const aleat_weights *weights)
     return weights->count;
 }
 
+int64_t aleat_weights_parameters(const aleat_weights *weights)
+{
+    int64_t sum = 0, n;
+    for (int64_t i = 0; i < weights->count; i++)
+        sum += aleat_shape_count(&weights->items[i].shape, &n) ? n : 0;
+    return sum;
+}
+
 aleat_weight *aleat_weights_at(aleat_weights *weights, int64_t i)
 {
     return &weights->items[i];

@@ -60,6 +60,8 @@ ALEAT_MUST_USE aleat_status aleat_safetensors_write(const char *path,
 void aleat_weights_free(aleat_weights *weights);
 
 int64_t aleat_weights_count(const aleat_weights *weights);
+/** Elements of all tensors. */
+int64_t aleat_weights_parameters(const aleat_weights *weights);
 /** The i-th tensor in file order; borrowed. */
 aleat_weight *aleat_weights_at(aleat_weights *weights, int64_t i);
 /** The tensor called `name`, or NULL. Cost: a binary search. */

@@ -8,6 +8,7 @@
 #include "denoiser/denoiser.h"
 #include "graph/graph.h"
 #include "io/weights.h"
+#include "models/class_names.h"
 
 /** Values of a built network that the engine feeds and reads. */
 typedef struct aleat_network {
@@ -87,6 +88,7 @@ typedef struct aleat_model_files {
      * time_scale (s + time_offset). */
     double time_scale, time_offset;
     aleat_denoiser_info info;
+    aleat_class_names class_names; /**< owned; none for models without classes */
     aleat_graph *graph; /**< built for info.height x info.width; owned; borrows weights */
     aleat_network network;
 } aleat_model_files;

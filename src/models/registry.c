@@ -25,6 +25,7 @@ typedef struct location {
     char *config_path;    // or NULL
     char *scheduler_path; // or NULL
     char *class_name;     // of the configuration, or NULL
+    char *index_path;     // a pipeline's model_index.json, or NULL
 } location;
 
 static void location_clear(location *at)
@@ -34,6 +35,7 @@ static void location_clear(location *at)
     aleat_free(at->config_path);
     aleat_free(at->scheduler_path);
     aleat_free(at->class_name);
+    aleat_free(at->index_path);
     memset(at, 0, sizeof *at);
 }
 
@@ -112,7 +114,8 @@ static aleat_status locate_folder(location *at, const char *path, aleat_error *e
                         "file (.safetensors, .pt, .pth, .bin)");
         return ALEAT_ERR_FORMAT;
     }
-    return find_scheduler(at, at->folder, err);
+    const aleat_status st_index = find_file(&at->index_path, path, "model_index.json", err);
+    return st_index ? st_index : find_scheduler(at, at->folder, err);
 }
 
 static aleat_status locate_file(location *at, const char *path, aleat_error *err)
@@ -238,6 +241,16 @@ static aleat_status check_superfluous(const aleat_model_family *family, aleat_we
     return ALEAT_ERR_FORMAT;
 }
 
+// A classifier's classes are its outputs; a null class has no name.
+static aleat_status load_class_names(aleat_model_files *model, const location *at, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &model->info;
+    const int64_t n = model->role == ALEAT_MODEL_CLASSIFIER
+                          ? info->out_channels
+                          : info->n_classes - (info->null_class == info->n_classes - 1);
+    return aleat_class_names_load(&model->class_names, at->index_path, model->config_path, n, err);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
@@ -265,6 +278,8 @@ aleat_status aleat_model_files_open(aleat_model_files *out, const char *path,
     st = family->build(&model, options, err);
     if (!st)
         st = check_superfluous(family, model.weights, err);
+    if (!st)
+        st = load_class_names(&model, &at, err);
     if (st)
         goto done;
     *out = model;
@@ -312,6 +327,7 @@ void aleat_model_files_close(aleat_model_files *model)
     if (!model)
         return;
     aleat_graph_free(model->graph);
+    aleat_class_names_clear(&model->class_names);
     aleat_weights_free(model->weights);
     aleat_free(model->config_path);
     aleat_free(model->scheduler_path);

@@ -30,8 +30,10 @@ typedef struct aleat_sampling_step {
      */
     double c_x, c_base, c_x0[ALEAT_PLAN_HISTORY], c_eps[ALEAT_PLAN_HISTORY], c_noise;
     bool sets_base; /**< this state becomes `base` before x' is formed */
-    bool learned;   /**< c_noise is replaced, per element, by the learned deviation */
+    bool learned;   /**< c_noise, unless 0, is replaced, per element, by the learned deviation */
     double log_var_low, log_var_high; /**< between which a learned variance interpolates */
+    double variance; /**< of the reverse step if it is not learned, also where no noise is added;
+                          0 unless the sampler is DDPM */
 } aleat_sampling_step;
 
 /** A sampling run. Read-only after aleat_sampling_plan_new(); may be shared by threads. */

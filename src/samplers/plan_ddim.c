@@ -118,13 +118,31 @@ done:
 // Variances below this are raised to it before their logarithm is taken (diffusers).
 #define LEAST_VARIANCE 1e-20
 
-static void ddpm_noise(aleat_sampling_step *s, aleat_variance kind, double small, double large)
+static void ddpm_variance(aleat_sampling_step *s, aleat_variance kind, double small, double large)
 {
     small = fmax(small, LEAST_VARIANCE);
     s->learned = kind == ALEAT_VARIANCE_LEARNED || kind == ALEAT_VARIANCE_LEARNED_RANGE;
-    s->c_noise = sqrt(kind == ALEAT_VARIANCE_SMALL ? small : large);
+    s->variance = kind == ALEAT_VARIANCE_SMALL ? small : large;
     s->log_var_low = log(small);
     s->log_var_high = log(large);
+}
+
+// The posterior variance of a respaced process at the step from `abar` to `next`.
+static double posterior_variance(double abar, double next)
+{
+    return (1 - next) / (1 - abar) * (1 - abar / next);
+}
+
+// At the last step the posterior variance is 0; guided-diffusion takes that of the step before it
+// there, and also for the large one. No noise is added: classifier guidance alone looks at it.
+static void end_variance(aleat_sampling_plan *plan, aleat_variance kind)
+{
+    aleat_sampling_step *last = &plan->steps[plan->n_steps - 1];
+    if (plan->n_steps < 2)
+        return;
+    const double abar = last[-1].alpha * last[-1].alpha, next = last->alpha * last->alpha;
+    const double small = posterior_variance(abar, next);
+    ddpm_variance(last, kind, small, kind == ALEAT_VARIANCE_LARGE ? small : 1 - next);
 }
 
 aleat_status aleat_sampling_plan_ddpm(aleat_sampling_plan *plan, const aleat_sampler_config *config,
@@ -148,9 +166,11 @@ aleat_status aleat_sampling_plan_ddpm(aleat_sampling_plan *plan, const aleat_sam
         s->c_x0[0] = sqrt(next) * beta / (1 - abar);
         s->c_x = sqrt(alpha) * (1 - next) / (1 - abar);
         // none at the end: training step 0 for diffusers, the last step for guided-diffusion
+        ddpm_variance(s, config->variance, posterior_variance(abar, next), beta);
         if (config->respacing ? visits[k].next >= 0 : visits[k].t > 0)
-            ddpm_noise(s, config->variance, (1 - next) / (1 - abar) * beta, beta);
+            s->c_noise = sqrt(s->variance);
     }
+    end_variance(plan, config->variance);
     plan->final_alpha = sqrt(next);
     plan->final_sigma = sqrt(1 - next);
 done:

@@ -21,6 +21,7 @@ struct aleat_sampler {
     float *x0[ALEAT_PLAN_HISTORY], *eps[ALEAT_PLAN_HISTORY]; // newest first; [max_n, count] each
     float *base;                                             // [max_n, count], or NULL
     float *noise;                                            // [count]
+    float *gradient;                                         // [max_n, count]; see the hook
     float *t;                                                // [max_n]
     int rings[2];                                            // arrays in use of x0 and eps
 };
@@ -69,6 +70,7 @@ static aleat_status make_workspace(aleat_sampler *s, aleat_error *err)
         ok &= (s->base = batch_array(s, s->count)) != NULL;
     ok &= (s->raw = batch_array(s, s->denoiser->info.out_channels * plane)) != NULL;
     ok &= (s->noise = aleat_calloc((size_t)s->count, sizeof(float))) != NULL;
+    ok &= (s->gradient = batch_array(s, s->count)) != NULL;
     ok &= (s->t = batch_array(s, 1)) != NULL;
     return ok ? ALEAT_OK : aleat_fail_memory(err, "workspace of the sampler");
 }
@@ -112,6 +114,7 @@ void aleat_sampler_free(aleat_sampler *s)
     aleat_free(s->raw);
     aleat_free(s->base);
     aleat_free(s->noise);
+    aleat_free(s->gradient);
     aleat_free(s->t);
     aleat_free(s);
 }
@@ -187,51 +190,86 @@ static aleat_status evaluate(aleat_sampler *s, const aleat_sample_request *r,
     return ALEAT_OK;
 }
 
+// DDPM draws from a distribution, whose mean the gradient moves.
+static bool moves_mean(const aleat_sampler *s)
+{
+    return s->plan->variance != ALEAT_VARIANCE_NONE;
+}
+
+// Asks for the gradient and, unless the mean will be moved, moves the predictions along it.
+static aleat_status follow_gradient(aleat_sampler *s, const aleat_sample_request *r,
+                                    const aleat_evaluation *e, aleat_error *err)
+{
+    const aleat_status st = r->hooks.gradient(r->hooks.ctx, e, s->gradient, err);
+    if (st || moves_mean(s))
+        return st;
+    const double sigma = e->step->sigma, alpha = e->step->alpha;
+    for (int64_t j = 0; j < r->n * s->count; j++) {
+        const double g = sigma * (double)s->gradient[j];
+        s->eps[0][j] = (float)((double)s->eps[0][j] - g);
+        s->x0[0][j] = (float)((double)s->x0[0][j] + sigma / alpha * g);
+    }
+    return ALEAT_OK;
+}
+
 static aleat_status show(aleat_sampler *s, const aleat_sample_request *r, int index, const float *x,
                          aleat_error *err)
 {
     const aleat_sampling_step *step = &s->plan->steps[index];
     const int64_t all = r->n * s->count;
-    if (r->hooks.evaluated) {
-        aleat_evaluation e = {.plan = s->plan,
-                              .step = step,
-                              .index = index,
-                              .t_network = s->t[0],
-                              .n = r->n,
-                              .count = s->count,
-                              .height = s->height,
-                              .width = s->width,
-                              .images = r->images,
-                              .condition = r->condition,
-                              .x = x,
-                              .raw = s->raw,
-                              .eps = s->eps[0],
-                              .x0 = s->x0[0]};
-        const aleat_status st = r->hooks.evaluated(r->hooks.ctx, &e, err);
-        if (st)
-            return st;
-        if (e.eps_changed) {
-            aleat_x0_of_eps(step->alpha, step->sigma, x, s->eps[0], s->x0[0], all);
-            clip_batch(s, r->n);
-        }
+    aleat_evaluation e = {.plan = s->plan,
+                          .step = step,
+                          .index = index,
+                          .t_network = s->t[0],
+                          .n = r->n,
+                          .count = s->count,
+                          .height = s->height,
+                          .width = s->width,
+                          .images = r->images,
+                          .condition = r->condition,
+                          .x = x,
+                          .raw = s->raw,
+                          .eps = s->eps[0],
+                          .x0 = s->x0[0]};
+    aleat_status st = ALEAT_OK;
+    if (r->hooks.evaluated)
+        st = r->hooks.evaluated(r->hooks.ctx, &e, err);
+    if (st)
+        return st;
+    if (e.eps_changed) {
+        aleat_x0_of_eps(step->alpha, step->sigma, x, s->eps[0], s->x0[0], all);
+        clip_batch(s, r->n);
     }
     if (s->plan->eps_from_clipped)
         aleat_eps_of_x0(step->alpha, step->sigma, x, s->x0[0], s->eps[0], all);
-    return ALEAT_OK;
+    return r->hooks.gradient ? follow_gradient(s, r, &e, err) : ALEAT_OK;
 }
 
-// noise *= the deviation that the network learned for image i, element by element.
+// The variance that the network learned for element j of image i.
+static double learned_variance(const aleat_sampler *s, const aleat_sampling_step *step, int64_t i,
+                               int64_t j)
+{
+    // the second half of the output channels
+    const double v = (double)s->raw[(2 * i + 1) * s->count + j], part = (v + 1) / 2;
+    return s->plan->variance == ALEAT_VARIANCE_LEARNED_RANGE
+               ? exp(part * step->log_var_high + (1 - part) * step->log_var_low)
+               : fmax(v, 0);
+}
+
+// noise *= the learned deviation, element by element.
 static void scale_by_learned(const aleat_sampler *s, const aleat_sampling_step *step, int64_t i)
 {
-    const float *v = s->raw + (2 * i + 1) * s->count; // the second half of the output channels
-    const double low = step->log_var_low, high = step->log_var_high;
-    for (int64_t j = 0; j < s->count; j++) {
-        const double part = ((double)v[j] + 1) / 2;
-        const double deviation = s->plan->variance == ALEAT_VARIANCE_LEARNED_RANGE
-                                     ? exp(0.5 * (part * high + (1 - part) * low))
-                                     : sqrt(fmax((double)v[j], 0));
-        s->noise[j] = (float)(deviation * (double)s->noise[j]);
-    }
+    for (int64_t j = 0; j < s->count; j++)
+        s->noise[j] = (float)(sqrt(learned_variance(s, step, i, j)) * (double)s->noise[j]);
+}
+
+// gradient *= the variance of the step: what its mean moves by.
+static void scale_by_variance(const aleat_sampler *s, const aleat_sampling_step *step, int64_t i)
+{
+    float *g = s->gradient + i * s->count;
+    for (int64_t j = 0; j < s->count; j++)
+        g[j] = (float)((step->learned ? learned_variance(s, step, i, j) : step->variance) *
+                       (double)g[j]);
 }
 
 typedef struct term {
@@ -265,7 +303,7 @@ static aleat_status advance_image(aleat_sampler *s, const aleat_sample_request *
 {
     const aleat_sampling_step *step = &s->plan->steps[index];
     const int64_t at = i * s->count;
-    term terms[2 * ALEAT_PLAN_HISTORY + 3];
+    term terms[2 * ALEAT_PLAN_HISTORY + 4];
     int n = 0;
     add_term(terms, &n, step->c_x, x);
     if (s->base)
@@ -281,6 +319,10 @@ static aleat_status advance_image(aleat_sampler *s, const aleat_sample_request *
         if (step->learned)
             scale_by_learned(s, step, i);
         add_term(terms, &n, step->learned ? 1 : step->c_noise, s->noise);
+    }
+    if (r->hooks.gradient && moves_mean(s)) {
+        scale_by_variance(s, step, i);
+        add_term(terms, &n, 1, s->gradient + at);
     }
     combine(terms, n, x, s->count);
     return ALEAT_OK;

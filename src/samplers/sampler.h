@@ -47,6 +47,14 @@ typedef struct aleat_sampler_hooks {
     aleat_status (*evaluated)(void *ctx, aleat_evaluation *evaluation, aleat_error *err);
     /** With each state: index -1 is x_T, index k the state after evaluation k. */
     aleat_status (*advanced)(void *ctx, int index, const float *x, int64_t n, aleat_error *err);
+    /**
+     * The gradient of a log probability of the state that the run is to raise, [n,C,H,W], after
+     * `evaluated`. DDPM moves the mean of its step by the variance times it, every other sampler
+     * the predicted noise by -sigma times it and x0 with it, both after clipping (condition_mean
+     * and condition_score of Dhariwal and Nichol 2021, algorithms 1 and 2).
+     */
+    aleat_status (*gradient)(void *ctx, const aleat_evaluation *evaluation, float *gradient,
+                             aleat_error *err);
 } aleat_sampler_hooks;
 
 /** A batch to sample; everything is borrowed for the call. */

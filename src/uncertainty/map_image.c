@@ -115,6 +115,31 @@ void aleat_map_over_channels(float *pixel_map, const float *map, int64_t channel
     }
 }
 
+// Where the centre of pixel i of n falls between the centres of m cells.
+static float place(int64_t i, int64_t n, int64_t m, int64_t *low, int64_t *high)
+{
+    const double at = ((double)i + 0.5) * (double)m / (double)n - 0.5;
+    const double held = at < 0 ? 0 : at > (double)(m - 1) ? (double)(m - 1) : at;
+    *low = (int64_t)held;
+    *high = *low + 1 < m ? *low + 1 : *low;
+    return (float)(held - (double)*low);
+}
+
+void aleat_map_enlarge(float *dst, int64_t to_height, int64_t to_width, const float *src,
+                       int64_t height, int64_t width)
+{
+    for (int64_t y = 0; y < to_height; y++) {
+        int64_t y0, y1, x0, x1;
+        const float v = place(y, to_height, height, &y0, &y1);
+        for (int64_t x = 0; x < to_width; x++) {
+            const float u = place(x, to_width, width, &x0, &x1);
+            const float above = src[y0 * width + x0] * (1 - u) + src[y0 * width + x1] * u;
+            const float below = src[y1 * width + x0] * (1 - u) + src[y1 * width + x1] * u;
+            dst[y * to_width + x] = above * (1 - v) + below * v;
+        }
+    }
+}
+
 static uint8_t blend(float below, float above, float opacity)
 {
     return (uint8_t)(below + (above - below) * opacity + 0.5f);

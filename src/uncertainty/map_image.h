@@ -32,6 +32,11 @@ aleat_rgb aleat_map_colour(float value, aleat_colour_scale scale);
 void aleat_map_over_channels(float *pixel_map, const float *map, int64_t channels, int64_t height,
                              int64_t width);
 
+/** dst [H,W] = src [h,w] enlarged by whole factors, linear between the centres of its cells; a
+ * factor of 1 copies. Must not alias. */
+void aleat_map_enlarge(float *dst, int64_t to_height, int64_t to_width, const float *src,
+                       int64_t height, int64_t width);
+
 /** What a map picture says besides the pixels; all text is borrowed, NULL is left out. */
 typedef struct aleat_map_labels {
     const char *title; /**< above the panels: "#12  score 345.6" */
