@@ -35,7 +35,7 @@ static void print_json(const aleat_model *model, const aleat_model_facts *f)
     json_t *config = f->config_json ? json_loads(f->config_json, 0, NULL) : NULL;
     json_t *scheduler = f->scheduler_json ? json_loads(f->scheduler_json, 0, NULL) : NULL;
     aleat_cli_print_json(json_pack(
-        "{sssssssssss*so*sfsfsIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
+        "{ssssssssssss*so*sfsfsIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
         "role", f->role, "weights_path", f->weights_path, "weights_format", f->weights_format,
         "scheduler_path", f->scheduler_path, "scheduler", scheduler, "time_scale", f->time_scale,
         "time_offset", f->time_offset, "channels", (json_int_t)f->channels, "height",
