@@ -14,6 +14,8 @@ pkg-config        pkg-config --version
 libjansson-dev    pkg-config --exists jansson
 libpng-dev        pkg-config --exists libpng
 zlib1g-dev        pkg-config --exists zlib
+libicu-dev        pkg-config --exists icu-uc
+libpcre2-dev      pkg-config --exists libpcre2-8
 libcmocka-dev     pkg-config --exists cmocka
 '
 case "${1:-}" in
