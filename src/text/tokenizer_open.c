@@ -438,7 +438,7 @@ static aleat_status read_file(aleat_tokenizer **out, const unsigned char *data, 
         if (!st)
             st = read_merges(*out, merges.data, merges.len, err);
         aleat_buffer_clear(&merges);
-    } else if (len && (data[0] == '{' || data[0] == ' ' || data[0] == '\n')) {
+    } else if (len && data[0] == '{') { // a protocol buffer may begin like white space
         aleat_json json = {0};
         st = aleat_json_parse(&json, data, len, name, err);
         if (st)
