@@ -46,7 +46,10 @@ static inline int64_t tensor_count(json_t *shape)
 static inline void value_range(const char *name, json_t *shape, double *a, double *b)
 {
     const bool table = name_ends(name, "label_emb.weight") || name_ends(name, "pos_embed") ||
-                       name_ends(name, "positional_embedding");
+                       name_ends(name, "positional_embedding") ||
+                       name_ends(name, "token_embedding.weight") ||
+                       name_ends(name, "position_embedding.weight") ||
+                       name_ends(name, "shared.weight") || name_ends(name, "embed_tokens.weight");
     const bool vector = json_array_size(shape) <= 1;
     *a = !table && vector && name_ends(name, ".weight") ? 1 : 0;
     if (table)
