@@ -36,7 +36,7 @@ const char *aleat_family_name(int i, const char **help)
     return NULL;
 }
 
-static aleat_status find_precision(aleat_precision *out, const char *name, aleat_error *err)
+aleat_status aleat_find_precision(aleat_precision *out, const char *name, aleat_error *err)
 {
     *out = precisions[0].value;
     for (int i = 0; name && i < N_PRECISIONS; i++)
@@ -98,7 +98,7 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     if (!model->path)
         st = aleat_fail_memory(err, path);
     if (!st)
-        st = find_precision(&model->precision, options->precision, err);
+        st = aleat_find_precision(&model->precision, options->precision, err);
     if (!st)
         st = aleat_model_files_open(&model->files, path, &wanted, err);
     if (!st)

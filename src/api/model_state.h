@@ -14,4 +14,8 @@ struct aleat_model {
     int64_t n_parameters;
 };
 
+/** The precision of that name, f32 for NULL. ALEAT_ERR_ARGUMENT: there is none. */
+ALEAT_MUST_USE aleat_status aleat_find_precision(aleat_precision *out, const char *name,
+                                                 aleat_error *err);
+
 #endif

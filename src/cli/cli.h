@@ -47,6 +47,9 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength;
+    // text
+    const char *prompt, *negative, *file, *tokenizer, *pooled, *ids;
+    int64_t encoder, tokens, clip_skip, heads;
     // info and bench
     bool tensors, vjp;
     int64_t batch, repeats;
@@ -58,6 +61,7 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_SEED,   /**< uint64_t */
     ALEAT_CLI_DOUBLE, /**< double in [min, max] */
     ALEAT_CLI_STRING, /**< const char * */
+    ALEAT_CLI_TEXT,   /**< const char *; may be empty */
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
     ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */
     ALEAT_CLI_CHOICE  /**< int: which of the choices */

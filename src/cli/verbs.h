@@ -12,6 +12,8 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_tokenize(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Opens the model that the operand names, as the model options say. */

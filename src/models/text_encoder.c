@@ -327,6 +327,39 @@ done:
     return st;
 }
 
+/** By the tensors of a checkpoint, if it is one with a text encoder; *out stays NULL if not. */
+static aleat_status tokenizer_of_weights(aleat_tokenizer **out, const char *path, int number,
+                                         aleat_error *err)
+{
+    aleat_weights *weights = NULL;
+    if (aleat_weights_open(&weights, path, NULL))
+        return ALEAT_OK;
+    const known_place *at = find_place(weights, number);
+    aleat_weights_free(weights);
+    return at ? aleat_tokenizer_bundled(out, at->family->tokenizer, at->pad, err)
+              : no_such_encoder(path, number, err);
+}
+
+aleat_status aleat_text_tokenizer_open(aleat_tokenizer **out, const char *path, int number,
+                                       aleat_error *err)
+{
+    *out = NULL;
+    aleat_status st = ALEAT_OK;
+    if (aleat_is_file(path)) {
+        st = tokenizer_of_weights(out, path, number, err);
+        return st || *out ? st : aleat_tokenizer_open(out, path, err);
+    }
+    for (int kind = ALEAT_TOKENIZER_CLIP; kind <= ALEAT_TOKENIZER_T5 && !aleat_is_dir(path); kind++)
+        if (!strcmp(path, aleat_tokenizer_kind_name((aleat_tokenizer_kind)kind)))
+            return aleat_tokenizer_bundled(out, (aleat_tokenizer_kind)kind, NULL, err);
+    char *part = part_path(path, "tokenizer", number, "");
+    if (!part)
+        return aleat_fail_memory(err, path);
+    st = aleat_tokenizer_open(out, aleat_is_dir(part) ? part : path, err);
+    aleat_free(part);
+    return st;
+}
+
 void aleat_text_encoder_free(aleat_text_encoder *encoder)
 {
     if (!encoder)

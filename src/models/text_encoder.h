@@ -40,6 +40,13 @@ ALEAT_MUST_USE aleat_status aleat_text_encoder_open(aleat_text_encoder **out, co
                                                     aleat_error *err);
 void aleat_text_encoder_free(aleat_text_encoder *encoder);
 
+/**
+ * Only the tokenizer of encoder `number`, of the same kinds of models; or a tokenizer's own file or
+ * folder; or "clip" or "t5", unless there is such a file: the built-in vocabularies.
+ */
+ALEAT_MUST_USE aleat_status aleat_text_tokenizer_open(aleat_tokenizer **out, const char *path,
+                                                      int number, aleat_error *err);
+
 /** What an encoder is, and how the model it belongs to wants it used. */
 typedef struct aleat_text_encoder_facts {
     const char *family;    /**< "clip", "t5" */
