@@ -21,6 +21,7 @@ typedef struct session {
     aleat_atomic_file file;
     uint8_t *pixels;
     png_bytep *rows;
+    char *latin1;   // a text on its way into libpng
     bool no_memory; // an allocation has failed; libpng's texts do not always say so
     aleat_status st;
     aleat_error *err;
@@ -127,6 +128,7 @@ static void end(session *s)
         png_destroy_write_struct(&s->png, &s->info);
     aleat_atomic_abandon(&s->file);
     aleat_free(s->rows);
+    aleat_free(s->latin1);
     aleat_free(s->pixels);
 }
 
@@ -165,6 +167,57 @@ static aleat_status check_writable(const aleat_image *image, const aleat_png_tex
     return ALEAT_OK;
 }
 
+static bool is_utf8(const unsigned char *s, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        const unsigned char first = s[i++];
+        const int more = first < 0x80   ? 0
+                         : first < 0xc2 ? -1
+                         : first < 0xe0 ? 1
+                         : first < 0xf0 ? 2
+                         : first < 0xf5 ? 3
+                                        : -1;
+        if (more < 0 || (size_t)more > len - i)
+            return false;
+        for (int k = 0; k < more; k++)
+            if ((s[i++] & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+/**
+ * The text in Latin-1, in new memory, for tEXt; NULL where iTXt is needed (or there is no memory,
+ * which iTXt will notice). Control characters have no place in tEXt, and bytes that happen to be
+ * UTF-8 would be taken for it by readers that allow for programs that write it there.
+ */
+static char *latin1_of(const char *text)
+{
+    const size_t len = strlen(text);
+    unsigned char *latin1 = is_ascii(text) ? NULL : aleat_alloc(len + 1);
+    size_t used = 0;
+    for (size_t i = 0; latin1 && i < len; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        const unsigned char next = (unsigned char)text[i + 1];
+        if (c < 0x80) {
+            latin1[used++] = c;
+        } else if ((c == 0xc2 && next >= 0xa0) || c == 0xc3) { // U+00A0 .. U+00FF
+            latin1[used++] = (unsigned char)(c << 6 | (next & 0x3f));
+            i++;
+        } else {
+            aleat_free(latin1);
+            return NULL;
+        }
+    }
+    if (latin1 && is_utf8(latin1, used)) {
+        aleat_free(latin1);
+        return NULL;
+    }
+    if (latin1)
+        latin1[used] = '\0';
+    return (char *)latin1;
+}
+
 typedef struct write_job {
     const aleat_image *image;
     const aleat_png_text *texts;
@@ -184,12 +237,16 @@ static void write_image(session *s, void *ctx)
                  color[image->channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
     for (int i = 0; i < job->n_texts; i++) {
-        const bool ascii = is_ascii(job->texts[i].text);
-        png_text text = {.key = (char *)(uintptr_t)job->texts[i].key,
-                         .text = (char *)(uintptr_t)job->texts[i].text,
-                         .compression =
-                             ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE};
-        png_set_text(s->png, s->info, &text, 1);
+        const char *text = job->texts[i].text;
+        s->latin1 = latin1_of(text);
+        const bool plain = s->latin1 || is_ascii(text);
+        png_text chunk = {.key = (char *)(uintptr_t)job->texts[i].key,
+                          .text = s->latin1 ? s->latin1 : (char *)(uintptr_t)text,
+                          .compression =
+                              plain ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE};
+        png_set_text(s->png, s->info, &chunk, 1); // copies
+        aleat_free(s->latin1);
+        s->latin1 = NULL;
     }
     png_set_rows(s->png, s->info, s->rows);
     png_write_png(s->png, s->info, PNG_TRANSFORM_IDENTITY, NULL);
@@ -286,25 +343,6 @@ aleat_status aleat_png_read(aleat_image *out, const char *path, aleat_error *err
         aleat_error_in(err, "%s", path);
     aleat_mapping_close(&file);
     return st;
-}
-
-static bool is_utf8(const unsigned char *s, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        const unsigned char first = s[i++];
-        const int more = first < 0x80   ? 0
-                         : first < 0xc2 ? -1
-                         : first < 0xe0 ? 1
-                         : first < 0xf0 ? 2
-                         : first < 0xf5 ? 3
-                                        : -1;
-        if (more < 0 || (size_t)more > len - i)
-            return false;
-        for (int k = 0; k < more; k++)
-            if ((s[i++] & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
 }
 
 // A copy as UTF-8 of text that is UTF-8 or Latin-1; NULL if there is no memory.
