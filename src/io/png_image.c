@@ -187,35 +187,26 @@ static bool is_utf8(const unsigned char *s, size_t len)
 }
 
 /**
- * The text in Latin-1, in new memory, for tEXt; NULL where iTXt is needed (or there is no memory,
- * which iTXt will notice). Control characters have no place in tEXt, and bytes that happen to be
- * UTF-8 would be taken for it by readers that allow for programs that write it there.
+ * Writes the text in Latin-1 to dst, which has room for it, for tEXt; false where iTXt is needed.
+ * Control characters have no place in tEXt, and bytes that happen to be UTF-8 would be taken for it
+ * by readers that allow for programs that write it there.
  */
-static char *latin1_of(const char *text)
+static bool to_latin1(char *dst, const char *text)
 {
-    const size_t len = strlen(text);
-    unsigned char *latin1 = is_ascii(text) ? NULL : aleat_alloc(len + 1);
     size_t used = 0;
-    for (size_t i = 0; latin1 && i < len; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        const unsigned char next = (unsigned char)text[i + 1];
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
         if (c < 0x80) {
-            latin1[used++] = c;
+            dst[used++] = (char)c;
         } else if ((c == 0xc2 && next >= 0xa0) || c == 0xc3) { // U+00A0 .. U+00FF
-            latin1[used++] = (unsigned char)(c << 6 | (next & 0x3f));
-            i++;
+            dst[used++] = (char)(c << 6 | (next & 0x3f));
+            text++;
         } else {
-            aleat_free(latin1);
-            return NULL;
+            return false;
         }
     }
-    if (latin1 && is_utf8(latin1, used)) {
-        aleat_free(latin1);
-        return NULL;
-    }
-    if (latin1)
-        latin1[used] = '\0';
-    return (char *)latin1;
+    dst[used] = '\0';
+    return is_ascii(dst) || !is_utf8((const unsigned char *)dst, used);
 }
 
 typedef struct write_job {
@@ -238,10 +229,12 @@ static void write_image(session *s, void *ctx)
                  PNG_FILTER_TYPE_DEFAULT);
     for (int i = 0; i < job->n_texts; i++) {
         const char *text = job->texts[i].text;
-        s->latin1 = latin1_of(text);
-        const bool plain = s->latin1 || is_ascii(text);
+        s->latin1 = aleat_alloc(strlen(text) + 1);
+        if (!s->latin1)
+            leave_without_memory(s);
+        const bool plain = to_latin1(s->latin1, text);
         png_text chunk = {.key = (char *)(uintptr_t)job->texts[i].key,
-                          .text = s->latin1 ? s->latin1 : (char *)(uintptr_t)text,
+                          .text = plain ? s->latin1 : (char *)(uintptr_t)text,
                           .compression =
                               plain ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE};
         png_set_text(s->png, s->info, &chunk, 1); // copies

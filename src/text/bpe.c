@@ -146,14 +146,17 @@ static bool grow(aleat_bpe *bpe)
     return true;
 }
 
-/** The number of the token made of two; -1: there is none. */
+enum { NO_MEMORY = -2 };
+
+/** The number of the token made of two; -1: there is none; NO_MEMORY. */
 static int32_t find_joined(const aleat_bpe *bpe, const char *left, size_t left_len,
                            const char *right, size_t right_len)
 {
     aleat_buffer joined = {0};
     aleat_buffer_add(&joined, left, left_len);
     aleat_buffer_add(&joined, right, right_len);
-    const int32_t id = joined.failed ? -1 : aleat_vocab_find(bpe->vocab, joined.data, joined.len);
+    const int32_t id =
+        joined.failed ? NO_MEMORY : aleat_vocab_find(bpe->vocab, joined.data, joined.len);
     aleat_buffer_clear(&joined);
     return id;
 }
@@ -165,13 +168,13 @@ aleat_status aleat_bpe_add_merge(aleat_bpe *bpe, const char *left, size_t left_l
                      .right = aleat_vocab_find(bpe->vocab, right, right_len),
                      .result = find_joined(bpe, left, left_len, right, right_len),
                      .rank = bpe->n_merges};
+    if (m.result == NO_MEMORY || !grow(bpe))
+        return aleat_fail_memory(err, "merges");
     if (m.left < 0 || m.right < 0 || m.result < 0)
         return aleat_fail(err, ALEAT_ERR_FORMAT,
                           "merge %d, '%.*s' and '%.*s': the vocabulary lacks a part or the result",
                           m.rank + 1, (int)(left_len < 40 ? left_len : 40), left,
                           (int)(right_len < 40 ? right_len : 40), right);
-    if (!grow(bpe))
-        return aleat_fail_memory(err, "merges");
     *slot_of(bpe->slots, bpe->n_slots, m.left, m.right) = m; // of two equal ones the last counts
     bpe->n_merges++;
     return ALEAT_OK;
