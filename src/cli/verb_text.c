@@ -175,7 +175,7 @@ static aleat_status write_ids(const char *path, const json_t *list, aleat_error 
     int32_t *ids = calloc(rows * columns, sizeof *ids);
     aleat_status st =
         ids ? ALEAT_OK : aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: tokens");
-    for (size_t i = 0; i < rows && !st; i++) {
+    for (size_t i = 0; ids && i < rows && !st; i++) {
         const json_t *row = json_object_get(json_array_get(list, i), "ids");
         if (json_array_size(row) != columns)
             st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,

@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -192,6 +193,7 @@ static aleat_status encode_content(const aleat_tokenizer *t, const char *text, s
 static void add_specials(const aleat_tokenizer *t, const aleat_ids *content, int64_t count,
                          aleat_ids *out)
 {
+    assert(count == 0 || content->at);
     if (t->bos >= 0)
         aleat_ids_add(out, t->bos);
     for (int64_t i = 0; i < count; i++)
@@ -269,6 +271,7 @@ static void decode_token(const aleat_tokenizer *t, int32_t id, aleat_buffer *out
 char *aleat_tokenizer_decode(const aleat_tokenizer *t, const int32_t *ids, int64_t count)
 {
     aleat_buffer text = {0}, trimmed = {0};
+    assert(count == 0 || ids);
     for (int64_t i = 0; i < count; i++)
         decode_token(t, ids[i], &text);
     const size_t end = text.failed ? 0 : without_trailing_space(text.data, text.len);

@@ -1,4 +1,5 @@
 /* Reading tokenizers from the files they come in. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -459,6 +460,7 @@ static aleat_status read_file(aleat_tokenizer **out, const unsigned char *data, 
 static aleat_status finish(aleat_tokenizer **out, aleat_tokenizer *t, const char *folder,
                            const char *name, aleat_status st, aleat_error *err)
 {
+    assert(st || t);
     if (!st && (st = read_specials(t, folder, err)))
         aleat_error_in(err, "%s", name);
     if (st)
