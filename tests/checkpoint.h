@@ -47,7 +47,10 @@ static inline int64_t tensor_count(json_t *shape)
 static inline void value_range(const char *name, json_t *shape, double *a, double *b)
 {
     const bool table = name_ends(name, "label_emb.weight") || name_ends(name, "pos_embed") ||
-                       name_ends(name, "positional_embedding");
+                       name_ends(name, "positional_embedding") ||
+                       name_ends(name, "token_embedding.weight") ||
+                       name_ends(name, "position_embedding.weight") ||
+                       name_ends(name, "shared.weight") || name_ends(name, "embed_tokens.weight");
     const bool vector = json_array_size(shape) <= 1;
     const bool var = name_ends(name, "running_var");
     const bool relu = !strncmp(name, "Conv2d_", 7) || !strncmp(name, "Mixed_", 6);

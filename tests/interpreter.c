@@ -62,6 +62,7 @@ static void elementwise(const work *w, int64_t image, int64_t p, double *y)
         switch (w->node->op) {
         case ALEAT_OP_ACTIVATION: y[c] = function_of(act, x[c]); break;
         case ALEAT_OP_ADD: y[c] = x[c] + z[c]; break;
+        case ALEAT_OP_MULTIPLY: y[c] = x[c] * z[c]; break;
         case ALEAT_OP_AFFINE: y[c] = a->a * x[c] + a->b; break;
         case ALEAT_OP_DIVIDE: y[c] = x[c] / z[0]; break;
         case ALEAT_OP_SCALE_SHIFT: y[c] = function_of(act, x[c] * (1 + z[c]) + z[n + c]); break;
@@ -74,7 +75,7 @@ static void layernorm(const work *w, int64_t image, int64_t p, double *y)
     const double *x = row_of(w, 0, image, p);
     const int64_t n = w->node->dims.c;
     double mean = 0, var = 0;
-    for (int64_t c = 0; c < n; c++)
+    for (int64_t c = 0; c < n && !w->node->attrs.rms; c++)
         mean += x[c] / (double)n;
     for (int64_t c = 0; c < n; c++)
         var += (x[c] - mean) * (x[c] - mean) / (double)n;
@@ -116,7 +117,12 @@ static void attention(const work *w, int64_t image, int64_t p, double *y)
             double score = 0;
             for (int64_t c = head; c < head + dim; c++)
                 score += q[c] * k[c];
-            const double weight = exp(score * w->node->attrs.a);
+            score *= w->node->attrs.a;
+            if (w->param[0]) // by head and distance
+                score +=
+                    (double)
+                        w->param[0][head / dim * (w->pixels + tokens - 1) + t - p + w->pixels - 1];
+            const double weight = w->node->attrs.causal && t > p ? 0 : exp(score);
             total += weight;
             for (int64_t c = head; c < head + dim; c++)
                 y[c] += weight * v[c];
@@ -148,6 +154,12 @@ static void copies(const work *w, int64_t image, int64_t p, double *y)
     default: fail_msg("the interpreter does not know '%s'", aleat_op_name(w->node->op));
     }
     memcpy(y, x, (size_t)out.c * sizeof *y);
+}
+
+static void embedding(const work *w, int64_t image, int64_t p, double *y)
+{
+    for (int64_t c = 0; c < w->node->dims.c; c++)
+        y[c] = (double)w->param[0][(int64_t)*row_of(w, 0, image, p) * w->node->dims.c + c];
 }
 
 static void concat(const work *w, int64_t image, int64_t p, double *y)
@@ -214,13 +226,22 @@ double *interpreter_value(interpreter *in, aleat_value v)
 static void run_node(const work *w)
 {
     static void (*const pixel_of[ALEAT_OP_COUNT])(const work *, int64_t, int64_t, double *) = {
-        [ALEAT_OP_CONV] = conv,           [ALEAT_OP_GROUPNORM] = groupnorm,
-        [ALEAT_OP_LAYERNORM] = layernorm, [ALEAT_OP_ACTIVATION] = elementwise,
-        [ALEAT_OP_ADD] = elementwise,     [ALEAT_OP_AFFINE] = elementwise,
-        [ALEAT_OP_DIVIDE] = elementwise,  [ALEAT_OP_SCALE_SHIFT] = elementwise,
-        [ALEAT_OP_DROPOUT] = elementwise, [ALEAT_OP_ATTENTION] = attention,
-        [ALEAT_OP_CONCAT] = concat,       [ALEAT_OP_AVGPOOL] = pool,
-        [ALEAT_OP_MAXPOOL] = pool,        [ALEAT_OP_PAD_CHANNELS] = pad_channels,
+        [ALEAT_OP_CONV] = conv,
+        [ALEAT_OP_GROUPNORM] = groupnorm,
+        [ALEAT_OP_LAYERNORM] = layernorm,
+        [ALEAT_OP_ACTIVATION] = elementwise,
+        [ALEAT_OP_ADD] = elementwise,
+        [ALEAT_OP_AFFINE] = elementwise,
+        [ALEAT_OP_DIVIDE] = elementwise,
+        [ALEAT_OP_SCALE_SHIFT] = elementwise,
+        [ALEAT_OP_DROPOUT] = elementwise,
+        [ALEAT_OP_ATTENTION] = attention,
+        [ALEAT_OP_CONCAT] = concat,
+        [ALEAT_OP_AVGPOOL] = pool,
+        [ALEAT_OP_MAXPOOL] = pool,
+        [ALEAT_OP_PAD_CHANNELS] = pad_channels,
+        [ALEAT_OP_MULTIPLY] = elementwise,
+        [ALEAT_OP_EMBEDDING] = embedding,
     };
     for (int64_t i = 0; i < w->images * w->pixels; i++) {
         double *y = w->out + i * w->node->dims.c;

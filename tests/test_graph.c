@@ -82,6 +82,13 @@ static aleat_value table(aleat_graph *g, int64_t c)
     return aleat_graph_constant(g, aleat_graph_param(g, name, &shape));
 }
 
+// [32, 16]
+static aleat_param table_2d(aleat_graph *g)
+{
+    const aleat_shape shape = aleat_shape_of(2, (int64_t)32, (int64_t)16);
+    return aleat_graph_param(g, "modulation.16", &shape);
+}
+
 static aleat_value conv(aleat_graph *g, aleat_value x, int64_t c_out, int64_t k)
 {
     return aleat_op_conv2d(g, x, conv_weight(g, c_out, aleat_graph_dims(g, x).c, k),
@@ -288,6 +295,25 @@ static aleat_value wrong_sinusoid(aleat_graph *g, aleat_value x)
 {
     return aleat_op_sinusoid(g, x, (aleat_sinusoid_spec){.dim = 1, .max_period = 10000});
 }
+static aleat_value wrong_product(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_multiply(g, x, aleat_op_avgpool2(g, x));
+}
+static aleat_value wrong_causality(aleat_graph *g, aleat_value x)
+{
+    const aleat_value k = aleat_op_slice_tokens(g, x, 0, 1, 7);
+    return aleat_op_attention_masked(g, x, k, k, 1, 0,
+                                     (aleat_attention_mask){true, ALEAT_NO_PARAM});
+}
+static aleat_value wrong_bias_of_attention(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_attention_masked(g, x, x, x, 1, 0,
+                                     (aleat_attention_mask){false, vector(g, "bias", 16)});
+}
+static aleat_value embedding_of_vectors(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_embedding(g, x, table_2d(g));
+}
 static aleat_value missing_tensor(aleat_graph *g, aleat_value x)
 {
     return aleat_op_linear(g, x, conv_weight(g, 5, 16, 1), ALEAT_NO_PARAM);
@@ -331,6 +357,11 @@ static void what_does_not_fit_is_an_error_that_stays(void **state)
         {wrong_heads, "attention", ALEAT_ERR_SHAPE},
         {wrong_divisor, "divide: by more than one number", ALEAT_ERR_SHAPE},
         {wrong_sinusoid, "sinusoid: 1 channels", ALEAT_ERR_SHAPE},
+        {wrong_product, "multiply: 8x8x16 does not fit 4x4x16", ALEAT_ERR_SHAPE},
+        {wrong_causality, "attention: causal between 64 and 7 tokens", ALEAT_ERR_SHAPE},
+        {wrong_bias_of_attention, "attention: a bias of 16 numbers for 1 heads and 127 distances",
+         ALEAT_ERR_SHAPE},
+        {embedding_of_vectors, "embedding: of vectors of 16", ALEAT_ERR_SHAPE},
         {missing_tensor, "tensor 'conv.5.16.1' of shape [5,16,1,1] is missing", ALEAT_ERR_FORMAT},
         {normalised_constant, "layer norm: of a constant", ALEAT_ERR_UNSUPPORTED},
         {convolved_constant, "convolution: of a constant", ALEAT_ERR_UNSUPPORTED},
@@ -345,6 +376,41 @@ static void what_does_not_fit_is_an_error_that_stays(void **state)
         assert_failed(aleat_graph_check(g, &err), rules[i].status, &err, rules[i].text);
         aleat_graph_free(g);
     }
+}
+
+/* T5's: a bias by head and distance, from rows of a table, taken in any order. */
+static void attention_takes_a_bias_by_distance(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    int32_t order[2 * 64 - 1];
+    for (int i = 0; i < 2 * 64 - 1; i++)
+        order[i] = i * i % 32;
+    const aleat_param rows = aleat_graph_param_rows(g, table_2d(g), order, 2 * 64 - 1);
+    const aleat_attention_mask mask = {.bias = aleat_graph_param_transpose(g, rows)};
+    const aleat_value y = aleat_op_attention_masked(g, x, x, x, 16, 1, mask);
+    compare_one(g, x, y, "attention with a bias");
+}
+
+/* The mask cuts what a query may not see, wherever the blocks of queries begin. */
+static void causal_attention_sees_no_later_token(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    const aleat_attention_mask mask = {.causal = true, .bias = ALEAT_NO_PARAM};
+    compare_one(g, x, aleat_op_attention_masked(g, x, x, x, 2, 0, mask), "causal attention");
+}
+
+static void an_embedding_reads_the_rows_of_a_table(void **state)
+{
+    (void)state;
+    aleat_value x;
+    aleat_graph *g = new_graph(&x);
+    aleat_value label = aleat_op_slice(g, x, 3, 1); // in [0.5, 1.5), so rows 15 .. 30
+    label = aleat_op_affine(g, label, 16, 6.75);
+    compare_one(g, x, aleat_op_embedding(g, label, table_2d(g)), "embedding");
 }
 
 static void a_plan_of_a_broken_graph_reports_its_error(void **state)
@@ -489,11 +555,20 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
         aleat_op_groupnorm(g, x, ALEAT_NO_PARAM, known ? vector(g, "bias", d.c) : ALEAT_NO_PARAM,
                            d.c % 4 ? 1 : 4, 0.1, (aleat_activation)below(seed, 3));
         break;
-    case 6: aleat_op_layernorm(g, x, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 0.1); break;
+    case 6:
+        if (below(seed, 2))
+            aleat_op_layernorm(g, x, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 0.1);
+        else
+            aleat_op_rmsnorm(g, x, known ? vector(g, "gain", d.c) : ALEAT_NO_PARAM, 0.1);
+        break;
     case 7:
     case 8:
-        if (d.c == e.c && (tokens == e.h * e.w || e.h * e.w == 1))
+        if (d.c != e.c || (tokens != e.h * e.w && e.h * e.w != 1))
+            break;
+        if (below(seed, 4))
             aleat_op_add(g, x, y);
+        else // brought back to size one, so that products of products do not grow
+            aleat_op_rmsnorm(g, aleat_op_multiply(g, x, y), ALEAT_NO_PARAM, 0.1);
         break;
     case 9: aleat_op_affine(g, x, 0.5, (double)below(seed, 2)); break;
     case 10:
@@ -524,7 +599,9 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
         break;
     case 17:
         if (d.c == e.c && d.c % 2 == 0)
-            aleat_op_attention(g, x, y, y, 2, 0.1);
+            aleat_op_attention_masked(
+                g, x, y, y, 2, 0.1,
+                (aleat_attention_mask){tokens == e.h * e.w && below(seed, 2), ALEAT_NO_PARAM});
         break;
     default:
         if (known && tokens == 64)
@@ -694,6 +771,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_not_fit_is_an_error_that_stays),
+        cmocka_unit_test(attention_takes_a_bias_by_distance),
+        cmocka_unit_test(causal_attention_sees_no_later_token),
+        cmocka_unit_test(an_embedding_reads_the_rows_of_a_table),
         cmocka_unit_test(a_plan_of_a_broken_graph_reports_its_error),
         cmocka_unit_test(a_convolution_takes_sums_a_factor_and_a_function_into_its_epilogue),
         cmocka_unit_test(two_convolutions_may_meet_in_one_addition),

@@ -476,6 +476,39 @@ static void png_images_and_texts_come_back_as_they_were(void **state)
                   &err, "key");
 }
 
+// tEXt holds Latin-1, iTXt the rest; text that Latin-1 would make ambiguous is not put into it.
+static void png_texts_are_latin1_where_they_can_be(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *chunk;
+    } cases[] = {
+        {"plain", "tEXtKey"},
+        {"Katze \xc3\xbc"
+         "ber B\xc3\xbc"
+         "cher \xc2\xbd",
+         "tEXtKey"},
+        {"\xe6\x9d\xb1\xe4\xba\xac", "iTXtKey"},
+        {"\xc3\x83\xc2\xa9", "iTXtKey"}, // in Latin-1 it would be the UTF-8 of e with an accent
+        {"\xc2\x85", "iTXtKey"},         // a control character
+    };
+    uint8_t pixel = 0;
+    const aleat_image image = {.width = 1, .height = 1, .channels = 1, .pixels = &pixel};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aleat_error err = {0};
+        aleat_mapping file;
+        char *text;
+        const aleat_png_text entry = {"Key", cases[i].text};
+        assert_ok(aleat_png_write(scratch("t.png"), &image, &entry, 1, &err), &err);
+        assert_ok(aleat_mapping_open(&file, scratch("t.png"), &err), &err);
+        assert_non_null(memmem(file.data, file.len, cases[i].chunk, 7));
+        aleat_mapping_close(&file);
+        assert_ok(aleat_png_read_text(&text, scratch("t.png"), "Key", &err), &err);
+        assert_string_equal(text, cases[i].text);
+        aleat_free(text);
+    }
+}
+
 static void png_texts_of_other_tools_are_found_wherever_they_stand(void **state)
 {
     (void)state;
@@ -611,6 +644,7 @@ int main(void)
         cmocka_unit_test(npz_reads_what_numpy_wrote),
         cmocka_unit_test(npz_comes_back_as_it_was_and_the_same_bytes_every_time),
         cmocka_unit_test(png_images_and_texts_come_back_as_they_were),
+        cmocka_unit_test(png_texts_are_latin1_where_they_can_be),
         cmocka_unit_test(png_texts_of_other_tools_are_found_wherever_they_stand),
         cmocka_unit_test(png_palette_and_transparency_become_rgb_over_black),
         cmocka_unit_test(idx_is_read_plain_and_compressed),

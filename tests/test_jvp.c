@@ -127,6 +127,33 @@ static aleat_value wide_layernorm(const tiny *t)
     return aleat_op_layernorm(t->graph, x, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 1e-5);
 }
 
+static aleat_value whole(const tiny *t)
+{
+    return aleat_op_conv2d(t->graph, t->x, param(t, "whole.k", 4, 8, 8, 6, 8), ALEAT_NO_PARAM,
+                           (aleat_conv_spec){6, 8, 1, 0, 0, 0, 0});
+}
+
+static aleat_value rmsnorm(const tiny *t)
+{
+    const aleat_value x = aleat_op_concat(t->graph, projection(t, t->x), t->x);
+    const aleat_value y = aleat_op_rmsnorm(t->graph, x, ALEAT_NO_PARAM, 1e-5);
+    return aleat_op_concat(
+        t->graph, y,
+        aleat_op_rmsnorm(t->graph, t->x, param(t, "norm.weight", 1, 8, 0, 0, 0), 1e-3));
+}
+
+static aleat_value products(const tiny *t)
+{
+    const aleat_value a = aleat_op_multiply(t->graph, t->x, square(t, t->x));
+    const aleat_value b = aleat_op_multiply(t->graph, t->other, t->x);
+    return aleat_op_add(t->graph, a, aleat_op_multiply(t->graph, b, t->vector));
+}
+
+static aleat_value product_with_a_vector(const tiny *t)
+{
+    return aleat_op_multiply(t->graph, t->x, whole(t));
+}
+
 static aleat_value additions(const tiny *t)
 {
     const aleat_value a = aleat_op_add(t->graph, t->x, t->other);
@@ -134,12 +161,6 @@ static aleat_value additions(const tiny *t)
     const aleat_value table = aleat_graph_constant(t->graph, param(t, "table.k", 2, 48, 8, 0, 0));
     return aleat_op_add(t->graph, aleat_op_add(t->graph, a, b),
                         aleat_op_add(t->graph, aleat_op_add(t->graph, t->x, t->vector), table));
-}
-
-static aleat_value whole(const tiny *t)
-{
-    return aleat_op_conv2d(t->graph, t->x, param(t, "whole.k", 4, 8, 8, 6, 8), ALEAT_NO_PARAM,
-                           (aleat_conv_spec){6, 8, 1, 0, 0, 0, 0});
 }
 
 static aleat_value addition_of_a_vector(const tiny *t)
@@ -246,6 +267,23 @@ static aleat_value attention_of_parts(const tiny *t)
     return aleat_op_attention(t->graph, t->other, square(t, t->x), t->x, 1, 1.5);
 }
 
+// A mask, and a bias that no derivative sees; H W tokens.
+static aleat_value masked_attention(const tiny *t)
+{
+    int32_t order[2 * H * W - 1];
+    for (int i = 0; i < 2 * H * W - 1; i++)
+        order[i] = i % 8;
+    const aleat_param table = aleat_graph_param_transpose(
+        t->graph, aleat_graph_param_rows(t->graph, param(t, "square.k", 2, 8, 8, 0, 0), order,
+                                         2 * H * W - 1));
+    const aleat_attention_mask causal = {.causal = true, .bias = ALEAT_NO_PARAM};
+    const aleat_attention_mask biased = {.causal = true, .bias = table};
+    const aleat_value k = square(t, t->x);
+    return aleat_op_concat(t->graph,
+                           aleat_op_attention_masked(t->graph, t->x, k, t->x, 2, 1.5, causal),
+                           aleat_op_attention_masked(t->graph, t->x, k, t->x, 8, 1, biased));
+}
+
 static aleat_value attention_of_values(const tiny *t)
 {
     return aleat_op_attention(t->graph, t->other, t->other, t->x, 2, 0);
@@ -283,6 +321,9 @@ static const rule rules[] = {
     {"modulated group norm", modulated_groupnorm, false},
     {"layer norm", layernorm, false},
     {"wide layer norm", wide_layernorm, false},
+    {"rms norm", rmsnorm, false},
+    {"products", products, false},
+    {"product with a vector", product_with_a_vector, false},
     {"additions", additions, false},
     {"addition of a vector", addition_of_a_vector, true},
     {"lone addition of a vector", lone_addition_of_a_vector, true},
@@ -300,6 +341,7 @@ static const rule rules[] = {
     {"unpatchify", unpatchify, false},
     {"attention", attention, false},
     {"attention of parts", attention_of_parts, false},
+    {"masked attention", masked_attention, false},
     {"attention of values", attention_of_values, false},
     {"cross attention", cross_attention, true},
     {"dropout", dropout, false},

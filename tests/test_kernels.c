@@ -431,7 +431,7 @@ static void normalize_rows_has_mean_0_and_variance_1(void **state)
             float *x = floats(rows * ld, 1), *y = floats(rows * ld, 2);
             float *gamma = floats(c, 3), *beta = floats(c, 4);
             k->normalize_rows(x, ld, y, ld, rows, c, affine & 1 ? gamma : NULL,
-                              affine & 2 ? beta : NULL, (float)eps);
+                              affine & 2 ? beta : NULL, (float)eps, true);
             for (int64_t r = 0; r < rows; r++) {
                 double mean = 0, var = 0;
                 for (int64_t i = 0; i < c; i++)

@@ -244,9 +244,9 @@ static void layernorm_has_the_same_bits_on_any_threads(void **state)
     {
         float *x = floats(ROWS * C, 1), *gamma = floats(C, 2), *beta = floats(C, 3);
         float *y = floats(ROWS * C, 4), *z = floats(ROWS * C, 5);
-        aleat_layernorm_run(k, ROWS, C, x, C, y, C, gamma, beta, 1e-5f, 1);
+        aleat_layernorm_run(k, ROWS, C, x, C, y, C, gamma, beta, 1e-5f, true, 1);
         for (int threads = 2; threads <= 3; threads++) {
-            aleat_layernorm_run(k, ROWS, C, x, C, z, C, gamma, beta, 1e-5f, threads);
+            aleat_layernorm_run(k, ROWS, C, x, C, z, C, gamma, beta, 1e-5f, true, threads);
             assert_memory_equal(y, z, ROWS * C * sizeof *y);
         }
         float *const arrays[] = {x, gamma, beta, y, z};
@@ -376,7 +376,16 @@ static void scores_of_hundreds_do_not_overflow(void **state)
             k[i] = (float)(20 * (i / DIM)); // the last key has all the weight: scores to 6400
             v[i] = (float)i;
         }
-        const aleat_attention a = {1, 1, DIM, TOKENS, TOKENS, DIM, DIM, DIM, DIM, 1};
+        const aleat_attention a = {.images = 1,
+                                   .heads = 1,
+                                   .head_dim = DIM,
+                                   .q_tokens = TOKENS,
+                                   .k_tokens = TOKENS,
+                                   .q_ld = DIM,
+                                   .k_ld = DIM,
+                                   .v_ld = DIM,
+                                   .y_ld = DIM,
+                                   .scale = 1};
         void *scratch = aleat_alloc(aleat_attention_scratch(table, &a, 1));
         aleat_attention_run(table, &a, q, k, v, y, scratch, 1);
         for (int i = 0; i < TOKENS * DIM; i++)

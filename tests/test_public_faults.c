@@ -204,6 +204,31 @@ static aleat_status checkpoint(subject *s, aleat_error *err)
     return st;
 }
 
+static aleat_status text(subject *s, aleat_error *err)
+{
+    (void)s;
+    static const char *const prompts[] = {"a cat"};
+    const aleat_text_options options = {.threads = 1, .clip_skip = 2, .tokens = 7};
+    const char *path = data_path("text-encoders/sd3");
+    aleat_text text;
+    aleat_status st = aleat_encode_text(&text, path, prompts, 1, &options, err);
+    if (!st)
+        st = aleat_ids_write(scratch("ids.npy"), text.ids, 1, text.tokens, err);
+    aleat_text_clear(&text);
+    return st;
+}
+
+static aleat_status tokens(subject *s, aleat_error *err)
+{
+    (void)s;
+    static const char *const prompts[] = {"a cat", ""};
+    char *json = NULL;
+    const aleat_status st =
+        aleat_tokenize_json(&json, data_path("text-encoders/sd3/tokenizer"), prompts, 2, NULL, err);
+    free(json);
+    return st;
+}
+
 static void set_up(subject *s)
 {
     memset(s, 0, sizeof *s);
@@ -250,7 +275,9 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"thresholds", thresholds},
                  {"features", features},
                  {"autoencode", autoencode},
-                 {"checkpoint", checkpoint}};
+                 {"checkpoint", checkpoint},
+                 {"text", text},
+                 {"tokens", tokens}};
     subject s;
     set_up(&s);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

@@ -16,6 +16,8 @@ liblapacke-dev    pkg-config --exists lapacke
 libjpeg-dev       pkg-config --exists libjpeg
 libpng-dev        pkg-config --exists libpng
 zlib1g-dev        pkg-config --exists zlib
+libicu-dev        pkg-config --exists icu-uc
+libpcre2-dev      pkg-config --exists libpcre2-8
 libcmocka-dev     pkg-config --exists cmocka
 '
 case "${1:-}" in

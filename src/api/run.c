@@ -355,7 +355,7 @@ typedef struct runner {
     aleat_noise_torch *torch;
     aleat_noise_arrays stored;
     aleat_noise_source noise;
-    aleat_denoiser cfg;      // classifier-free guidance; empty: none
+    aleat_denoiser cfg;          // classifier-free guidance; empty: none
     float *x;                    // [batch, count]
     aleat_classifier_pull *pull; // NULL: no classifier
     float *t_classifier;         // [batch]

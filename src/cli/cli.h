@@ -92,6 +92,9 @@ typedef struct aleat_cli_args {
     bool sample;
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
+    // text
+    const char *prompt, *negative, *file, *tokenizer, *pooled, *ids;
+    int64_t encoder, tokens, clip_skip;
     // info and bench
     const char *tensor;
     bool tensors, vjp;
@@ -105,6 +108,7 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_SIZE,   /**< int64_t bytes: "512M", "4G", at least 1M */
     ALEAT_CLI_DOUBLE, /**< double in [min, max] */
     ALEAT_CLI_STRING, /**< const char * */
+    ALEAT_CLI_TEXT,   /**< const char *; may be empty */
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
     ALEAT_CLI_PATHS,  /**< const char *[2]; the next word, too, unless it is an option */
     ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */
@@ -141,8 +145,8 @@ typedef struct aleat_cli_verb {
     const char *operand; /**< "MODEL", or NULL if the verb takes none */
     const char *operand_help;
     aleat_cli_choices *operands; /**< what the operand may be, for the help; NULL: anything */
-    bool several;      /**< operands: the first and up to ALEAT_CLI_MAX_OPERANDS more */
-    const char *notes; /**< paragraphs for the help, separated by newlines; may be NULL */
+    bool several;                /**< operands: the first and up to ALEAT_CLI_MAX_OPERANDS more */
+    const char *notes;           /**< paragraphs for the help, separated by newlines; may be NULL */
     const aleat_cli_group *groups[ALEAT_CLI_MAX_GROUPS]; /**< NULL-terminated */
     /** Does the work; returns an exit code. Has reported its errors. */
     int (*run)(const struct aleat_cli_verb *verb, const aleat_cli_args *args);

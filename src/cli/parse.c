@@ -191,6 +191,7 @@ static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, con
     case ALEAT_CLI_RANGE: return parse_range(verb, o, text, to);
     case ALEAT_CLI_CHOICE: return parse_choice(verb, o, text, to);
     case ALEAT_CLI_STRING:
+    case ALEAT_CLI_TEXT:
     case ALEAT_CLI_PATH:
     case ALEAT_CLI_PATHS: *(const char **)to = text; return true;
     }
@@ -278,7 +279,7 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
     }
     if (!value && *i + 1 < argc)
         value = argv[++*i];
-    if (!value || !*value) {
+    if (!value || (!*value && o->type != ALEAT_CLI_TEXT)) {
         aleat_cli_complain(verb->name, "--%s wants a value: %s", o->name, o->value);
         return false;
     }

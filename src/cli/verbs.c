@@ -24,28 +24,28 @@ static const aleat_cli_option general_options[] = {
 };
 static const aleat_cli_group general = {"General", general_options};
 
-// How any network is computed.
-#define ENGINE_OPTIONS                                                                             \
-    {.name = "precision",                                                                          \
-     .type = ALEAT_CLI_CHOICE,                                                                     \
-     .offset = AT(precision),                                                                      \
-     .value = "P",                                                                                 \
-     .fallback = "f32",                                                                            \
-     .choices = aleat_precision_name,                                                              \
-     .help = "arithmetic of the network"},                                                         \
+// Of every verb that runs a network.
+#define PRECISION_OPTION                                                                           \
+    {                                                                                              \
+        .name = "precision", .type = ALEAT_CLI_CHOICE, .offset = AT(precision), .value = "P",      \
+        .fallback = "f32", .choices = aleat_precision_name, .help = "arithmetic of the network"    \
+    }
+#define THREADS_OPTION                                                                             \
     {                                                                                              \
         .name = "threads", .type = ALEAT_CLI_INT, .offset = AT(threads), .value = "K",             \
         .fallback = "0", .min = 0, .max = 1024,                                                    \
         .help = "threads, 0: all processors; no result depends on it"                              \
     }
+#define VARIANT_OPTION                                                                             \
+    {                                                                                              \
+        .name = "variant", .type = ALEAT_CLI_STRING, .offset = AT(variant), .value = "NAME",       \
+        .help = "which of several weight files, as in model.NAME.safetensors: fp16, bf16"          \
+    }
 
 static const aleat_cli_option model_options[] = {
-    ENGINE_OPTIONS,
-    {.name = "variant",
-     .type = ALEAT_CLI_STRING,
-     .offset = AT(variant),
-     .value = "NAME",
-     .help = "which of several weight files, as in model.NAME.safetensors: fp16, bf16"},
+    PRECISION_OPTION,
+    THREADS_OPTION,
+    VARIANT_OPTION,
     {.name = "family",
      .type = ALEAT_CLI_STRING,
      .offset = AT(family),
@@ -234,7 +234,8 @@ static const aleat_cli_option features_options[] = {
      .min = 1,
      .max = 4096,
      .help = "images evaluated at once; no result depends on it"},
-    ENGINE_OPTIONS,
+    PRECISION_OPTION,
+    THREADS_OPTION,
     {0},
 };
 static const aleat_cli_group features = {"Features", features_options};
@@ -922,26 +923,9 @@ static const aleat_cli_group vae = {"Autoencoder", vae_options};
 
 // An autoencoder has no other use for the model's options.
 static const aleat_cli_option vae_run_options[] = {
-    {.name = "precision",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(precision),
-     .value = "P",
-     .fallback = "f32",
-     .choices = aleat_precision_name,
-     .help = "arithmetic of the network"},
-    {.name = "threads",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(threads),
-     .value = "K",
-     .fallback = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads, 0: all processors; no result depends on it"},
-    {.name = "variant",
-     .type = ALEAT_CLI_STRING,
-     .offset = AT(variant),
-     .value = "NAME",
-     .help = "which of several weight files, as in model.NAME.safetensors: fp16, bf16"},
+    PRECISION_OPTION,
+    THREADS_OPTION,
+    VARIANT_OPTION,
     {0},
 };
 static const aleat_cli_group vae_run = {"Computation", vae_run_options};
@@ -1083,6 +1067,109 @@ static const aleat_cli_option latent_options[] = {
 };
 static const aleat_cli_group latent = {"Latent models", latent_options};
 
+#define ENCODER_OPTION                                                                             \
+    {                                                                                              \
+        .name = "encoder", .type = ALEAT_CLI_INT, .offset = AT(encoder), .value = "N",             \
+        .fallback = "1", .min = 1, .max = 3, .help = "which of the model's text encoders"          \
+    }
+#define FILE_OPTION                                                                                \
+    {                                                                                              \
+        .name = "file", .type = ALEAT_CLI_PATH, .offset = AT(file), .value = "TEXTS",              \
+        .help = "a file with a text on each line, -: standard input"                               \
+    }
+#define TOKENS_OPTION(explanation)                                                                 \
+    {                                                                                              \
+        .name = "tokens", .type = ALEAT_CLI_INT, .offset = AT(tokens), .value = "K",               \
+        .fallback = "0", .min = 0, .max = 1048576, .help = explanation                             \
+    }
+#define TOKENIZER_OPTION                                                                           \
+    {                                                                                              \
+        .name = "tokenizer", .type = ALEAT_CLI_PATH, .offset = AT(tokenizer), .value = "PATH",     \
+        .help = "a tokenizer's file or folder, or a diffusers folder, to take it from"             \
+    }
+
+static const aleat_cli_option prompt_options[] = {
+    {.name = "prompt",
+     .type = ALEAT_CLI_TEXT,
+     .offset = AT(prompt),
+     .value = "TEXT",
+     .help = "what to encode"},
+    {.name = "negative",
+     .type = ALEAT_CLI_TEXT,
+     .offset = AT(negative),
+     .value = "TEXT",
+     .help = "a second text, whose row comes first"},
+    FILE_OPTION,
+    ENCODER_OPTION,
+    TOKENS_OPTION("tokens of each text, 0: as many as the model takes"),
+    TOKENIZER_OPTION,
+    {.name = "clip-skip",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(clip_skip),
+     .value = "K",
+     .fallback = "0",
+     .min = 0,
+     .max = 1000,
+     .help = "without the K-1 last layers, 0: as the model does"},
+    {.name = "heads",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(heads),
+     .value = "H",
+     .fallback = "0",
+     .min = 0,
+     .max = 65536,
+     .help = "attention heads of a CLIP encoder without a configuration, 0: width / 64"},
+    {0},
+};
+static const aleat_cli_group prompts = {"Text", prompt_options};
+
+static const aleat_cli_option encoded_options[] = {
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "C.npy",
+     .required = true,
+     .help = "where the states go, [texts,tokens,width]"},
+    {.name = "pooled",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(pooled),
+     .value = "P.npy",
+     .help = "also the pooled states, [texts,width]"},
+    {.name = "ids",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(ids),
+     .value = "IDS.npy",
+     .help = "also the tokens, int32 [texts,tokens]"},
+    {0},
+};
+static const aleat_cli_group encoded = {"Arrays (float32 .npy)", encoded_options};
+
+static const aleat_cli_option text_model_options[] = {
+    PRECISION_OPTION,
+    THREADS_OPTION,
+    VARIANT_OPTION,
+    {0},
+};
+static const aleat_cli_group text_model = {"Model", text_model_options};
+
+static const aleat_cli_option tokenize_options[] = {
+    {.name = "text",
+     .type = ALEAT_CLI_TEXT,
+     .offset = AT(prompt),
+     .value = "TEXT",
+     .help = "what to tokenize"},
+    FILE_OPTION,
+    ENCODER_OPTION,
+    TOKENS_OPTION("cut and pad every text to K tokens, 0: neither"),
+    {.name = "out",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(out),
+     .value = "IDS.npy",
+     .help = "write them there, int32 [texts,tokens], instead of printing them"},
+    {0},
+};
+static const aleat_cli_group tokenizing = {"Text", tokenize_options};
+
 #define MODEL_OPERAND                                                                              \
     .operand = "MODEL", .operand_help = "a diffusers folder, a network's folder or a weight file"
 
@@ -1090,7 +1177,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid, &general},
+     .groups = {&images, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid,
+                &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
@@ -1176,6 +1264,20 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .run = aleat_cli_encode,
      .groups = {&encode, &vae, &vae_run, &general},
      .summary = "latents of images: arrays in, arrays out"},
+    {.name = "encode-text",
+     MODEL_OPERAND,
+     .run = aleat_cli_encode_text,
+     .groups = {&prompts, &encoded, &text_model, &general},
+     .summary = "prompts through a text encoder: text in, arrays out",
+     .notes = "Encoders are numbered as in diffusers folders: text_encoder, text_encoder_2, "
+              "text_encoder_3. A Stable Diffusion 3 file has CLIP-L, OpenCLIP-G and T5. Longer "
+              "prompts are cut with a warning."},
+    {.name = "tokenize",
+     .operand = "MODEL|TOKENIZER",
+     .operand_help = "a model, a tokenizer's file or folder, or clip or t5 for the built-in ones",
+     .run = aleat_cli_tokenize,
+     .groups = {&tokenizing, &general},
+     .summary = "the tokens of a text"},
     {.name = "info",
      MODEL_OPERAND,
      .run = aleat_cli_info,

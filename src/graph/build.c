@@ -14,6 +14,7 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_GROUPNORM] = "group norm",
         [ALEAT_OP_LAYERNORM] = "layer norm",
         [ALEAT_OP_ADD] = "add",
+        [ALEAT_OP_MULTIPLY] = "multiply",
         [ALEAT_OP_AFFINE] = "affine",
         [ALEAT_OP_SCALE_SHIFT] = "scale-shift",
         [ALEAT_OP_CONCAT] = "concat",
@@ -193,8 +194,8 @@ aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param ga
     return aleat_graph_add(graph, &node);
 }
 
-aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
-                               aleat_param beta, double eps)
+static aleat_value row_norm(aleat_graph *graph, aleat_value x, aleat_param gamma, aleat_param beta,
+                            double eps, bool rms)
 {
     if (!usable(graph, x))
         return ALEAT_NO_VALUE;
@@ -208,20 +209,43 @@ aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param ga
     node.param[0] = gamma;
     node.param[1] = beta;
     node.attrs.eps = eps;
+    node.attrs.rms = rms;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                               aleat_param beta, double eps)
+{
+    return row_norm(graph, x, gamma, beta, eps, false);
+}
+
+aleat_value aleat_op_rmsnorm(aleat_graph *graph, aleat_value x, aleat_param gamma, double eps)
+{
+    return row_norm(graph, x, gamma, ALEAT_NO_PARAM, eps, true);
+}
+
+/** Two values of the same dims, or a vector for all pixels as the second. */
+static aleat_value elementwise(aleat_graph *graph, aleat_op op, aleat_value a, aleat_value b)
+{
+    if (!usable(graph, a) || !usable(graph, b))
+        return ALEAT_NO_VALUE;
+    const aleat_node node = node_of(graph, op, 2, a, b);
+    const aleat_dims x = node.dims, y = aleat_graph_dims(graph, b);
+    const bool same = x.h * x.w == y.h * y.w;
+    const bool vector = y.h == 1 && y.w == 1;
+    if (x.c != y.c || (!same && !vector))
+        return shape_error(graph, op, a, b);
     return aleat_graph_add(graph, &node);
 }
 
 aleat_value aleat_op_add(aleat_graph *graph, aleat_value a, aleat_value b)
 {
-    if (!usable(graph, a) || !usable(graph, b))
-        return ALEAT_NO_VALUE;
-    aleat_node node = node_of(graph, ALEAT_OP_ADD, 2, a, b);
-    const aleat_dims x = node.dims, y = aleat_graph_dims(graph, b);
-    const bool same = x.h * x.w == y.h * y.w;
-    const bool vector = y.h == 1 && y.w == 1;
-    if (x.c != y.c || (!same && !vector))
-        return shape_error(graph, ALEAT_OP_ADD, a, b);
-    return aleat_graph_add(graph, &node);
+    return elementwise(graph, ALEAT_OP_ADD, a, b);
+}
+
+aleat_value aleat_op_multiply(aleat_graph *graph, aleat_value a, aleat_value b)
+{
+    return elementwise(graph, ALEAT_OP_MULTIPLY, a, b);
 }
 
 aleat_value aleat_op_affine(aleat_graph *graph, aleat_value x, double a, double b)
@@ -385,6 +409,14 @@ aleat_value aleat_op_unpatchify(aleat_graph *graph, aleat_value x, int64_t p)
 aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k, aleat_value v,
                                int64_t heads, double scale)
 {
+    return aleat_op_attention_masked(graph, q, k, v, heads, scale,
+                                     (aleat_attention_mask){.bias = ALEAT_NO_PARAM});
+}
+
+aleat_value aleat_op_attention_masked(aleat_graph *graph, aleat_value q, aleat_value k,
+                                      aleat_value v, int64_t heads, double scale,
+                                      aleat_attention_mask mask)
+{
     if (!usable(graph, q) || !usable(graph, k) || !usable(graph, v))
         return ALEAT_NO_VALUE;
     if (is_constant(graph, q) || is_constant(graph, k) || is_constant(graph, v))
@@ -394,7 +426,20 @@ aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k,
     const aleat_dims a = node.dims, b = aleat_graph_dims(graph, k), c = aleat_graph_dims(graph, v);
     if (heads < 1 || a.c % heads || a.c != b.c || c.c != b.c || b.h * b.w != c.h * c.w)
         return shape_error(graph, ALEAT_OP_ATTENTION, q, k);
+    const int64_t distances = a.h * a.w + b.h * b.w - 1;
+    if (mask.bias != ALEAT_NO_PARAM && aleat_param_count(graph, mask.bias) != heads * distances)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "attention: a bias of %lld numbers for %lld heads and %lld "
+                                "distances of tokens",
+                                (long long)aleat_param_count(graph, mask.bias), (long long)heads,
+                                (long long)distances);
+    if (mask.causal && a.h * a.w != b.h * b.w)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "attention: causal between %lld and %lld tokens",
+                                (long long)(a.h * a.w), (long long)(b.h * b.w));
+    node.param[0] = mask.bias;
     node.attrs.heads = heads;
+    node.attrs.causal = mask.causal;
     node.attrs.a = scale != 0 ? scale : 1 / sqrt((double)(a.c / heads));
     return aleat_graph_add(graph, &node);
 }
@@ -404,8 +449,13 @@ aleat_value aleat_op_embedding(aleat_graph *graph, aleat_value label, aleat_para
     if (!usable(graph, label) || table < 0)
         return ALEAT_NO_VALUE;
     aleat_node node = node_of(graph, ALEAT_OP_EMBEDDING, 1, label, ALEAT_NO_VALUE);
+    const aleat_shape *shape = &graph->params[table].shape;
+    if (node.dims.c != 1 || shape->n_dims != 2)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "embedding: of vectors of %lld, or from a table of %d axes",
+                                (long long)node.dims.c, shape->n_dims);
     node.param[0] = table;
-    node.dims = (aleat_dims){1, 1, graph->params[table].shape.dim[1]};
+    node.dims.c = shape->dim[1];
     return aleat_graph_add(graph, &node);
 }
 

@@ -64,6 +64,21 @@ static void run_add(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, add_row);
 }
 
+static void multiply_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const float *a = pixel(&s->in[0], image, p);
+    const float *b = pixel(&s->in[1], image, pixels(&s->in[1]) == 1 ? 0 : p);
+    float *y = pixel(&s->out, image, p);
+    for (int64_t c = 0; c < s->out.dims.c; c++)
+        y[c] = a[c] * b[c];
+}
+
+static void run_multiply(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, multiply_row);
+}
+
 static void affine_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
@@ -225,13 +240,19 @@ static void run_unpatchify(const aleat_step *s, const aleat_exec *exec)
 /* ---- conditioning -----------------------------------------------------------------------------
  */
 
-static void run_embedding(const aleat_step *s, const aleat_exec *exec)
+static void embedding_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
 {
     (void)exec;
-    for (int64_t image = 0; image < s->images; image++) {
-        const int64_t label = (int64_t)*pixel(&s->in[0], image, 0);
-        copy_row(s, image, 0, s->param[0] + label * s->out.dims.c);
-    }
+    const int64_t label = (int64_t)*pixel(&s->in[0], image, p);
+    if (s->table)
+        aleat_weight_row_to_f32(s->table, label, pixel(&s->out, image, p));
+    else
+        copy_row(s, image, p, s->param[0] + label * s->out.dims.c);
+}
+
+static void run_embedding(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, embedding_row);
 }
 
 static void run_sinusoid(const aleat_step *s, const aleat_exec *exec)
@@ -350,7 +371,7 @@ static void run_layernorm(const aleat_step *s, const aleat_exec *exec)
 {
     aleat_layernorm_run(exec->k, s->images * pixels(&s->out), s->out.dims.c, s->in[0].data,
                         s->in[0].ld, s->out.data, s->out.ld, s->param[0], s->param[1],
-                        (float)s->node.attrs.eps, exec->threads);
+                        (float)s->node.attrs.eps, !s->node.attrs.rms, exec->threads);
 }
 
 aleat_attention aleat_step_attention(const aleat_step *s)
@@ -364,7 +385,9 @@ aleat_attention aleat_step_attention(const aleat_step *s)
                              .k_ld = s->in[1].ld,
                              .v_ld = s->in[2].ld,
                              .y_ld = s->out.ld,
-                             .scale = (float)s->node.attrs.a};
+                             .scale = (float)s->node.attrs.a,
+                             .causal = s->node.attrs.causal,
+                             .bias = s->param[0]};
 }
 
 static size_t attention_scratch(const aleat_step *s, const aleat_exec *exec)
@@ -388,6 +411,7 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_GROUPNORM] = {run_groupnorm, groupnorm_scratch},
         [ALEAT_OP_LAYERNORM] = {run_layernorm, NULL},
         [ALEAT_OP_ADD] = {run_add, NULL},
+        [ALEAT_OP_MULTIPLY] = {run_multiply, NULL},
         [ALEAT_OP_AFFINE] = {run_affine, NULL},
         [ALEAT_OP_DIVIDE] = {run_divide, NULL},
         [ALEAT_OP_SCALE_SHIFT] = {run_scale_shift, NULL},

@@ -46,7 +46,8 @@ aleat_layernorm_rows aleat_step_layernorm(const aleat_step *s)
                                   .x_ld = s->in[0].ld,
                                   .t_ld = s->in[1].ld,
                                   .y_ld = s->out.ld,
-                                  .eps = (float)s->node.attrs.eps};
+                                  .eps = (float)s->node.attrs.eps,
+                                  .centre = !s->node.attrs.rms};
 }
 
 /** in: x, dy. */

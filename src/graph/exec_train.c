@@ -133,15 +133,16 @@ void aleat_run_sum_images(const aleat_step *s, const aleat_exec *exec)
         sum_images_row(s, p);
 }
 
-/** in: label, dy; out: the table's rows, each the sum of dy over the images that chose it. */
+/** in: labels, dy; out: the table's rows, each the sum of dy over the places that chose it. */
 void aleat_run_embedding_grad(const aleat_step *s, const aleat_exec *exec)
 {
     (void)exec;
     const int64_t c = s->in[1].dims.c;
     memset(s->out.data, 0, (size_t)s->out.dims.c * sizeof(float));
-    for (int64_t image = 0; image < s->images; image++) {
-        float *row = s->out.data + (int64_t)*pixel(&s->in[0], image, 0) * c;
-        const float *dy = pixel(&s->in[1], image, 0);
+    for (int64_t r = 0; r < s->images * pixels(&s->in[1]); r++) {
+        const int64_t image = r / pixels(&s->in[1]), p = r % pixels(&s->in[1]);
+        float *row = s->out.data + (int64_t)*pixel(&s->in[0], image, p) * c;
+        const float *dy = pixel(&s->in[1], image, p);
         for (int64_t i = 0; i < c; i++)
             row[i] += dy[i];
     }
@@ -161,7 +162,7 @@ void aleat_layernorm_param_grad(const aleat_step *s, const aleat_exec *exec)
         const float *x = pixel(&s->in[0], r / pixels(&s->out), r % pixels(&s->out));
         const float *dy = pixel(&s->in[1], r / pixels(&s->out), r % pixels(&s->out));
         double mean = 0, var = 0;
-        for (int64_t c = 0; c < n; c++)
+        for (int64_t c = 0; c < n && !s->node.attrs.rms; c++)
             mean += (double)x[c];
         mean /= (double)n;
         for (int64_t c = 0; c < n; c++)

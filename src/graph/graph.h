@@ -129,9 +129,13 @@ aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param ga
 /** Over channels, per token; gamma, beta may be ALEAT_NO_PARAM. */
 aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
                                aleat_param beta, double eps);
+/** x / sqrt(mean(x^2) + eps) * gamma over channels, per token. Source: arXiv 1910.07467. */
+aleat_value aleat_op_rmsnorm(aleat_graph *graph, aleat_value x, aleat_param gamma, double eps);
 /** a + b; b may be smaller in h and w (1) or a constant: it is repeated (vectors over pixels,
  * tables over the batch). */
 aleat_value aleat_op_add(aleat_graph *graph, aleat_value a, aleat_value b);
+/** a b, element by element; b may be a vector, which is repeated over the pixels. */
+aleat_value aleat_op_multiply(aleat_graph *graph, aleat_value a, aleat_value b);
 /** a * x + b, numbers. */
 aleat_value aleat_op_affine(aleat_graph *graph, aleat_value x, double a, double b);
 /** act(x * (1 + scale) + shift); scale_shift is a vector [2c] = [scale | shift] of the image. */
@@ -170,7 +174,19 @@ aleat_value aleat_op_unpatchify(aleat_graph *graph, aleat_value x, int64_t p);
  */
 aleat_value aleat_op_attention(aleat_graph *graph, aleat_value q, aleat_value k, aleat_value v,
                                int64_t heads, double scale);
-/** Row `label` of table [rows, c]; label is a vector [1] holding an integer. */
+typedef struct aleat_attention_mask {
+    bool causal; /**< query i sees the keys 0..i only; as many keys as queries */
+    /** [heads, q_tokens + k_tokens - 1] or ALEAT_NO_PARAM: what is added to the score of query i
+     * and key j, by their distance, at j - i + q_tokens - 1. A constant in every derivative. */
+    aleat_param bias;
+} aleat_attention_mask;
+/** The same with a mask, or with a bias that depends on the distance of two tokens, neither of
+ * which ever exists as a matrix. */
+aleat_value aleat_op_attention_masked(aleat_graph *graph, aleat_value q, aleat_value k,
+                                      aleat_value v, int64_t heads, double scale,
+                                      aleat_attention_mask mask);
+/** Rows of table [rows, c], one for each number in `label` (c = 1), which the caller keeps in
+ * 0..rows-1. The table stays in the file: only the rows asked for are read. */
 aleat_value aleat_op_embedding(aleat_graph *graph, aleat_value label, aleat_param table);
 
 typedef struct aleat_sinusoid_spec {

@@ -106,6 +106,19 @@ static aleat_value jvp_add(const forward *f, const aleat_node *node)
     return aleat_op_add(f->graph, tangent_or_zeros(f, a), f->tangent[b]);
 }
 
+static aleat_value jvp_multiply(const forward *f, const aleat_node *node)
+{
+    const aleat_value a = node->in[0], b = node->in[1];
+    aleat_value left = ALEAT_NO_VALUE, right = ALEAT_NO_VALUE;
+    if (active(f, a))
+        left = aleat_op_multiply(f->graph, f->tangent[a], b);
+    if (active(f, b))
+        right = aleat_op_multiply(f->graph, a, f->tangent[b]);
+    if (left == ALEAT_NO_VALUE || right == ALEAT_NO_VALUE)
+        return left == ALEAT_NO_VALUE ? right : left;
+    return aleat_op_add(f->graph, left, right);
+}
+
 /** Two inputs side by side, on the channels or the tokens. */
 static aleat_value jvp_concat(const forward *f, const aleat_node *node)
 {
@@ -149,6 +162,7 @@ static jvp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_GROUPNORM] = jvp_groupnorm,
     [ALEAT_OP_LAYERNORM] = jvp_layernorm,
     [ALEAT_OP_ADD] = jvp_add,
+    [ALEAT_OP_MULTIPLY] = jvp_multiply,
     [ALEAT_OP_AFFINE] = jvp_affine,
     [ALEAT_OP_DIVIDE] = jvp_linear,
     [ALEAT_OP_SCALE_SHIFT] = jvp_scale_shift,

@@ -14,6 +14,7 @@ typedef enum aleat_op {
     ALEAT_OP_GROUPNORM,
     ALEAT_OP_LAYERNORM,
     ALEAT_OP_ADD,
+    ALEAT_OP_MULTIPLY,
     ALEAT_OP_AFFINE,
     ALEAT_OP_SCALE_SHIFT,
     ALEAT_OP_CONCAT,
@@ -65,6 +66,8 @@ typedef struct aleat_attrs {
     int64_t begin;    /**< SLICE*, PAD*: first channel or token; DROPOUT: number of the mask */
     int64_t factor;   /**< UNPATCHIFY, PATCHIFY: p */
     double eps, a, b; /**< norms; AFFINE: a x + b; ATTENTION: a = scale; DROPOUT: a = p */
+    bool rms;         /**< LAYERNORM*: no mean is subtracted */
+    bool causal;      /**< ATTENTION*: a query sees no later key */
     aleat_sinusoid_spec sinusoid;
 } aleat_attrs;
 

@@ -468,7 +468,10 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
     for (int i = 0; i < node->n_in; i++)
         step->in[i] = p->plan->views[i == 0 && info->x != ALEAT_NO_VALUE ? info->x : node->in[i]];
     aleat_status st = ALEAT_OK;
-    for (int i = node->op == ALEAT_OP_CONV; i < ALEAT_NODE_PARAMS && !st; i++)
+    if (node->op == ALEAT_OP_EMBEDDING)
+        step->table = p->graph->params[node->param[0]].weight;
+    const bool elsewhere = node->op == ALEAT_OP_CONV || step->table;
+    for (int i = elsewhere; i < ALEAT_NODE_PARAMS && !st; i++)
         st = aleat_engine_plain(p->plan->engine, node->param[i], &step->param[i], err);
     if (!st && node->op == ALEAT_OP_CONV)
         st = aleat_engine_packed(p->plan->engine, node, &step->packed, err);

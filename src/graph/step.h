@@ -20,6 +20,7 @@ typedef struct aleat_step {
     aleat_view in[ALEAT_NODE_INPUTS], out;
     aleat_view side;                       /**< second result; data NULL if nobody wants it */
     const float *param[ALEAT_NODE_PARAMS]; /**< plain f32 vectors and tables, or NULL */
+    const aleat_weight *table;             /**< EMBEDDING of a stored tensor: read by rows */
     const aleat_packed *packed;            /**< CONV */
     int64_t upsample;                      /**< CONV: fused enlargement of the input */
     aleat_view vec, residual;              /**< CONV: fused additions; data NULL if none */

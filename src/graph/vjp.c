@@ -165,6 +165,19 @@ static void vjp_layernorm(reverse *r, const aleat_node *node, aleat_value dy)
     add_affine_grads(r, node, with_input(r, ALEAT_OP_LAYERNORM_GRAD, node, dy));
 }
 
+static void vjp_multiply(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    const aleat_value a = node->in[0], b = node->in[1];
+    const aleat_dims small = aleat_graph_dims(r->graph, b);
+    if (r->active[a])
+        add_cotangent(r, a, aleat_op_multiply(r->graph, dy, b));
+    if (!r->active[b])
+        return;
+    const aleat_value db = aleat_op_multiply(r->graph, dy, a);
+    const bool repeated = small.h * small.w != node->dims.h * node->dims.w;
+    add_cotangent(r, b, repeated ? sum_pixels(r, node, db) : db);
+}
+
 static void vjp_add(reverse *r, const aleat_node *node, aleat_value dy)
 {
     const aleat_dims out = node->dims;
@@ -331,6 +344,7 @@ static vjp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_GROUPNORM] = vjp_groupnorm,
     [ALEAT_OP_LAYERNORM] = vjp_layernorm,
     [ALEAT_OP_ADD] = vjp_add,
+    [ALEAT_OP_MULTIPLY] = vjp_multiply,
     [ALEAT_OP_AFFINE] = vjp_affine,
     [ALEAT_OP_DIVIDE] = vjp_divide,
     [ALEAT_OP_SCALE_SHIFT] = vjp_scale_shift,

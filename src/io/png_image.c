@@ -24,6 +24,7 @@ typedef struct session {
     size_t made_len, made_size;
     uint8_t *pixels;
     png_bytep *rows;
+    char *latin1;   // a text on its way into libpng
     bool no_memory; // an allocation has failed; libpng's texts do not always say so
     aleat_status st;
     aleat_error *err;
@@ -150,6 +151,7 @@ static void end(session *s)
         png_destroy_write_struct(&s->png, &s->info);
     aleat_atomic_abandon(&s->file);
     aleat_free(s->rows);
+    aleat_free(s->latin1);
     aleat_free(s->pixels);
     aleat_free(s->made);
 }
@@ -189,6 +191,48 @@ static aleat_status check_writable(const aleat_image *image, const aleat_png_tex
     return ALEAT_OK;
 }
 
+static bool is_utf8(const unsigned char *s, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        const unsigned char first = s[i++];
+        const int more = first < 0x80   ? 0
+                         : first < 0xc2 ? -1
+                         : first < 0xe0 ? 1
+                         : first < 0xf0 ? 2
+                         : first < 0xf5 ? 3
+                                        : -1;
+        if (more < 0 || (size_t)more > len - i)
+            return false;
+        for (int k = 0; k < more; k++)
+            if ((s[i++] & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+/**
+ * Writes the text in Latin-1 to dst, which has room for it, for tEXt; false where iTXt is needed.
+ * Control characters have no place in tEXt, and bytes that happen to be UTF-8 would be taken for it
+ * by readers that allow for programs that write it there.
+ */
+static bool to_latin1(char *dst, const char *text)
+{
+    size_t used = 0;
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
+        if (c < 0x80) {
+            dst[used++] = (char)c;
+        } else if ((c == 0xc2 && next >= 0xa0) || c == 0xc3) { // U+00A0 .. U+00FF
+            dst[used++] = (char)(c << 6 | (next & 0x3f));
+            text++;
+        } else {
+            return false;
+        }
+    }
+    dst[used] = '\0';
+    return is_ascii(dst) || !is_utf8((const unsigned char *)dst, used);
+}
+
 typedef struct write_job {
     const aleat_image *image;
     const aleat_png_text *texts;
@@ -208,12 +252,18 @@ static void write_image(session *s, void *ctx)
                  color[image->channels], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
     for (int i = 0; i < job->n_texts; i++) {
-        const bool ascii = is_ascii(job->texts[i].text);
-        png_text text = {.key = (char *)(uintptr_t)job->texts[i].key,
-                         .text = (char *)(uintptr_t)job->texts[i].text,
-                         .compression =
-                             ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE};
-        png_set_text(s->png, s->info, &text, 1);
+        const char *text = job->texts[i].text;
+        s->latin1 = aleat_alloc(strlen(text) + 1);
+        if (!s->latin1)
+            leave_without_memory(s);
+        const bool plain = to_latin1(s->latin1, text);
+        png_text chunk = {.key = (char *)(uintptr_t)job->texts[i].key,
+                          .text = plain ? s->latin1 : (char *)(uintptr_t)text,
+                          .compression =
+                              plain ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE};
+        png_set_text(s->png, s->info, &chunk, 1); // copies
+        aleat_free(s->latin1);
+        s->latin1 = NULL;
     }
     png_set_rows(s->png, s->info, s->rows);
     png_write_png(s->png, s->info, PNG_TRANSFORM_IDENTITY, NULL);
@@ -329,25 +379,6 @@ aleat_status aleat_png_read(aleat_image *out, const char *path, aleat_error *err
         aleat_error_in(err, "%s", path);
     aleat_mapping_close(&file);
     return st;
-}
-
-static bool is_utf8(const unsigned char *s, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        const unsigned char first = s[i++];
-        const int more = first < 0x80   ? 0
-                         : first < 0xc2 ? -1
-                         : first < 0xe0 ? 1
-                         : first < 0xf0 ? 2
-                         : first < 0xf5 ? 3
-                                        : -1;
-        if (more < 0 || (size_t)more > len - i)
-            return false;
-        for (int k = 0; k < more; k++)
-            if ((s[i++] & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
 }
 
 // A copy as UTF-8 of text that is UTF-8 or Latin-1; NULL if there is no memory.

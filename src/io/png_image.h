@@ -14,8 +14,8 @@ typedef struct aleat_image {
     uint8_t *pixels; /**< aleat_free() */
 } aleat_image;
 
-/** One text entry, UTF-8: written as tEXt if it is ASCII, else as uncompressed iTXt. `key`: 1 to 79
- * printable ASCII characters. */
+/** One text entry, UTF-8: written as tEXt if it fits Latin-1, else as uncompressed iTXt, as PIL
+ * does. `key`: 1 to 79 printable ASCII characters. */
 typedef struct aleat_png_text {
     const char *key, *text;
 } aleat_png_text;

@@ -431,6 +431,19 @@ void aleat_weight_to_f32(const aleat_weight *weight, float *dst)
     }
 }
 
+void aleat_weight_row_to_f32(const aleat_weight *weight, int64_t row, float *dst)
+{
+    aleat_weight part = *weight;
+    part.shape.n_dims--;
+    for (int i = 0; i < part.shape.n_dims; i++) {
+        part.shape.dim[i] = weight->shape.dim[i + 1];
+        part.stride[i] = weight->stride[i + 1];
+    }
+    part.data = (const char *)weight->data +
+                (size_t)(row * weight->stride[0]) * aleat_dtype_size(weight->dtype);
+    aleat_weight_to_f32(&part, dst);
+}
+
 void aleat_weight_forget(const aleat_weight *weight)
 {
     size_t bytes = 0;

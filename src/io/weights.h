@@ -78,6 +78,8 @@ const char *aleat_weights_path(const aleat_weights *weights);
 void aleat_weights_sha256(const aleat_weights *weights, char out[ALEAT_SHA256_TEXT]);
 /** Writes the tensor's elements to dst in C order as f32 (f64 and integers round to nearest). */
 void aleat_weight_to_f32(const aleat_weight *weight, float *dst);
+/** The same for one row: the elements under index `row` of the first axis. */
+void aleat_weight_row_to_f32(const aleat_weight *weight, int64_t row, float *dst);
 /** Lets the file's pages behind this tensor leave memory (they come back when read again). Does
  * nothing for tensors that are not contiguous or not mapped. */
 void aleat_weight_forget(const aleat_weight *weight);

@@ -5,6 +5,7 @@
  */
 #include "kernels/attention.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -148,13 +149,29 @@ static int64_t block_rows(int64_t tokens, int64_t b, int64_t *u, int64_t *first)
     return tokens - *first < BLOCK_ROWS ? tokens - *first : BLOCK_ROWS;
 }
 
-/** Softmax weights of `rows` queries, not yet divided by their sums, into s; sums per row.
- *  packed_k: k^T of the unit, in panels of `lines` lines. */
-static void weigh(const aleat_kernels *k, const aleat_attention *a, const left *q, int64_t rows,
-                  const float *packed_k, int64_t lines, float *s, int64_t s_ld, float *sums)
+/** Bias and mask of the scores of one query, whose number in its image is i. */
+static void mask_scores(const aleat_attention *a, int64_t head, int64_t i, float *s)
+{
+    const int64_t distances = a->q_tokens + a->k_tokens - 1;
+    if (a->bias) {
+        const float *bias = a->bias + head * distances + a->q_tokens - 1 - i;
+        for (int64_t j = 0; j < a->k_tokens; j++)
+            s[j] += bias[j];
+    }
+    for (int64_t j = i + 1; a->causal && j < a->k_tokens; j++)
+        s[j] = -INFINITY; // of weight exp(-87), the smallest that exp_rows() knows: 1e-38
+}
+
+/** Softmax weights of queries [first, first + rows) of unit u, not yet divided by their sums, into
+ * s; sums per row. packed_k: k^T of the unit, in panels of `lines` lines. */
+static void weigh(const aleat_kernels *k, const aleat_attention *a, int64_t u, int64_t first,
+                  const left *q, int64_t rows, const float *packed_k, int64_t lines, float *s,
+                  int64_t s_ld, float *sums)
 {
     float largest[BLOCK_ROWS];
     multiply(k, rows, a->head_dim, a->k_tokens, q, 1, packed_k, lines, s, s_ld);
+    for (int64_t r = 0; (a->bias || a->causal) && r < rows; r++)
+        mask_scores(a, u % a->heads, first + r, s + r * s_ld);
     k->max_rows(s, s_ld, rows, a->k_tokens, largest);
     k->exp_rows(s, s_ld, rows, a->k_tokens, largest, sums);
 }
@@ -182,7 +199,8 @@ static void attend_blocks(void *ctx, int64_t begin, int64_t end, int thread)
         const left weights = {s, s_ld};
         float *y = job->y + unit_offset(a, u, a->q_tokens, a->y_ld) + first * a->y_ld;
         float sums[BLOCK_ROWS];
-        weigh(job->k, a, &q, rows, job->packed_k + u * job->k_size, a->head_dim, s, s_ld, sums);
+        weigh(job->k, a, u, first, &q, rows, job->packed_k + u * job->k_size, a->head_dim, s, s_ld,
+              sums);
         multiply(job->k, rows, a->k_tokens, a->head_dim, &weights, 1,
                  job->packed_v + u * job->v_size, a->k_tokens, o, o_ld);
         for (int64_t r = 0; r < rows; r++) {
@@ -260,7 +278,7 @@ static void tangent_blocks(void *ctx, int64_t begin, int64_t end, int thread)
         const left of_scores[] = {tq, q}, of_result[] = {{t, s_ld}, {p, s_ld}};
         const float *packed_k = job->packed_k + u * job->k_size;
         float sums[BLOCK_ROWS];
-        weigh(job->k, a, &q, rows, packed_k, k_lines, p, s_ld, sums);
+        weigh(job->k, a, u, first, &q, rows, packed_k, k_lines, p, s_ld, sums);
         multiply(job->k, rows, a->head_dim, a->k_tokens, of_scores, job->terms, packed_k, k_lines,
                  t, s_ld);
         job->k->softmax_jacobian(p, t, s_ld, rows, a->k_tokens, sums, 1.0f);
@@ -400,7 +418,8 @@ static void grad_query_blocks(void *ctx, int64_t begin, int64_t end, int thread)
         float *ds = job->ds + i * job->matrix + first * s_ld;
         const left scores = {ds, s_ld};
         float sums[BLOCK_ROWS];
-        weigh(job->k, a, &q, rows, job->kt + i * job->turned_size, a->head_dim, p, s_ld, sums);
+        weigh(job->k, a, u, first, &q, rows, job->kt + i * job->turned_size, a->head_dim, p, s_ld,
+              sums);
         multiply(job->k, rows, a->head_dim, a->k_tokens, &dy, 1, job->vt + i * job->turned_size,
                  a->head_dim, ds, s_ld);
         job->k->softmax_jacobian(p, ds, s_ld, rows, a->k_tokens, sums, a->scale);

@@ -13,12 +13,15 @@ typedef struct aleat_attention {
     int64_t q_tokens, k_tokens;
     int64_t q_ld, k_ld, v_ld, y_ld;
     float scale;
+    bool causal;       /**< query i sees the keys 0..i only; as many keys as queries */
+    const float *bias; /**< [heads, q_tokens + k_tokens - 1] or NULL: added to the score of query i
+                          and key j at j - i + q_tokens - 1 */
 } aleat_attention;
 
 size_t aleat_attention_scratch(const aleat_kernels *k, const aleat_attention *a, int threads);
 /**
- * y = softmax(scale q k^T) v. Scores exist for a block of queries at a time; exact softmax (largest
- * score subtracted, one pass). Cost: 4 q_tokens k_tokens head_dim flop a head.
+ * y = softmax(scale q k^T + bias) v. Scores exist for a block of queries at a time; exact softmax
+ * (largest score subtracted, one pass). Cost: 4 q_tokens k_tokens head_dim flop a head.
  */
 void aleat_attention_run(const aleat_kernels *k, const aleat_attention *a, const float *q,
                          const float *key, const float *v, float *y, void *scratch, int threads);

@@ -328,15 +328,15 @@ INLINE float lane_sum(vf x)
 }
 
 static void normalize_rows(const float *x, int64_t x_ld, float *y, int64_t y_ld, int64_t rows,
-                           int64_t c, const float *gamma, const float *beta, float eps)
+                           int64_t c, const float *gamma, const float *beta, float eps, bool centre)
 {
     for (int64_t r = 0; r < rows; r++, x += x_ld, y += y_ld) {
         vf s = {0}, q = {0};
         const int64_t whole = c - c % ALEAT_VLEN;
-        for (int64_t i = 0; i < whole; i += ALEAT_VLEN)
+        for (int64_t i = 0; centre && i < whole; i += ALEAT_VLEN)
             s += load(x + i);
         float total = lane_sum(s);
-        for (int64_t i = whole; i < c; i++)
+        for (int64_t i = whole; centre && i < c; i++)
             total += x[i];
         const float mean = total / (float)c;
         for (int64_t i = 0; i < whole; i += ALEAT_VLEN) {

@@ -76,11 +76,11 @@ static void scale_rows_jvp(const float *x, int64_t x_ld, const float *t, int64_t
     }
 }
 
-/** Mean and 1 / sqrt(var + eps) of a row. */
-INLINE void row_moments(const float *x, int64_t c, float eps, float *mean, float *inv)
+/** Mean (0 without `centre`) and 1 / sqrt(var + eps) of a row. */
+INLINE void row_moments(const float *x, int64_t c, float eps, bool centre, float *mean, float *inv)
 {
     vf s = {0}, q = {0};
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN)
+    for (int64_t i = 0; centre && i < c; i += ALEAT_VLEN)
         s += load_up_to(x + i, c - i);
     *mean = (float)(lane_sum_double(s) / (double)c);
     for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
@@ -104,18 +104,18 @@ INLINE vf times_or_same(const float *t, const float *factor, int64_t i, int64_t 
 
 static void normalize_rows_jacobian(const float *x, int64_t x_ld, const float *t, int64_t t_ld,
                                     float *y, int64_t y_ld, int64_t rows, int64_t c,
-                                    const float *pre, const float *post, float eps)
+                                    const float *pre, const float *post, float eps, bool centre)
 {
     for (int64_t r = 0; r < rows; r++, x += x_ld, t += t_ld, y += y_ld) {
         float mean, inv;
-        row_moments(x, c, eps, &mean, &inv);
+        row_moments(x, c, eps, centre, &mean, &inv);
         vf s = {0}, q = {0};
         for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
             const vf u = times_or_same(t, pre, i, c - i);
             s += u;
             q += u * (load_up_to(x + i, c - i) - splat(mean));
         }
-        const float mean_u = (float)(lane_sum_double(s) / (double)c);
+        const float mean_u = centre ? (float)(lane_sum_double(s) / (double)c) : 0;
         const float slope = (float)(lane_sum_double(q) / (double)c * (double)inv * (double)inv);
         for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
             const vf d = load_up_to(x + i, c - i) - splat(mean);

@@ -120,10 +120,11 @@ typedef struct aleat_kernels {
                  bool max, float *y);
     /** Largest element of each row. */
     void (*max_rows)(const float *x, int64_t ld, int64_t rows, int64_t n, float *max);
-    /** Rows to mean 0 and variance 1 (+ eps), then * gamma + beta (each [c] or NULL); y may be x.
-     */
+    /** Rows to mean 0 and variance 1 (+ eps), then * gamma + beta (each [c] or NULL); without
+     * `centre` the mean stays and counts as 0 in the variance. y may be x. */
     void (*normalize_rows)(const float *x, int64_t x_ld, float *y, int64_t y_ld, int64_t rows,
-                           int64_t c, const float *gamma, const float *beta, float eps);
+                           int64_t c, const float *gamma, const float *beta, float eps,
+                           bool centre);
     /**
      * Adjoint of scale_rows' function chain, one pass: with y = act(x a + b) and
      * g = act'(x a + b) dy, g a is written to u; sums of g and of g (x - mean) over rows are added
@@ -144,11 +145,12 @@ typedef struct aleat_kernels {
     /**
      * The Jacobian of normalize_rows (symmetric but for gamma), applied to rows of t: with h the
      * normalised x and u = t pre, y = (u - mean(u) - h mean(u h)) / sqrt(var + eps) * post; pre and
-     * post [c] or NULL: gamma is `pre` in reverse mode and `post` in forward mode. y may be t.
+     * post [c] or NULL: gamma is `pre` in reverse mode and `post` in forward mode. Without
+     * `centre` there is no mean(u). y may be t.
      */
     void (*normalize_rows_jacobian)(const float *x, int64_t x_ld, const float *t, int64_t t_ld,
                                     float *y, int64_t y_ld, int64_t rows, int64_t c,
-                                    const float *pre, const float *post, float eps);
+                                    const float *pre, const float *post, float eps, bool centre);
     /**
      * The Jacobian of a softmax (symmetric), in place. p: rows of weights not yet divided by their
      * `sums`; t: rows of tangents or cotangents, `ld` like p. p becomes P = p / sum, and t becomes

@@ -359,6 +359,7 @@ typedef struct layer_job {
     int64_t c, x_ld, y_ld;
     const float *x, *gamma, *beta;
     float *y, eps;
+    bool centre;
 } layer_job;
 
 static void normalize_range(void *ctx, int64_t begin, int64_t end, int thread)
@@ -366,14 +367,14 @@ static void normalize_range(void *ctx, int64_t begin, int64_t end, int thread)
     (void)thread;
     const layer_job *j = ctx;
     j->k->normalize_rows(j->x + begin * j->x_ld, j->x_ld, j->y + begin * j->y_ld, j->y_ld,
-                         end - begin, j->c, j->gamma, j->beta, j->eps);
+                         end - begin, j->c, j->gamma, j->beta, j->eps, j->centre);
 }
 
 void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const float *x,
                          int64_t x_ld, float *y, int64_t y_ld, const float *gamma,
-                         const float *beta, float eps, int threads)
+                         const float *beta, float eps, bool centre, int threads)
 {
-    layer_job job = {k, c, x_ld, y_ld, x, gamma, beta, y, eps};
+    layer_job job = {k, c, x_ld, y_ld, x, gamma, beta, y, eps, centre};
     aleat_parallel_for(threads, rows, normalize_range, &job);
 }
 
@@ -390,7 +391,7 @@ static void jacobian_range(void *ctx, int64_t begin, int64_t end, int thread)
     const aleat_layernorm_rows *r = j->r;
     j->k->normalize_rows_jacobian(r->x + begin * r->x_ld, r->x_ld, r->t + begin * r->t_ld, r->t_ld,
                                   r->y + begin * r->y_ld, r->y_ld, end - begin, r->c, j->pre,
-                                  j->post, r->eps);
+                                  j->post, r->eps, r->centre);
 }
 
 void aleat_layernorm_jacobian(const aleat_kernels *k, const aleat_layernorm_rows *r,

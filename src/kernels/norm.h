@@ -42,10 +42,11 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
 void aleat_groupnorm_jvp(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
                          const float *t, int64_t t_ld, float *y, void *scratch, int threads);
 
-/** y = (x - mean) / sqrt(var + eps) * gamma + beta over the c channels of each row. */
+/** y = (x - mean) / sqrt(var + eps) * gamma + beta over the c channels of each row; without
+ * `centre` y = x / sqrt(mean(x^2) + eps) * gamma + beta (RMS norm, arXiv 1910.07467). */
 void aleat_layernorm_run(const aleat_kernels *k, int64_t rows, int64_t c, const float *x,
                          int64_t x_ld, float *y, int64_t y_ld, const float *gamma,
-                         const float *beta, float eps, int threads);
+                         const float *beta, float eps, bool centre, int threads);
 
 /** Rows of a layer norm's Jacobian: y from x and t. */
 typedef struct aleat_layernorm_rows {
@@ -54,6 +55,7 @@ typedef struct aleat_layernorm_rows {
     float *y;
     int64_t x_ld, t_ld, y_ld;
     float eps;
+    bool centre;
 } aleat_layernorm_rows;
 
 /**
