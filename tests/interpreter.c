@@ -73,16 +73,44 @@ static void elementwise(const work *w, int64_t image, int64_t p, double *y)
 static void layernorm(const work *w, int64_t image, int64_t p, double *y)
 {
     const double *x = row_of(w, 0, image, p);
-    const int64_t n = w->node->dims.c;
-    double mean = 0, var = 0;
-    for (int64_t c = 0; c < n && !w->node->attrs.rms; c++)
-        mean += x[c] / (double)n;
-    for (int64_t c = 0; c < n; c++)
-        var += (x[c] - mean) * (x[c] - mean) / (double)n;
-    for (int64_t c = 0; c < n; c++)
-        y[c] = (x[c] - mean) / sqrt(var + w->node->attrs.eps) *
-                   (w->param[0] ? (double)w->param[0][c] : 1) +
-               (w->param[1] ? (double)w->param[1][c] : 0);
+    const int64_t n = w->node->dims.c / w->node->attrs.heads;
+    for (int64_t head = 0; head < w->node->attrs.heads; head++, x += n, y += n) {
+        double mean = 0, var = 0;
+        for (int64_t c = 0; c < n && !w->node->attrs.rms; c++)
+            mean += x[c] / (double)n;
+        for (int64_t c = 0; c < n; c++)
+            var += (x[c] - mean) * (x[c] - mean) / (double)n;
+        for (int64_t c = 0; c < n; c++)
+            y[c] = (x[c] - mean) / sqrt(var + w->node->attrs.eps) *
+                       (w->param[0] ? (double)w->param[0][c] : 1) +
+                   (w->param[1] ? (double)w->param[1][c] : 0);
+    }
+}
+
+static void rope_angles(const work *w, int64_t image, int64_t p, double *y)
+{
+    (void)image;
+    const aleat_rope_spec *s = &w->node->attrs.rope;
+    const int64_t at = p - s->first;
+    const double position[3] = {0, at < 0 ? 0 : (double)(at / s->w),
+                                at < 0 ? 0 : (double)(at % s->w)};
+    for (int axis = 0; axis < 3; axis++)
+        for (int64_t i = 0; i < s->axes[axis] / 2; i++) {
+            const double angle =
+                position[axis] / pow(s->theta, 2.0 * (double)i / (double)s->axes[axis]);
+            *y++ = cos(angle);
+            *y++ = sin(angle);
+        }
+}
+
+static void rope(const work *w, int64_t image, int64_t p, double *y)
+{
+    const double *x = row_of(w, 0, image, p), *angle = row_of(w, 1, image, p);
+    for (int64_t c = 0; c < w->node->dims.c; c++) {
+        const int64_t pair = c % w->dims[1].c / 2 * 2;
+        y[c] = c % 2 ? x[c] * angle[pair] + x[c - 1] * angle[pair + 1]
+                     : x[c] * angle[pair] - x[c + 1] * angle[pair + 1];
+    }
 }
 
 static void groupnorm(const work *w, int64_t image, int64_t p, double *y)
@@ -242,6 +270,8 @@ static void run_node(const work *w)
         [ALEAT_OP_PAD_CHANNELS] = pad_channels,
         [ALEAT_OP_MULTIPLY] = elementwise,
         [ALEAT_OP_EMBEDDING] = embedding,
+        [ALEAT_OP_ROPE_ANGLES] = rope_angles,
+        [ALEAT_OP_ROPE] = rope,
     };
     for (int64_t i = 0; i < w->images * w->pixels; i++) {
         double *y = w->out + i * w->node->dims.c;

@@ -124,6 +124,7 @@ static double output_of(aleat_prediction kind, double a, double b, double eps, d
     case ALEAT_PREDICTS_EPSILON: return eps;
     case ALEAT_PREDICTS_SAMPLE: return x0;
     case ALEAT_PREDICTS_V: return a * eps - b * x0;
+    case ALEAT_PREDICTS_FLOW: return eps - x0;
     }
     return NAN;
 }

@@ -89,6 +89,13 @@ static aleat_param table_2d(aleat_graph *g)
     return aleat_graph_param(g, "modulation.16", &shape);
 }
 
+// For heads of 4 channels: two tokens of text, then a row of an image.
+static aleat_value angles(aleat_graph *g, int64_t tokens)
+{
+    return aleat_op_rope_angles(
+        g, (aleat_rope_spec){.first = 2, .h = 1, .w = tokens - 2, .axes = {0, 2, 2}, .theta = 100});
+}
+
 static aleat_value conv(aleat_graph *g, aleat_value x, int64_t c_out, int64_t k)
 {
     return aleat_op_conv2d(g, x, conv_weight(g, c_out, aleat_graph_dims(g, x).c, k),
@@ -291,6 +298,19 @@ static aleat_value wrong_divisor(aleat_graph *g, aleat_value x)
 {
     return aleat_op_divide(g, x, x);
 }
+static aleat_value wrong_heads_of_norm(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_rmsnorm_heads(g, x, vector(g, "gain", 4), 2, 1e-6);
+}
+static aleat_value odd_axis(aleat_graph *g, aleat_value x)
+{
+    (void)x;
+    return aleat_op_rope_angles(g, (aleat_rope_spec){.axes = {1, 2, 1}, .theta = 100});
+}
+static aleat_value wrong_angles(aleat_graph *g, aleat_value x)
+{
+    return aleat_op_rope(g, x, angles(g, 63));
+}
 static aleat_value wrong_sinusoid(aleat_graph *g, aleat_value x)
 {
     return aleat_op_sinusoid(g, x, (aleat_sinusoid_spec){.dim = 1, .max_period = 10000});
@@ -356,6 +376,9 @@ static void what_does_not_fit_is_an_error_that_stays(void **state)
         {wrong_patch, "unpatchify: 16 channels with patch 3", ALEAT_ERR_SHAPE},
         {wrong_heads, "attention", ALEAT_ERR_SHAPE},
         {wrong_divisor, "divide: by more than one number", ALEAT_ERR_SHAPE},
+        {wrong_heads_of_norm, "layer norm: gamma or beta is not a vector of 8", ALEAT_ERR_SHAPE},
+        {odd_axis, "rotary angles: axes of 1, 2 and 1", ALEAT_ERR_SHAPE},
+        {wrong_angles, "rotary embedding: 8x8x16 does not fit 63x1x4", ALEAT_ERR_SHAPE},
         {wrong_sinusoid, "sinusoid: 1 channels", ALEAT_ERR_SHAPE},
         {wrong_product, "multiply: 8x8x16 does not fit 4x4x16", ALEAT_ERR_SHAPE},
         {wrong_causality, "attention: causal between 64 and 7 tokens", ALEAT_ERR_SHAPE},
@@ -523,6 +546,73 @@ static void constants_are_repeated_over_the_batch(void **state)
     compare_one(g, x, aleat_op_concat_tokens(g, y, table(g, 20)), "constants");
 }
 
+/* ---- conditions ------------------------------------------------------------------------------ */
+
+// A network that attends to a text; y also depends on the text alone, by way of a view.
+static aleat_value conditioned(aleat_graph *g, aleat_value x, aleat_value text)
+{
+    const aleat_value kv = aleat_op_activation(g, conv(g, text, 20, 1), ALEAT_ACT_SILU);
+    const aleat_value k = aleat_op_slice(g, kv, 0, 4), v = aleat_op_slice(g, kv, 16, 4);
+    const aleat_value y = aleat_op_attention(g, conv(g, x, 4, 1), k, v, 2, 0);
+    return aleat_op_add(g, y, conv(g, aleat_op_slice_tokens(g, v, 2, 1, 1), 4, 1));
+}
+
+enum { TEXT = 7 * 16, IMAGE = 8 * 8 * 16, RESULT = 8 * 8 * 4 };
+
+static void feed_text(aleat_plan *plan, aleat_value text, int64_t place, int64_t which)
+{
+    for (int64_t j = 0; j < TEXT; j++)
+        aleat_plan_data(plan, text)[place * TEXT + j] = input_number(text, which * TEXT + j);
+}
+
+static void images_that_share_a_condition_get_what_it_gives(void **state)
+{
+    (void)state;
+    enum { IMAGES = 4 };
+    static const int32_t row[IMAGES] = {0, 1, 0, 1};
+    aleat_value x;
+    aleat_error err = {0};
+    aleat_graph *g = new_graph(&x);
+    const aleat_value text = aleat_graph_condition(g, "text", (aleat_dims){7, 1, 16});
+    const aleat_value y = conditioned(g, x, text);
+    const aleat_engine_options options = {.threads = 2};
+    aleat_engine *engine;
+    aleat_plan *apart, *together, *other;
+    assert_ok(aleat_engine_new(&engine, g, &options, &err), &err);
+    assert_ok(aleat_plan_new(&apart, engine, IMAGES, &y, 1, ALEAT_NO_VALUE, &err), &err);
+    assert_ok(aleat_plan_new(&together, engine, IMAGES, &y, 1, ALEAT_NO_VALUE, &err), &err);
+    assert_ok(aleat_plan_new(&other, engine, IMAGES, &y, 1, ALEAT_NO_VALUE, &err), &err);
+    aleat_plan_pool pool = {0}; // what depends on the condition must not lie in shared memory
+    aleat_plan_share(together, &pool);
+    aleat_plan_share(other, &pool);
+    for (int turn = 0; turn < 3; turn++) { // texts 0 and 1; the same again; 2 and 3
+        const int64_t first = turn == 2 ? 2 : 0;
+        for (int64_t j = 0; j < IMAGES * IMAGE; j++)
+            aleat_plan_data(apart, x)[j] = input_number(x, turn * 1000 + j);
+        memcpy(aleat_plan_data(together, x), aleat_plan_data(apart, x),
+               IMAGES * IMAGE * sizeof(float));
+        for (int64_t i = 0; i < IMAGES; i++)
+            feed_text(apart, text, i, first + row[i]);
+        aleat_plan_condition(apart, IMAGES, (const int32_t[]){0, 1, 2, 3});
+        for (int64_t i = 0; turn != 1 && i < 2; i++)
+            feed_text(together, text, i, first + i);
+        if (turn != 1)
+            aleat_plan_condition(together, 2, row);
+        aleat_plan_run(apart, 0);
+        aleat_plan_run(together, 0);
+        assert_memory_equal(aleat_plan_data(apart, y), aleat_plan_data(together, y),
+                            IMAGES * RESULT * sizeof(float));
+        memset(aleat_plan_data(other, x), 0, IMAGES * IMAGE * sizeof(float));
+        aleat_plan_run(other, 0);
+    }
+    aleat_plan_free(apart);
+    aleat_plan_free(together);
+    aleat_plan_free(other);
+    aleat_plan_pool_clear(&pool);
+    aleat_engine_free(engine);
+    aleat_graph_free(g);
+}
+
 /* ---- random graphs --------------------------------------------------------------------------- */
 
 static aleat_value pick(uint64_t *seed, aleat_value last)
@@ -538,7 +628,7 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
     const aleat_dims d = aleat_graph_dims(g, x), e = aleat_graph_dims(g, y);
     const int64_t width = widths[below(seed, N_WIDTHS)], tokens = d.h * d.w;
     const bool known = d.c == 4 || d.c == 16 || d.c == 20;
-    switch (below(seed, 19)) {
+    switch (below(seed, 21)) {
     case 0:
     case 1:
     case 2:
@@ -603,6 +693,15 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
                 g, x, y, y, 2, 0.1,
                 (aleat_attention_mask){tokens == e.h * e.w && below(seed, 2), ALEAT_NO_PARAM});
         break;
+    case 18:
+        if (d.c % 4 == 0)
+            aleat_op_rmsnorm_heads(g, x, d.c == 16 ? vector(g, "bias", 4) : ALEAT_NO_PARAM, d.c / 4,
+                                   0.1);
+        break;
+    case 19:
+        if (d.c % 4 == 0 && tokens > 2)
+            aleat_op_rope(g, x, angles(g, tokens));
+        break;
     default:
         if (known && tokens == 64)
             aleat_op_add(g, x, table(g, d.c));
@@ -614,7 +713,7 @@ static void add_something(aleat_graph *g, uint64_t *seed, aleat_value x, aleat_v
 
 static bool is_constant(const aleat_graph *g, aleat_value v)
 {
-    return aleat_graph_node(g, v)->op == ALEAT_OP_CONSTANT;
+    return aleat_graph_node(g, v)->shared;
 }
 
 static void random_graph(uint64_t seed)
@@ -627,7 +726,8 @@ static void random_graph(uint64_t seed)
     aleat_graph *g = t.graph;
     t.inputs[t.n_inputs++] = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
     t.inputs[t.n_inputs++] = aleat_graph_input(g, "y", (aleat_dims){8, 8, 16});
-    t.inputs[t.n_inputs++] = aleat_graph_input(g, "v", (aleat_dims){1, 1, 16});
+    t.inputs[t.n_inputs++] = seed % 2 ? aleat_graph_input(g, "v", (aleat_dims){1, 1, 16})
+                                      : aleat_graph_condition(g, "v", (aleat_dims){1, 1, 16});
     aleat_value last = 2;
     for (int i = 0; i < 40; i++) {
         const aleat_value x = pick(&seed, last), y = pick(&seed, last);
@@ -641,7 +741,8 @@ static void random_graph(uint64_t seed)
     while (t.n_wanted < MOST_WANTED) {
         const aleat_value v = (aleat_value)below(&seed, last + 1);
         const aleat_op op = aleat_graph_node(g, v)->op;
-        if (op != ALEAT_OP_CONSTANT && op != ALEAT_OP_DROPOUT) // no memory of their own
+        // no memory of their own, or not an array for each image
+        if (op != ALEAT_OP_CONSTANT && op != ALEAT_OP_DROPOUT && op != ALEAT_OP_ROPE_ANGLES)
             t.wanted[t.n_wanted++] = v;
     }
     compare(&t, what);
@@ -783,6 +884,7 @@ int main(void)
         cmocka_unit_test(slices_are_views_also_of_views_and_of_constants),
         cmocka_unit_test(a_wanted_view_is_dense),
         cmocka_unit_test(constants_are_repeated_over_the_batch),
+        cmocka_unit_test(images_that_share_a_condition_get_what_it_gives),
         cmocka_unit_test(random_graphs_give_what_their_operations_say),
         cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),

@@ -361,6 +361,35 @@ static void the_autoencoder_is_the_references_in_either_layout(void **state)
     }
 }
 
+// 16 channels, a shift, no convolutions around the latent.
+static void autoencoders_of_flow_models_are_the_references(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *folder, *path;
+        bool encodes;
+    } cases[] = {{"sd3-tiny", "model", true},
+                 {"flux-tiny", "model", false},
+                 {"sd15-tiny", "model", true},
+                 {"sd15-tiny", "single/sd15-tiny.safetensors", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *folder = cases[i].folder;
+        const bool sd15 = !strcmp(folder, "sd15-tiny");
+        aleat_error err = {0};
+        aleat_autoencoder_files files;
+        if (!case_exists(folder, sd15 ? "vae/z_scaled.npy" : "vae/z.npy"))
+            continue;
+        if (aleat_autoencoder_files_open(&files, case_path(folder, cases[i].path), NULL, &err))
+            fail_msg("%s", err.message);
+        check_half(&files, aleat_autoencoder_decoder, folder,
+                   sd15 ? "vae/z_scaled.npy" : "vae/z.npy", "vae/decoded.npy", NULL, NULL);
+        if (cases[i].encodes)
+            check_half(&files, aleat_autoencoder_encoder, folder, "vae/image.npy",
+                       "vae/enc_mean.npy", NULL, NULL);
+        aleat_autoencoder_files_close(&files);
+    }
+}
+
 /* ---- full size --------------------------------------------------------------------------------
  */
 
@@ -398,6 +427,7 @@ int main(void)
         cmocka_unit_test(uvit_computes_what_its_authors_program_does),
         cmocka_unit_test(the_classifier_has_the_logits_and_gradients_of_guided_diffusion),
         cmocka_unit_test(the_autoencoder_is_the_references_in_either_layout),
+        cmocka_unit_test(autoencoders_of_flow_models_are_the_references),
         cmocka_unit_test(full_size_networks_compute_what_the_references_do),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

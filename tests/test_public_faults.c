@@ -42,7 +42,7 @@ static aleat_status evaluate(subject *s, aleat_error *err)
     aleat_status st =
         aleat_model_open(&model, case_path("data/ddpm-unet-d", "model"), &options, err);
     if (!st)
-        st = aleat_model_evaluate(model, &s->x, t, NULL, &out, &s->x, &grad, err);
+        st = aleat_model_evaluate(model, &s->x, t, NULL, NULL, &out, &s->x, &grad, err);
     aleat_array_clear(&out);
     aleat_array_clear(&grad);
     aleat_model_close(model);
@@ -210,11 +210,11 @@ static aleat_status text(subject *s, aleat_error *err)
     static const char *const prompts[] = {"a cat"};
     const aleat_text_options options = {.threads = 1, .clip_skip = 2, .tokens = 7};
     const char *path = data_path("text-encoders/sd3");
-    aleat_text text;
+    aleat_encoded_text text;
     aleat_status st = aleat_encode_text(&text, path, prompts, 1, &options, err);
     if (!st)
         st = aleat_ids_write(scratch("ids.npy"), text.ids, 1, text.tokens, err);
-    aleat_text_clear(&text);
+    aleat_encoded_text_clear(&text);
     return st;
 }
 

@@ -209,7 +209,7 @@ static void exit_codes_tell_wrong_usage_from_failure(void **state)
     (void)state;
     assert_int_equal(run("generate %s", data(MODEL)), 2);                      // no -o
     assert_int_equal(run("generate %s -o x --score-steps 9", data(MODEL)), 2); // no range
-    assert_int_equal(run("uncertainty %s --x x --t 1.5 --out u", data(MODEL)), 2);
+    assert_int_equal(run("uncertainty %s --x x --t late --out u", data(MODEL)), 2);
     assert_int_equal(run("schedule %s --sampler dimm", data(SCHEDULE)), 2);
     assert_int_equal(run("generate /nowhere -o %s/none", fixture_folder), 1);
     assert_int_equal(run("schedule /nowhere"), 1);

@@ -134,7 +134,10 @@ static void convert(aleat_prediction kind, double alpha, double sigma, double x,
         *x0 = (x - sigma * raw) / alpha;
     else if (kind == ALEAT_PREDICTS_SAMPLE)
         *eps = (x - alpha * raw) / sigma;
-    else {
+    else if (kind == ALEAT_PREDICTS_FLOW) {
+        *x0 = x - sigma * raw;
+        *eps = x + alpha * raw;
+    } else {
         *x0 = alpha * x - sigma * raw;
         *eps = alpha * raw + sigma * x;
     }
@@ -305,6 +308,97 @@ static void trajectories_agree_with_diffusers(void **state)
         check_case(c, 50, &m);
         free_mixture(&m);
     }
+}
+
+/* ---- flow models ----------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int steps;
+    int64_t tokens;
+    aleat_flow_grid grid;
+} flow_cases[] = {{"sd3-shift3", 10, 0, ALEAT_FLOW_TO_TRAINING},
+                  {"sd3-shift3", 28, 0, ALEAT_FLOW_TO_TRAINING},
+                  {"flux-dev-seq4096", 10, 4096, ALEAT_FLOW_TO_ONE_STEP},
+                  {"flux-dev-seq1024", 10, 1024, ALEAT_FLOW_TO_ONE_STEP},
+                  {"flux-schnell", 4, 1024, ALEAT_FLOW_TO_ONE_STEP}};
+
+static void flow_trajectories_agree_with_diffusers(void **state)
+{
+    (void)state;
+    mixture m = load_mixture("sched-flow");
+    m.data.clock = MOCK_LEVELS;
+    for (size_t i = 0; i < sizeof flow_cases / sizeof *flow_cases; i++) {
+        const scheduler_case c = {"sched-flow", flow_cases[i].name, 1e-6, 1e-6, 0, false};
+        const int steps = flow_cases[i].steps;
+        aleat_sampler_config config = load_config(&c);
+        config.image_tokens = flow_cases[i].tokens;
+        config.flow_grid = flow_cases[i].grid;
+        aleat_sampling_plan *plan = NULL;
+        aleat_error err = {0};
+        if (aleat_sampling_plan_new(&plan, &config, steps, &err))
+            fail_msg("%s", err.message);
+        reference sigmas = reference_load("sched-flow/%s/sigmas_%d.npy", c.name, steps);
+        assert_int_equal(sigmas.count, plan->n_steps + 1);
+        for (int k = 0; k < plan->n_steps; k++) // f32 tables there
+            assert_true(fabs(plan->steps[k].sigma - sigmas.data[k]) < 2e-7);
+        reference none = {0}, want = reference_load("sched-flow/%s/x_%d_f64.npy", c.name, steps);
+        float *x_t = reference_f32(&m.x_t);
+        static run got;
+        sample(plan, m.data, x_t, NULL, &got);
+        assert_int_equal(want.dim[0], got.n_states);
+        const double error = trajectory_error(&got, plan, &want, false);
+        const double exact = error_in_double(plan, &m.data, &m.x_t, &none, &want, false, false);
+        if (!(error < 1e-6) || !(exact < 1e-9)) // the manifest's bounds: 5 times 2e-7, 1e-10
+            fail_msg("%s, %d steps: error %g, in double %g", c.name, steps, error, exact);
+        free(x_t);
+        reference_free(&sigmas);
+        reference_free(&want);
+        aleat_sampling_plan_free(plan);
+        aleat_sampler_config_clear(&config);
+    }
+    free_mixture(&m);
+}
+
+/* ---- PNDM ------------------------------------------------------------------------------------ */
+
+// The plan's coefficients, applied to the noise that was predicted in the reference.
+static void pndm_makes_the_reference_states_of_its_predictions(void **state)
+{
+    (void)state;
+    const scheduler_case c = {"pndm", ".", 0, 0, 0, false};
+    aleat_sampler_config config = load_config(&c);
+    aleat_sampling_plan *plan = NULL;
+    aleat_error err = {0};
+    if (aleat_sampling_plan_new(&plan, &config, 6, &err))
+        fail_msg("%s", err.message);
+    reference t = reference_load("pndm/pndm_timesteps.npy"), x = reference_load("pndm/lat0.npy");
+    reference eps = reference_load("pndm/pndm_eps_cfg.npy");
+    reference want = reference_load("pndm/pndm_latents.npy");
+    assert_int_equal(plan->n_steps, t.count);
+    double *base = calloc((size_t)x.count, sizeof *base), off = 0, size = 0;
+    for (int k = 0; k < plan->n_steps; k++) {
+        const aleat_sampling_step *s = &plan->steps[k];
+        assert_true(s->t == t.data[k]);
+        for (int64_t j = 0; j < x.count; j++) {
+            base[j] = s->sets_base ? x.data[j] : base[j];
+            double next = s->c_x * x.data[j] + s->c_base * base[j];
+            for (int h = 0; h < ALEAT_PLAN_HISTORY && h <= k; h++)
+                next += s->c_eps[h] * eps.data[(k - h) * x.count + j];
+            x.data[j] = next;
+            off = fmax(off, fabs(next - want.data[k * x.count + j]));
+            size = fmax(size, fabs(next));
+        }
+    }
+    if (!(off < 1e-6 * size)) // predictions and states are stored in f32
+        fail_msg("error %g of %g", off, size);
+    free(base);
+    reference_free(&t);
+    reference_free(&x);
+    reference_free(&eps);
+    reference_free(&want);
+    aleat_sampling_plan_free(plan);
+    aleat_sampler_config_clear(&config);
 }
 
 typedef struct original_case {
@@ -741,6 +835,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trajectories_agree_with_diffusers),
+        cmocka_unit_test(flow_trajectories_agree_with_diffusers),
+        cmocka_unit_test(pndm_makes_the_reference_states_of_its_predictions),
         cmocka_unit_test(trajectories_agree_with_the_original_dpm_solver),
         cmocka_unit_test(deterministic_samplers_solve_the_flow_of_a_gaussian),
         cmocka_unit_test(stochastic_samplers_reproduce_a_gaussian),

@@ -20,12 +20,13 @@ typedef struct aleat_model aleat_model;
 
 /** How to open a model. Zero-initialise: the defaults. Strings are borrowed for the call. */
 typedef struct aleat_open_options {
-    const char *family;    /**< a name from aleat_family_name(); NULL: recognise */
-    const char *variant;   /**< "fp16": which of several weight files; NULL: the first found */
-    const char *precision; /**< a name from aleat_precision_name(); NULL: "f32" */
-    int threads;           /**< 0: all processors of this process; changes no result */
-    int64_t height, width; /**< for networks of any image size; 0: the configured size */
-    int64_t max_images;    /**< evaluated at once at most; 0: 16; changes no result */
+    const char *family;     /**< a name from aleat_family_name(); NULL: recognise */
+    const char *variant;    /**< "fp16": which of several weight files; NULL: the first found */
+    const char *precision;  /**< a name from aleat_precision_name(); NULL: "f32" */
+    int threads;            /**< 0: all processors of this process; changes no result */
+    int64_t height, width;  /**< for networks of any image size; 0: the configured size */
+    int64_t context_tokens; /**< of texts; 0: as many as the published models of the family have */
+    int64_t max_images;     /**< evaluated at once at most; 0: 16; changes no result */
     /** Bytes that activations may take, those kept for gradients included; weights come on top.
      * 0: as many as 16 images need, and 1 GiB for gradients. Changes no result. A call that cannot
      * do with it fails with ALEAT_ERR_MEMORY and says how much it needs. */
@@ -66,6 +67,9 @@ typedef struct aleat_model_facts {
     int64_t out_height, out_width; /**< of the raw output; a classifier's are 1 */
     int64_t n_classes,
         null_class; /**< labels are 0 .. n_classes-1; 0: none. null: -1 or "no label" */
+    int64_t context_tokens, context_dim; /**< of a text's context; 0: the network takes none */
+    int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
+    int takes_guidance;                  /**< whether it is fed a scale of guidance */
     int64_t n_tensors, n_parameters;
     double flop; /**< floating-point operations of one evaluation of one image; 0 before one */
     size_t weight_bytes; /**< weights as packed for this processor */
@@ -113,12 +117,21 @@ ALEAT_API const char *aleat_model_class_name(const aleat_model *model, int64_t l
 /** The i-th tensor, 0 <= i < n_tensors, in the order of the file. */
 ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_t i);
 
+/** What texts were encoded to, for networks that take it. Each array has a row for every image, or
+ * one that serves all. */
+typedef struct aleat_texts {
+    const aleat_array *context;  /**< [N,context_tokens,context_dim], or NULL */
+    const aleat_array *pooled;   /**< [N,pooled_dim], or NULL */
+    const aleat_array *guidance; /**< [N], for networks that take a scale of guidance, or NULL */
+} aleat_texts;
+
 /**
  * One evaluation of the network.
  *
  * @param x       [N,C,H,W], model scale
  * @param t       [N], the time as networks of this family are fed it
  * @param labels  [N], or NULL for a network without classes
+ * @param texts   or NULL for a network that takes none
  * @param out     new, [N,out_channels,out_height,out_width]: the raw output, learned variance
  *                included; logits of a classifier
  * @param cotangent, grad  both NULL, or cotangent like out and grad a new array like x:
@@ -126,6 +139,7 @@ ALEAT_API aleat_tensor_facts aleat_model_tensor(const aleat_model *model, int64_
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x,
                                                            const float *t, const int32_t *labels,
+                                                           const aleat_texts *texts,
                                                            aleat_array *out,
                                                            const aleat_array *cotangent,
                                                            aleat_array *grad, aleat_error *err);

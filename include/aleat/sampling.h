@@ -62,7 +62,9 @@ typedef struct aleat_uncertainty_options {
     int64_t copies;           /**< M, at least 2; 0: as many as `noise` holds, else 5 */
     const aleat_array *noise; /**< [M,N,C,H,W], or NULL: Philox under `seed` */
     uint64_t seed;
-    double cfg_scale;     /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
+    const aleat_texts *texts;    /**< for networks that take them */
+    const aleat_texts *negative; /**< the same for the unconditional half of guidance */
+    double cfg_scale;            /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
     const char *compat;   /**< names from aleat_compat_name() that need no sampler, with commas */
     const char *gradient; /**< a name from aleat_gradient_name(); NULL: "vjp" */
     bool with_cosine;     /**< also compare the gradient with the exact one */
@@ -70,10 +72,11 @@ typedef struct aleat_uncertainty_options {
 
 /** Arrays of a measurement, [N,C,H,W] each unless said. Released by aleat_uncertainty_clear(). */
 typedef struct aleat_uncertainty {
-    aleat_array map;     /**< the statistic */
-    aleat_array eps;     /**< noise predicted at x */
-    aleat_array x0;      /**< x0 predicted at x, clipped if the copies start from the clipped one */
-    aleat_array grad;    /**< d (sum of the map of the image) / d eps, if asked for */
+    aleat_array map; /**< the statistic */
+    aleat_array eps; /**< noise predicted at x */
+    aleat_array x0;  /**< x0 predicted at x, clipped if the copies start from the clipped one */
+    aleat_array
+        grad; /**< d (sum of the map of the image) / d eps, if asked for; of flow models d v */
     aleat_array cosine;  /**< [N] between grad and the exact gradient, if asked for */
     int64_t evaluations; /**< of the network, for each image, products with Jacobians apart */
 } aleat_uncertainty;
@@ -83,14 +86,15 @@ typedef struct aleat_uncertainty {
  * of x, and their noise predictions compared.
  *
  * @param x          [N,C,H,W], model scale
- * @param t          training step of x, from 0
+ * @param t          training step of x, from 0, whole; of flow models sigma times the number of
+ *                   training steps, which may have a fraction
  * @param labels     [N], or NULL for a network without classes
  * @param with_grad  also the gradient: M vector-Jacobian products, or what `gradient` says
  * @return ALEAT_ERR_UNSUPPORTED: no gradient of this statistic or network;
  *         ALEAT_ERR_ARGUMENT: no schedule is known for this model, and none is given
  */
 ALEAT_API ALEAT_MUST_USE aleat_status
-aleat_model_uncertainty(aleat_model *model, const aleat_array *x, int64_t t, const int32_t *labels,
+aleat_model_uncertainty(aleat_model *model, const aleat_array *x, double t, const int32_t *labels,
                         const aleat_uncertainty_options *options, int with_grad,
                         aleat_uncertainty *out, aleat_error *err);
 /** Accepts NULL. */

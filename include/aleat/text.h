@@ -27,14 +27,14 @@ typedef struct aleat_text_options {
     int64_t heads;         /**< of a CLIP encoder without a configuration; 0: width / 64 */
 } aleat_text_options;
 
-/** Encoded prompts. Released by aleat_text_clear(). */
-typedef struct aleat_text {
+/** Encoded prompts. Released by aleat_encoded_text_clear(). */
+typedef struct aleat_encoded_text {
     aleat_array hidden; /**< [count, tokens, width] */
     aleat_array pooled; /**< [count, width or that of the projection]; empty (data NULL) for T5 */
     int64_t count, tokens;
     int32_t *ids; /**< [count, tokens] */
     char **cut;   /**< [count] the text of a prompt that did not fit, or NULL */
-} aleat_text;
+} aleat_encoded_text;
 
 /**
  * Encodes prompts by a text encoder of a diffusers folder, of an original Stable Diffusion file, or
@@ -46,12 +46,12 @@ typedef struct aleat_text {
  * @return ALEAT_ERR_ARGUMENT: no such encoder, a prompt that is not UTF-8, too many tokens;
  *         ALEAT_ERR_IO, _FORMAT, _SHAPE, _UNSUPPORTED name the file and the tensor or key in it
  */
-ALEAT_API ALEAT_MUST_USE aleat_status aleat_encode_text(aleat_text *out, const char *path,
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
                                                         const char *const *prompts, int64_t count,
                                                         const aleat_text_options *options,
                                                         aleat_error *err);
 /** Accepts NULL. */
-ALEAT_API void aleat_text_clear(aleat_text *text);
+ALEAT_API void aleat_encoded_text_clear(aleat_encoded_text *text);
 
 /**
  * Only the tokens. `path` is a model as above, a tokenizer's file or folder, or "clip" or "t5" for

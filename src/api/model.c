@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/model_state.h"
+#include "api/texts.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "kernels/peak.h"
@@ -77,6 +78,9 @@ static aleat_status build(aleat_model *model, const aleat_open_options *options,
         .t = network->t,
         .label = network->label,
         .out = network->out,
+        .context = network->context,
+        .pooled = network->pooled,
+        .guidance = network->guidance,
         .info = model->files.info,
         .engine = {.threads = options->threads, .precision = model->precision},
         .max_images = options->max_images,
@@ -106,6 +110,7 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
     const aleat_model_options wanted = {
         .family = options->family,
         .variant = options->variant,
+        .context_tokens = options->context_tokens,
         .height = options->height,
         .width = options->width,
         .heads = options->heads,
@@ -179,6 +184,10 @@ aleat_model_facts aleat_model_describe(const aleat_model *model)
         .out_width = dims.w,
         .n_classes = info->n_classes,
         .null_class = info->null_class,
+        .context_tokens = info->context_tokens,
+        .context_dim = info->context_dim,
+        .pooled_dim = info->pooled_dim,
+        .takes_guidance = info->takes_guidance,
         .n_tensors = aleat_weights_count(model->files.weights),
         .n_parameters = model->n_parameters,
         .flop = stats.flop,
@@ -227,7 +236,7 @@ static aleat_status new_images(aleat_array *out, int64_t n, aleat_dims dims, ale
 }
 
 aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, const float *t,
-                                  const int32_t *labels, aleat_array *out,
+                                  const int32_t *labels, const aleat_texts *texts, aleat_array *out,
                                   const aleat_array *cotangent, aleat_array *grad, aleat_error *err)
 {
     memset(out, 0, sizeof *out);
@@ -237,6 +246,7 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
     const int64_t n = x->n_dims > 0 ? x->dim[0] : 0;
     const aleat_dims in = {d->info.height, d->info.width, d->info.channels};
     const aleat_dims raw = aleat_graph_dims(model->files.graph, model->files.network.out);
+    aleat_text_list list = {0};
     aleat_status st = ALEAT_OK;
     if (!cotangent != !grad)
         st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "a cotangent and a gradient go together");
@@ -247,12 +257,14 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
     if (!st && cotangent && !d->ops->backward)
         st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "this network has no gradients");
     if (!st)
+        st = aleat_text_list_make(&list, &d->info, texts, n, err);
+    if (!st)
         st = new_images(out, n, raw, err);
     if (!st && cotangent)
         st = new_images(grad, n, in, err);
     if (st)
         goto done;
-    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {.labels = labels}};
+    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {labels, list.pointers}};
     if (!grad) {
         st = aleat_denoiser_predict(d, &batch, out->data, err);
     } else {
@@ -261,6 +273,7 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
             st = d->ops->backward(d->self, cotangent->data, grad->data, err);
     }
 done:
+    aleat_text_list_clear(&list);
     if (st) {
         aleat_array_clear(out);
         aleat_array_clear(grad);

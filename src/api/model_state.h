@@ -18,11 +18,12 @@ struct aleat_model {
 
 /**
  * Classifier-free guidance of scale w around the model's denoiser; borrows the model. *out stays
- * empty (ops NULL) if `scale` is 0 or 1, which both stand for none. ALEAT_ERR_UNSUPPORTED: the
- * model has no class that means "no label".
+ * empty (ops NULL) if `scale` is 0 or 1, which both stand for none. `negative`: the text of the
+ * unconditional half, for models of texts; borrowed. ALEAT_ERR_UNSUPPORTED: the model has no class
+ * that means "no label".
  */
 ALEAT_MUST_USE aleat_status aleat_model_cfg(aleat_denoiser *out, aleat_model *model, double scale,
-                                            aleat_error *err);
+                                            const aleat_text *const *negative, aleat_error *err);
 /** A tensor as callers see it. */
 aleat_tensor_facts aleat_weight_facts(const aleat_weight *weight);
 /** The precision called `name`; NULL: f32. */

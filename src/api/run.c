@@ -212,6 +212,9 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
         st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : all, job->plan->n_outer,
                        "guided", err);
     w->guidance = aleat_guide_defaults();
+    // Of a flow model the velocity moves, by its own variance.
+    if (job->plan->prediction == ALEAT_PREDICTS_FLOW)
+        w->guidance.statistic = ALEAT_GUIDE_V;
     w->guidance.copies = w->estimator.copies;
     w->guidance.clip = w->estimator.clip;
     w->guidance.percentile = o->percentile;
@@ -629,7 +632,7 @@ static aleat_status make_noise(runner *r, aleat_error *err)
 static aleat_status runner_make(runner *r, aleat_error *err)
 {
     const aleat_run_job *job = r->job;
-    aleat_status st = aleat_model_cfg(&r->cfg, job->model, job->options->cfg_scale, err);
+    aleat_status st = aleat_model_cfg(&r->cfg, job->model, job->options->cfg_scale, NULL, err);
     if (st)
         return st;
     const aleat_denoiser *d = r->cfg.ops ? &r->cfg : &job->model->denoiser;

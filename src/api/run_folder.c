@@ -196,7 +196,7 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
         {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
-        {".", "eps-*.npy"},        {".", "report.html"},
+        {".", "eps-*.npy"},      {".", "report.html"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)

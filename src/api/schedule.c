@@ -105,6 +105,10 @@ aleat_status aleat_schedule_of(aleat_sampler_config *out, const aleat_model_file
     if (!st)
         st = aleat_sampler_config_parse(out, &json, sampler, err);
     aleat_json_clear(&json);
+    if (!st) {
+        out->image_tokens = files->image_tokens;
+        out->flow_grid = files->flow_to_one_step ? ALEAT_FLOW_TO_ONE_STEP : ALEAT_FLOW_TO_TRAINING;
+    }
     return st;
 }
 
@@ -160,6 +164,19 @@ static aleat_status find_schedule(char **out, const char *path, aleat_error *err
     return ALEAT_OK;
 }
 
+static aleat_status is_flow(bool *flow, const aleat_model_files *files, const char *path,
+                            const aleat_sampling_options *options, aleat_error *err)
+{
+    aleat_sampler_config config;
+    const aleat_status st =
+        aleat_schedule_of(&config, files, path, options->schedule, options->sampler, err);
+    if (st)
+        return st;
+    *flow = config.prediction == ALEAT_PREDICTS_FLOW;
+    aleat_sampler_config_clear(&config);
+    return ALEAT_OK;
+}
+
 aleat_status aleat_schedule_json(char **out, const char *path,
                                  const aleat_sampling_options *options, aleat_error *err)
 {
@@ -170,11 +187,17 @@ aleat_status aleat_schedule_json(char **out, const char *path,
     char *schedule = NULL;
     aleat_sampling_options wanted = *options;
     const aleat_model_options defaults = {0};
+    bool flow = false;
     aleat_status st = options->schedule ? ALEAT_OK : find_schedule(&schedule, path, err);
     if (!st && !schedule && !options->schedule) // a family whose files say it otherwise
         st = aleat_model_files_open(&files, path, &defaults, err);
     if (schedule)
         wanted.schedule = schedule;
+    if (!st)
+        st = is_flow(&flow, &files, path, &wanted, err);
+    // What a flow model visits depends on the network, too.
+    if (!st && flow && schedule && aleat_is_dir(path))
+        st = aleat_model_files_open(&files, path, &defaults, err);
     if (!st)
         st = aleat_schedule_plan(&plan, &files, path, &wanted, err);
     if (st)

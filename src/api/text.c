@@ -25,8 +25,9 @@ static void take(aleat_array *out, float **data, int n_dims, int64_t a, int64_t 
     *data = NULL;
 }
 
-aleat_status aleat_encode_text(aleat_text *out, const char *path, const char *const *prompts,
-                               int64_t count, const aleat_text_options *options, aleat_error *err)
+aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
+                               const char *const *prompts, int64_t count,
+                               const aleat_text_options *options, aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
@@ -67,7 +68,7 @@ aleat_status aleat_encode_text(aleat_text *out, const char *path, const char *co
     return ALEAT_OK;
 }
 
-void aleat_text_clear(aleat_text *text)
+void aleat_encoded_text_clear(aleat_encoded_text *text)
 {
     if (!text)
         return;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/schedule.h"
+#include "api/texts.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "samplers/prediction.h"
@@ -28,6 +29,7 @@ typedef struct measurement {
     aleat_noise_source noise;
     uint32_t *images; // [n]
     float *t, *raw;   // [n], [n,out_channels,H,W]
+    aleat_text_list texts, negative;
 } measurement;
 
 static void clear(measurement *m)
@@ -37,16 +39,25 @@ static void clear(measurement *m)
     aleat_free(m->t);
     aleat_free(m->raw);
     aleat_denoiser_destroy(&m->cfg);
+    aleat_text_list_clear(&m->texts);
+    aleat_text_list_clear(&m->negative);
 }
 
 // The level of training step t, and the time that the network is told there.
-static aleat_status set_level(measurement *m, const aleat_model *model, int64_t t, aleat_error *err)
+static aleat_status set_level(measurement *m, const aleat_model *model, double t, aleat_error *err)
 {
     const int n = m->config.train_steps;
-    if (t < 0 || t >= n)
+    const bool flow = m->config.prediction == ALEAT_PREDICTS_FLOW;
+    if (!(t >= 0 && t <= (flow ? n : n - 1)) || (!flow && t != floor(t)))
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          "t is %lld: the training steps of this model are 0 to %d", (long long)t,
-                          n - 1);
+                          "t is %g: the training steps of this model are %s 0 to %d", t,
+                          flow ? "numbers from" : "the whole numbers", flow ? n : n - 1);
+    m->state.t_network = (float)(model->files.time_scale * (t + model->files.time_offset));
+    if (flow) {
+        m->state.sigma = t / n;
+        m->state.alpha = 1 - m->state.sigma;
+        return ALEAT_OK;
+    }
     double *betas = aleat_calloc((size_t)n, sizeof *betas);
     double *abar = aleat_calloc((size_t)n, sizeof *abar);
     aleat_status st = ALEAT_OK;
@@ -56,9 +67,8 @@ static aleat_status set_level(measurement *m, const aleat_model *model, int64_t 
     }
     aleat_schedule_betas(&m->config, betas);
     aleat_schedule_products(betas, n, abar);
-    m->state.alpha = sqrt(abar[t]);
-    m->state.sigma = sqrt(1 - abar[t]);
-    m->state.t_network = (float)(model->files.time_scale * ((double)t + model->files.time_offset));
+    m->state.alpha = sqrt(abar[(int)t]);
+    m->state.sigma = sqrt(1 - abar[(int)t]);
 done:
     aleat_free(betas);
     aleat_free(abar);
@@ -107,7 +117,7 @@ static aleat_status evaluate(measurement *m, const aleat_array *x, const int32_t
         m->images[i] = (uint32_t)i;
         m->t[i] = m->state.t_network;
     }
-    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, m->t, {.labels = labels}};
+    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, m->t, {labels, m->texts.pointers}};
     aleat_status st = aleat_denoiser_predict(d, &batch, m->raw, err);
     if (st)
         return st;
@@ -238,7 +248,7 @@ static aleat_status set_variants(measurement *m, const aleat_uncertainty_options
     return st;
 }
 
-static aleat_status prepare(measurement *m, aleat_model *model, const aleat_array *x, int64_t t,
+static aleat_status prepare(measurement *m, aleat_model *model, const aleat_array *x, double t,
                             const aleat_uncertainty_options *o, bool with_grad, aleat_error *err)
 {
     const aleat_denoiser_info *info = &model->denoiser.info;
@@ -266,12 +276,16 @@ static aleat_status prepare(measurement *m, aleat_model *model, const aleat_arra
         st = set_noise(m, x, o, err);
     m->guidance.copies = m->estimator.copies = m->copies;
     if (!st)
-        st = aleat_model_cfg(&m->cfg, model, o->cfg_scale, err);
+        st = aleat_text_list_make(&m->texts, info, o->texts, x->dim[0], err);
+    if (!st && o->negative)
+        st = aleat_text_list_make(&m->negative, info, o->negative, 1, err);
+    if (!st)
+        st = aleat_model_cfg(&m->cfg, model, o->cfg_scale, m->negative.pointers, err);
     m->denoiser = m->cfg.ops ? &m->cfg : &model->denoiser;
     return st;
 }
 
-aleat_status aleat_model_uncertainty(aleat_model *model, const aleat_array *x, int64_t t,
+aleat_status aleat_model_uncertainty(aleat_model *model, const aleat_array *x, double t,
                                      const int32_t *labels,
                                      const aleat_uncertainty_options *options, int with_grad,
                                      aleat_uncertainty *out, aleat_error *err)

@@ -43,6 +43,8 @@ typedef struct aleat_cli_args {
     // arrays
     const char *x, *t, *label, *out, *cotangent, *grad;
     const char *noise, *x0, *eps;
+    const char *context, *pooled, *guidance, *negative_context, *negative_pooled;
+    int64_t context_tokens; /**< of no option: those of the context */
     // sampling
     const char *schedule, *respacing;
     int sampler; /**< 0: the schedule's own, else 1 + index of the sampler */
@@ -93,7 +95,7 @@ typedef struct aleat_cli_args {
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
     // text
-    const char *prompt, *negative, *file, *tokenizer, *pooled, *ids;
+    const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
     // info and bench
     const char *tensor;

@@ -22,6 +22,7 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .variant = args->variant,
         .precision = aleat_precision_name(args->precision, NULL),
         .threads = (int)args->threads,
+        .context_tokens = args->context_tokens,
         .height = args->height,
         .width = args->width,
         .max_images = args->batch,
@@ -52,13 +53,15 @@ aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args, ale
 }
 
 aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args, const aleat_array *x,
-                                aleat_error *err)
+                                const aleat_cli_texts *texts, aleat_error *err)
 {
     aleat_cli_args sized = *args;
     if (!args->height && !args->width && x->n_dims == 4) {
         sized.height = x->dim[2];
         sized.width = x->dim[3];
     }
+    if (texts->context.n_dims == 3)
+        sized.context_tokens = texts->context.dim[1];
     return aleat_cli_open(out, &sized, err);
 }
 

@@ -20,6 +20,7 @@ typedef struct work {
     aleat_array x, cotangent;
     float *t;
     int32_t *labels;
+    aleat_cli_texts texts;
     bool vjp;
 } work;
 
@@ -27,6 +28,7 @@ static void work_clear(work *w)
 {
     aleat_array_clear(&w->x);
     aleat_array_clear(&w->cotangent);
+    aleat_cli_texts_clear(&w->texts);
     free(w->t);
     free(w->labels);
 }
@@ -51,6 +53,8 @@ static aleat_status work_new(work *w, aleat_model *model, const aleat_cli_args *
     aleat_status st = aleat_array_new(&w->x, 4, in, err);
     if (!st)
         st = aleat_array_new(&w->cotangent, 4, out, err);
+    if (!st)
+        st = aleat_cli_texts_made_up(&w->texts, model, err);
     if (st)
         return st;
     fill(&w->x);
@@ -69,8 +73,8 @@ static aleat_status run_once(work *w, double *seconds, aleat_error *err)
     aleat_array out = {0}, grad = {0};
     const double start = seconds_now();
     aleat_status st =
-        aleat_model_evaluate(w->model, &w->x, w->t, w->labels, &out, w->vjp ? &w->cotangent : NULL,
-                             w->vjp ? &grad : NULL, err);
+        aleat_model_evaluate(w->model, &w->x, w->t, w->labels, &w->texts.view, &out,
+                             w->vjp ? &w->cotangent : NULL, w->vjp ? &grad : NULL, err);
     *seconds = seconds_now() - start;
     aleat_array_clear(&out);
     aleat_array_clear(&grad);

@@ -94,10 +94,14 @@ static aleat_status evaluate_once(aleat_model *model, aleat_error *err)
     const float t = 0;
     const int32_t label = 0;
     aleat_array x = {0}, out = {0};
+    aleat_cli_texts texts = {0};
     aleat_status st = aleat_array_new(&x, 4, dim, err);
     if (!st)
-        st =
-            aleat_model_evaluate(model, &x, &t, f.n_classes ? &label : NULL, &out, NULL, NULL, err);
+        st = aleat_cli_texts_made_up(&texts, model, err);
+    if (!st)
+        st = aleat_model_evaluate(model, &x, &t, f.n_classes ? &label : NULL, &texts.view, &out,
+                                  NULL, NULL, err);
+    aleat_cli_texts_clear(&texts);
     aleat_array_clear(&x);
     aleat_array_clear(&out);
     return st;

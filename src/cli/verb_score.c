@@ -2,10 +2,12 @@
 
 #include "cli/verbs.h"
 
-// What the network is asked, read from the files that the options name (x before the model opens).
+// What the network is asked, read from the files that the options name (x and the texts before the
+// model opens).
 typedef struct question {
     aleat_array x, t, cotangent;
     int32_t *labels;
+    aleat_cli_texts texts;
 } question;
 
 static void question_clear(question *q)
@@ -13,6 +15,7 @@ static void question_clear(question *q)
     aleat_array_clear(&q->x);
     aleat_array_clear(&q->t);
     aleat_array_clear(&q->cotangent);
+    aleat_cli_texts_clear(&q->texts);
     free(q->labels);
 }
 
@@ -60,11 +63,14 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args)
 
     aleat_status st = aleat_array_read(&q.x, args->x, &err);
     if (!st)
-        st = aleat_cli_open_for(&model, args, &q.x, &err);
+        st = aleat_cli_texts_read(&q.texts, args->context, args->pooled, args->guidance,
+                                  q.x.n_dims > 0 ? q.x.dim[0] : 0, &err);
+    if (!st)
+        st = aleat_cli_open_for(&model, args, &q.x, &q.texts, &err);
     if (!st)
         st = question_read(&q, args, model, &err);
     if (!st)
-        st = aleat_model_evaluate(model, &q.x, q.t.data, q.labels, &out,
+        st = aleat_model_evaluate(model, &q.x, q.t.data, q.labels, &q.texts.view, &out,
                                   with_grad ? &q.cotangent : NULL, with_grad ? &grad : NULL, &err);
     if (!st)
         st = aleat_array_write(args->out, &out, &err);

@@ -118,7 +118,7 @@ static void warn_of_cuts(const char *verb, char *const *cut, int64_t count, int6
                                (long long)i + 1, (long long)tokens, cut[i]);
 }
 
-static aleat_status write_text(const aleat_cli_args *args, const aleat_text *text, aleat_error *err)
+static aleat_status write_text(const aleat_cli_args *args, const aleat_encoded_text *text, aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
     if (args->pooled && !text->pooled.data)
@@ -132,7 +132,7 @@ static aleat_status write_text(const aleat_cli_args *args, const aleat_text *tex
     return st;
 }
 
-static void tell(const aleat_cli_args *args, const aleat_text *text)
+static void tell(const aleat_cli_args *args, const aleat_encoded_text *text)
 {
     json_t *cut = json_array();
     for (int64_t i = 0; i < text->count; i++)
@@ -151,7 +151,7 @@ int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
     texts t = {0};
-    aleat_text text = {0};
+    aleat_encoded_text text = {0};
     const aleat_text_options options = options_of(args);
     aleat_status st = gather(&t, args, &err);
     if (!st)
@@ -162,7 +162,7 @@ int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args
         warn_of_cuts(verb->name, text.cut, text.count, text.tokens);
     if (!st)
         tell(args, &text);
-    aleat_text_clear(&text);
+    aleat_encoded_text_clear(&text);
     texts_clear(&t);
     return aleat_cli_exit(verb, st, &err);
 }

@@ -1,17 +1,16 @@
-#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/verbs.h"
 
-// The training step, a whole number: its range is the model's to say.
-static bool read_step(const aleat_cli_verb *verb, const char *text, int64_t *t)
+// The training step: what it may be is the model's to say.
+static bool read_step(const aleat_cli_verb *verb, const char *text, double *t)
 {
     char *end;
-    errno = 0;
-    *t = strtoll(text, &end, 10);
-    if (end != text && !*end && !errno)
+    *t = strtod(text, &end);
+    if (end != text && !*end && isfinite(*t))
         return true;
-    aleat_cli_complain(verb->name, "--t: '%s' is not a whole number", text);
+    aleat_cli_complain(verb->name, "--t: '%s' is not a number", text);
     return false;
 }
 
@@ -69,7 +68,7 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const a
 
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
-    int64_t t;
+    double t;
     if (!read_step(verb, args->t, &t) || !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
     if (args->cosine && !args->grad) {
@@ -81,6 +80,8 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     aleat_array x = {0}, noise = {0};
     aleat_uncertainty u = {0};
     int32_t *labels = NULL;
+    aleat_cli_texts texts = {0}, negative = {0};
+    const bool has_negative = args->negative_context || args->negative_pooled;
     const aleat_uncertainty_options options = {
         .schedule = args->schedule,
         .statistic = aleat_cli_choice_word(aleat_statistic_name, args->stat),
@@ -88,6 +89,8 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
         .copies = args->copies,
         .noise = args->noise ? &noise : NULL,
         .seed = args->seed,
+        .texts = &texts.view,
+        .negative = has_negative ? &negative.view : NULL,
         .cfg_scale = args->cfg_scale,
         .compat = args->compat,
         .gradient = aleat_cli_choice_word(aleat_gradient_name, args->gradient),
@@ -95,11 +98,16 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     aleat_status st = aleat_array_read(&x, args->x, &err);
     if (!st && args->noise)
         st = aleat_array_read(&noise, args->noise, &err);
+    const int64_t n = !st && x.n_dims > 0 ? x.dim[0] : 0;
     if (!st)
-        st = aleat_cli_open_for(&model, args, &x, &err);
+        st = aleat_cli_texts_read(&texts, args->context, args->pooled, args->guidance, n, &err);
+    if (!st && has_negative)
+        st = aleat_cli_texts_read(&negative, args->negative_context, args->negative_pooled, NULL, 1,
+                                  &err);
     if (!st)
-        st = aleat_cli_labels(&labels, "label", args->label, x.n_dims > 0 ? x.dim[0] : 0, model,
-                              NULL, &err);
+        st = aleat_cli_open_for(&model, args, &x, &texts, &err);
+    if (!st)
+        st = aleat_cli_labels(&labels, "label", args->label, n, model, NULL, &err);
     if (!st)
         st = aleat_model_uncertainty(model, &x, t, labels, &options, args->grad != NULL, &u, &err);
     if (!st)
@@ -107,6 +115,8 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     if (!st)
         tell(verb, args, &u);
     aleat_uncertainty_clear(&u);
+    aleat_cli_texts_clear(&texts);
+    aleat_cli_texts_clear(&negative);
     aleat_array_clear(&noise);
     aleat_array_clear(&x);
     free(labels);

@@ -154,6 +154,22 @@ static const aleat_cli_option info_options[] = {
 };
 static const aleat_cli_group info = {"What to show", info_options};
 
+#define TEXT_OPTIONS                                                                               \
+    {.name = "context",                                                                            \
+     .type = ALEAT_CLI_PATH,                                                                       \
+     .offset = AT(context),                                                                        \
+     .value = "C.npy",                                                                             \
+     .help = "[N|1,tokens,D] encoded text, for networks that take one"},                           \
+        {.name = "pooled",                                                                         \
+         .type = ALEAT_CLI_PATH,                                                                   \
+         .offset = AT(pooled),                                                                     \
+         .value = "P.npy",                                                                         \
+         .help = "[N|1,D] its pooled vector, likewise"},                                           \
+    {                                                                                              \
+        .name = "guidance", .type = ALEAT_CLI_STRING, .offset = AT(guidance), .value = "G|G.npy",  \
+        .help = "scale that networks distilled from guidance are told (FLUX.1 dev): one, or [N]"   \
+    }
+
 static const aleat_cli_option score_options[] = {
     {.name = "x",
      .type = ALEAT_CLI_PATH,
@@ -172,6 +188,7 @@ static const aleat_cli_option score_options[] = {
      .offset = AT(label),
      .value = "Y|Y.npy",
      .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
+    TEXT_OPTIONS,
     {.name = "out",
      .type = ALEAT_CLI_PATH,
      .offset = AT(out),
@@ -351,12 +368,23 @@ static const aleat_cli_option at_state_options[] = {
      .offset = AT(t),
      .value = "T",
      .required = true,
-     .help = "training step of these images, from 0"},
+     .help = "training step of these images, from 0; of flow models 1000 sigma"},
     {.name = "label",
      .type = ALEAT_CLI_STRING,
      .offset = AT(label),
      .value = "Y|Y.npy",
      .help = "class, for networks that take one, by number or name: one for all, a list, or [N]"},
+    TEXT_OPTIONS,
+    {.name = "negative-context",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(negative_context),
+     .value = "C.npy",
+     .help = "[1,tokens,D] the empty or negative text, for --cfg-scale"},
+    {.name = "negative-pooled",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(negative_pooled),
+     .value = "P.npy",
+     .help = "[1,D] its pooled vector, likewise"},
     {.name = "noise",
      .type = ALEAT_CLI_PATH,
      .offset = AT(noise),
@@ -382,7 +410,7 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_PATH,
      .offset = AT(grad),
      .value = "G.npy",
-     .help = "also d sum(U) / d eps"},
+     .help = "also d sum(U) / d eps; of flow models d v"},
     {0},
 };
 static const aleat_cli_group at_state = {"Arrays (float32 .npy)", at_state_options};

@@ -38,8 +38,25 @@ ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_
 
 /** The same for images x: networks of any image size get that of x, unless the user says another.
  */
+/** Encoded texts, for networks that take them; `view` is what the library is given. */
+typedef struct aleat_cli_texts {
+    aleat_array context, pooled, guidance;
+    aleat_texts view;
+} aleat_cli_texts;
+/** Reads .npy files, any of which may be NULL; `guidance` may also be one number, for n images. */
+ALEAT_MUST_USE aleat_status aleat_cli_texts_read(aleat_cli_texts *out, const char *context,
+                                                 const char *pooled, const char *guidance,
+                                                 int64_t n, aleat_error *err);
+/** Zeros of the sizes that the model takes, for evaluations whose result does not matter. */
+ALEAT_MUST_USE aleat_status aleat_cli_texts_made_up(aleat_cli_texts *out, const aleat_model *model,
+                                                    aleat_error *err);
+void aleat_cli_texts_clear(aleat_cli_texts *texts);
+
+/** Opens the model for images x and texts: networks of any image size get that of x, unless the
+ * user says another, and those of texts as many tokens as their context has. */
 ALEAT_MUST_USE aleat_status aleat_cli_open_for(aleat_model **out, const aleat_cli_args *args,
-                                               const aleat_array *x, aleat_error *err);
+                                               const aleat_array *x, const aleat_cli_texts *texts,
+                                               aleat_error *err);
 
 /** Reports a failure, if it is one, and gives the exit code that goes with it. */
 int aleat_cli_exit(const aleat_cli_verb *verb, aleat_status status, const aleat_error *err);

@@ -234,7 +234,7 @@ aleat_status aleat_cfg_denoiser(aleat_denoiser *out, const aleat_denoiser *inner
     memset(out, 0, sizeof *out);
     if (!isfinite(options->scale))
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the scale of guidance is not a number");
-    if (!options->unconditional.labels)
+    if (!options->unconditional.labels && !options->unconditional.texts)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "classifier-free guidance needs an unconditional condition");
     cfg *g = aleat_calloc(1, sizeof *g);

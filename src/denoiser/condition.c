@@ -11,7 +11,8 @@ aleat_status aleat_condition_rows_reserve(aleat_condition_rows *rows, int64_t n,
         return ALEAT_OK;
     aleat_condition_rows_clear(rows);
     rows->labels = aleat_calloc((size_t)n, sizeof *rows->labels);
-    if (!rows->labels)
+    rows->texts = aleat_calloc((size_t)n, sizeof *rows->texts);
+    if (!rows->labels || !rows->texts)
         return aleat_fail_memory(err, "conditions of a batch");
     rows->capacity = n;
     return ALEAT_OK;
@@ -20,5 +21,6 @@ aleat_status aleat_condition_rows_reserve(aleat_condition_rows *rows, int64_t n,
 void aleat_condition_rows_clear(aleat_condition_rows *rows)
 {
     aleat_free(rows->labels);
+    aleat_free(rows->texts);
     memset(rows, 0, sizeof *rows);
 }

@@ -13,7 +13,8 @@
 /** Zero-initialise; ends with aleat_condition_rows_clear(). */
 typedef struct aleat_condition_rows {
     int64_t capacity;
-    int32_t *labels; /**< [capacity] */
+    int32_t *labels;          /**< [capacity] */
+    const aleat_text **texts; /**< [capacity], borrowed ones */
 } aleat_condition_rows;
 
 /** Room for `n` rows of a denoiser's conditions. Contents are lost if it grows. */
@@ -27,13 +28,16 @@ static inline void aleat_condition_rows_set(aleat_condition_rows *rows, int64_t 
 {
     if (from->labels)
         rows->labels[row] = from->labels[from_row];
+    if (from->texts)
+        rows->texts[row] = from->texts[from_row];
 }
 
 /** The rows as a condition with the fields that `like` has; borrowed. */
 static inline aleat_condition aleat_condition_rows_view(const aleat_condition_rows *rows,
                                                         const aleat_condition *like)
 {
-    return (aleat_condition){.labels = like->labels ? rows->labels : NULL};
+    return (aleat_condition){.labels = like->labels ? rows->labels : NULL,
+                             .texts = like->texts ? rows->texts : NULL};
 }
 
 #endif

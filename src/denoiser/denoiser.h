@@ -14,17 +14,30 @@
 /** What a network is: sizes of one image, NCHW. */
 typedef struct aleat_denoiser_info {
     int64_t channels, height, width; /**< of x; height and width are 0 if any size goes */
-    int64_t out_channels;  /**< of the raw output; the first `channels` are the prediction, any
-                                further ones a learned variance */
-    int64_t n_classes;     /**< label range; 0 if the network takes no label */
-    int64_t null_class;    /**< label that means "no label", or -1 */
+    int64_t out_channels; /**< of the raw output; the first `channels` are the prediction, any
+                               further ones a learned variance */
+    int64_t n_classes;    /**< label range; 0 if the network takes no label */
+    int64_t null_class;   /**< label that means "no label", or -1 */
+    int64_t context_tokens, context_dim; /**< of a text's context; 0 if the network takes none */
+    int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
+    bool takes_guidance;                 /**< aleat_text.guidance is read */
     int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
                                 network, 1 for classifier-free guidance around it */
 } aleat_denoiser_info;
 
+/** What one image is conditioned on besides a label: an encoded text and its kin. Borrowed. */
+typedef struct aleat_text {
+    const float *context; /**< [context_tokens, context_dim] */
+    const float *pooled;  /**< [pooled_dim], or NULL for networks without */
+    float guidance; /**< for networks distilled from guidance: its scale, as they are fed it */
+} aleat_text;
+
 /** What an evaluation is conditioned on; borrowed. Zero-initialised: unconditional. */
 typedef struct aleat_condition {
     const int32_t *labels; /**< [n], or NULL */
+    /** [n], or NULL. Images that have the same text point to the same one: then its keys and values
+     * are computed once. Texts outlive a backward() for the batch. */
+    const aleat_text *const *texts;
 } aleat_condition;
 
 /** One batch to evaluate. All arrays are borrowed, f32, C order. */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/parallel.h"
+#include "denoiser/condition.h"
 
 enum {
     DEFAULT_IMAGES = 16,
@@ -33,8 +34,33 @@ typedef struct network {
     int64_t kept_n, kept_cap;
     bool kept_whole; // one plan holds the activations of the whole batch
     float *kept_x, *kept_t;
-    int32_t *kept_labels;
+    aleat_condition_rows kept_conditions;
+    aleat_condition kept_fields; // says which fields they have
 } network;
+
+static bool takes_text(const network *net)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    return info->context_tokens || info->pooled_dim || info->takes_guidance;
+}
+
+/** Every image of a batch has the parts of a text that the network takes. */
+static aleat_status check_texts(const network *net, const aleat_batch *in, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    const aleat_text *const *texts = in->condition.texts;
+    if (!takes_text(net))
+        return ALEAT_OK;
+    for (int64_t i = 0; i < in->n; i++)
+        if (!texts || !texts[i] || (info->context_tokens && !texts[i]->context) ||
+            (info->pooled_dim && !texts[i]->pooled))
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                              "this network needs an encoded text for every image: context "
+                              "[%lld,%lld]%s",
+                              (long long)info->context_tokens, (long long)info->context_dim,
+                              info->pooled_dim ? " and a pooled vector" : "");
+    return ALEAT_OK;
+}
 
 static aleat_status check_batch(const network *net, const aleat_batch *in, aleat_error *err)
 {
@@ -52,7 +78,7 @@ static aleat_status check_batch(const network *net, const aleat_batch *in, aleat
         if (in->condition.labels[i] < 0 || in->condition.labels[i] >= info->n_classes)
             return aleat_fail(err, ALEAT_ERR_ARGUMENT, "label %d is outside 0..%lld",
                               in->condition.labels[i], (long long)info->n_classes - 1);
-    return ALEAT_OK;
+    return check_texts(net, in, err);
 }
 
 /* ---- channels first <-> channels last ---------------------------------------------------------
@@ -114,13 +140,75 @@ static int64_t out_size(const network *net)
     return net->spec.info.out_channels * net->out_pixels;
 }
 
+/** A part of a text, and the condition input that takes it. */
+typedef struct text_part {
+    aleat_value input;
+    int64_t size; // floats; 0: the network takes none
+} text_part;
+
+enum { TEXT_PARTS = 3 };
+
+static void text_parts(const network *net, text_part parts[TEXT_PARTS])
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    parts[0] = (text_part){net->spec.context, info->context_tokens * info->context_dim};
+    parts[1] = (text_part){net->spec.pooled, info->pooled_dim};
+    parts[2] = (text_part){net->spec.guidance, info->takes_guidance};
+}
+
+static const float *text_data(const aleat_text *text, int part)
+{
+    const float *const data[TEXT_PARTS] = {text->context, text->pooled, &text->guidance};
+    return data[part];
+}
+
+/** Whether the plan's inputs hold the texts of these images, as they do at most steps of a run. */
+static bool holds_texts(const network *net, const aleat_plan *plan, const aleat_text *const *texts,
+                        int64_t count)
+{
+    text_part parts[TEXT_PARTS];
+    text_parts(net, parts);
+    for (int p = 0; p < TEXT_PARTS; p++)
+        for (int64_t i = 0; parts[p].size && i < count; i++)
+            if (memcmp(aleat_plan_data(plan, parts[p].input) + i * parts[p].size,
+                       text_data(texts[i], p), (size_t)parts[p].size * sizeof(float)) != 0)
+                return false;
+    return true;
+}
+
+/** Feeds each of the different texts of `count` images once. */
+static void feed_texts(const network *net, aleat_plan *plan, const aleat_text *const *texts,
+                       int64_t count)
+{
+    if (holds_texts(net, plan, texts, count))
+        return;
+    const aleat_text *distinct[MOST_IMAGES];
+    int32_t row[MOST_IMAGES], n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        row[i] = 0;
+        while (row[i] < n && distinct[row[i]] != texts[i])
+            row[i]++;
+        if (row[i] == n)
+            distinct[n++] = texts[i];
+    }
+    text_part parts[TEXT_PARTS];
+    text_parts(net, parts);
+    for (int p = 0; p < TEXT_PARTS; p++)
+        for (int32_t i = 0; parts[p].size && i < n; i++)
+            memcpy(aleat_plan_data(plan, parts[p].input) + i * parts[p].size,
+                   text_data(distinct[i], p), (size_t)parts[p].size * sizeof(float));
+    aleat_plan_condition(plan, n, row);
+}
+
 /** Feeds images [first, first+count) of a batch. */
-static void feed(const network *net, const aleat_plan *plan, const aleat_batch *in, int64_t first,
+static void feed(const network *net, aleat_plan *plan, const aleat_batch *in, int64_t first,
                  int64_t count)
 {
     turn_x(net, in->x + first * in_size(net), aleat_plan_data(plan, net->spec.x), count, true);
     if (net->spec.t != ALEAT_NO_VALUE)
         memcpy(aleat_plan_data(plan, net->spec.t), in->t + first, (size_t)count * sizeof(float));
+    if (takes_text(net))
+        feed_texts(net, plan, in->condition.texts + first, count);
     if (net->spec.label == ALEAT_NO_VALUE)
         return;
     float *labels = aleat_plan_data(plan, net->spec.label);
@@ -280,20 +368,22 @@ static aleat_status keep_inputs(network *net, const aleat_batch *in, aleat_error
     if (in->n > net->kept_cap) {
         aleat_free(net->kept_x);
         aleat_free(net->kept_t);
-        aleat_free(net->kept_labels);
         net->kept_cap = 0;
         net->kept_x = aleat_alloc((size_t)(in->n * size) * sizeof *net->kept_x);
         net->kept_t = aleat_alloc((size_t)in->n * sizeof *net->kept_t);
-        net->kept_labels = aleat_calloc((size_t)in->n, sizeof *net->kept_labels);
-        if (!net->kept_x || !net->kept_t || !net->kept_labels)
+        if (!net->kept_x || !net->kept_t)
             return aleat_fail_memory(err, "inputs kept for the gradient");
+        const aleat_status st = aleat_condition_rows_reserve(&net->kept_conditions, in->n, err);
+        if (st)
+            return st;
         net->kept_cap = in->n;
     }
     memcpy(net->kept_x, in->x, (size_t)(in->n * size) * sizeof *net->kept_x);
     if (in->t)
         memcpy(net->kept_t, in->t, (size_t)in->n * sizeof *net->kept_t);
-    if (in->condition.labels)
-        memcpy(net->kept_labels, in->condition.labels, (size_t)in->n * sizeof *net->kept_labels);
+    for (int64_t i = 0; i < in->n; i++)
+        aleat_condition_rows_set(&net->kept_conditions, i, &in->condition, i);
+    net->kept_fields = in->condition;
     return ALEAT_OK;
 }
 
@@ -340,12 +430,13 @@ static aleat_status network_backward(void *self, const float *cotangent, float *
     if (net->kept_n == 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "backward() without a forward_keep() before it");
     const int64_t part = equal_parts(net->kept_n, net->reverse_images);
-    const aleat_batch kept = {.n = net->kept_n,
-                              .height = net->spec.info.height,
-                              .width = net->spec.info.width,
-                              .x = net->kept_x,
-                              .t = net->kept_t,
-                              .condition = {net->kept_labels}};
+    const aleat_batch kept = {
+        .n = net->kept_n,
+        .height = net->spec.info.height,
+        .width = net->spec.info.width,
+        .x = net->kept_x,
+        .t = net->kept_t,
+        .condition = aleat_condition_rows_view(&net->kept_conditions, &net->kept_fields)};
     for (int64_t first = 0; first < net->kept_n; first += part) {
         const int64_t count = net->kept_n - first < part ? net->kept_n - first : part;
         aleat_plan *plan;
@@ -445,7 +536,7 @@ static void network_destroy(void *self)
     aleat_engine_free(net->engine);
     aleat_free(net->kept_x);
     aleat_free(net->kept_t);
-    aleat_free(net->kept_labels);
+    aleat_condition_rows_clear(&net->kept_conditions);
     aleat_free(net);
 }
 

@@ -14,6 +14,9 @@ typedef struct aleat_network_spec {
     /** t and label may be ALEAT_NO_VALUE; out may have another size than x (a classifier's logits,
      * a decoder's image): arrays like the output then have that size. */
     aleat_value x, t, label, out;
+    /** Condition inputs [context_tokens, context_dim], [pooled_dim] and [1] as the info says; those
+     * that it says are not there are ignored. */
+    aleat_value context, pooled, guidance;
     aleat_denoiser_info info;
     aleat_engine_options engine;
     int64_t max_images; /**< most images evaluated at once; 0: 16; at most 64 */

@@ -27,6 +27,8 @@ const char *aleat_op_name(aleat_op op)
         [ALEAT_OP_UPSAMPLE] = "upsample",
         [ALEAT_OP_UNPATCHIFY] = "unpatchify",
         [ALEAT_OP_ATTENTION] = "attention",
+        [ALEAT_OP_ROPE_ANGLES] = "rotary angles",
+        [ALEAT_OP_ROPE] = "rotary embedding",
         [ALEAT_OP_EMBEDDING] = "embedding",
         [ALEAT_OP_SINUSOID] = "sinusoid",
         [ALEAT_OP_FOURIER] = "fourier",
@@ -194,20 +196,24 @@ aleat_value aleat_op_groupnorm(aleat_graph *graph, aleat_value x, aleat_param ga
     return aleat_graph_add(graph, &node);
 }
 
+/** Over the channels of each head. */
 static aleat_value row_norm(aleat_graph *graph, aleat_value x, aleat_param gamma, aleat_param beta,
-                            double eps, bool rms)
+                            int64_t heads, double eps, bool rms)
 {
     if (!usable(graph, x))
         return ALEAT_NO_VALUE;
     if (is_constant(graph, x))
         return constant_error(graph, ALEAT_OP_LAYERNORM);
     aleat_node node = node_of(graph, ALEAT_OP_LAYERNORM, 1, x, ALEAT_NO_VALUE);
-    if (!vector_or_none(graph, gamma, node.dims.c) || !vector_or_none(graph, beta, node.dims.c))
+    const int64_t width = heads > 0 ? node.dims.c / heads : 0;
+    if (width * heads != node.dims.c || !vector_or_none(graph, gamma, width) ||
+        !vector_or_none(graph, beta, width))
         return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
                                 "layer norm: gamma or beta is not a vector of %lld",
-                                (long long)node.dims.c);
+                                (long long)width);
     node.param[0] = gamma;
     node.param[1] = beta;
+    node.attrs.heads = heads;
     node.attrs.eps = eps;
     node.attrs.rms = rms;
     return aleat_graph_add(graph, &node);
@@ -216,12 +222,18 @@ static aleat_value row_norm(aleat_graph *graph, aleat_value x, aleat_param gamma
 aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param gamma,
                                aleat_param beta, double eps)
 {
-    return row_norm(graph, x, gamma, beta, eps, false);
+    return row_norm(graph, x, gamma, beta, 1, eps, false);
 }
 
 aleat_value aleat_op_rmsnorm(aleat_graph *graph, aleat_value x, aleat_param gamma, double eps)
 {
-    return row_norm(graph, x, gamma, ALEAT_NO_PARAM, eps, true);
+    return row_norm(graph, x, gamma, ALEAT_NO_PARAM, 1, eps, true);
+}
+
+aleat_value aleat_op_rmsnorm_heads(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                                   int64_t heads, double eps)
+{
+    return row_norm(graph, x, gamma, ALEAT_NO_PARAM, heads, eps, true);
 }
 
 /** Two values of the same dims, or a vector for all pixels as the second. */
@@ -441,6 +453,40 @@ aleat_value aleat_op_attention_masked(aleat_graph *graph, aleat_value q, aleat_v
     node.attrs.heads = heads;
     node.attrs.causal = mask.causal;
     node.attrs.a = scale != 0 ? scale : 1 / sqrt((double)(a.c / heads));
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_rope_angles(aleat_graph *graph, aleat_rope_spec spec)
+{
+    if (!graph || graph->error.status)
+        return ALEAT_NO_VALUE;
+    aleat_node node = node_of(graph, ALEAT_OP_ROPE_ANGLES, 0, ALEAT_NO_VALUE, ALEAT_NO_VALUE);
+    int64_t head_dim = 0;
+    bool even = true;
+    for (int i = 0; i < 3; i++) {
+        even = even && spec.axes[i] >= 0 && spec.axes[i] % 2 == 0;
+        head_dim += spec.axes[i];
+    }
+    if (!even || head_dim < 2 || spec.first < 0 || spec.h < 0 || spec.w < 0)
+        return aleat_graph_fail(graph, ALEAT_ERR_SHAPE,
+                                "rotary angles: axes of %lld, %lld and %lld channels, expected "
+                                "even numbers",
+                                (long long)spec.axes[0], (long long)spec.axes[1],
+                                (long long)spec.axes[2]);
+    node.attrs.rope = spec;
+    node.dims = (aleat_dims){spec.first + spec.h * spec.w, 1, head_dim};
+    node.shared = true;
+    return aleat_graph_add(graph, &node);
+}
+
+aleat_value aleat_op_rope(aleat_graph *graph, aleat_value x, aleat_value angles)
+{
+    if (!usable(graph, x) || !usable(graph, angles))
+        return ALEAT_NO_VALUE;
+    const aleat_node node = node_of(graph, ALEAT_OP_ROPE, 2, x, angles);
+    const aleat_dims a = aleat_graph_dims(graph, angles);
+    if (a.h * a.w != node.dims.h * node.dims.w || a.c % 2 || node.dims.c % a.c)
+        return shape_error(graph, ALEAT_OP_ROPE, x, angles);
     return aleat_graph_add(graph, &node);
 }
 

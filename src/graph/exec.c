@@ -255,19 +255,22 @@ static void run_embedding(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, embedding_row);
 }
 
+/** Angles are formed in f32, as by the programs that trained the networks: at t = 1000 the last bit
+ * of an angle is 6e-5, which a network's output shows. */
 static void run_sinusoid(const aleat_step *s, const aleat_exec *exec)
 {
     (void)exec;
     const aleat_sinusoid_spec *spec = &s->node.attrs.sinusoid;
     const int64_t half = spec->dim / 2;
+    const float log_period = (float)-log(spec->max_period);
     for (int64_t image = 0; image < s->images; image++) {
-        const double t = (double)*pixel(&s->in[0], image, 0) * spec->scale;
+        const float t = *pixel(&s->in[0], image, 0) * (float)spec->scale;
         float *y = pixel(&s->out, image, 0);
         for (int64_t i = 0; i < half; i++) {
-            const double f =
-                exp(-log(spec->max_period) * (double)i / ((double)half - spec->freq_shift));
-            y[i] = (float)(spec->cos_first ? cos(t * f) : sin(t * f));
-            y[half + i] = (float)(spec->cos_first ? sin(t * f) : cos(t * f));
+            const float exponent = log_period * (float)i / (float)((double)half - spec->freq_shift);
+            const double angle = (double)(t * (float)exp((double)exponent));
+            y[i] = (float)(spec->cos_first ? cos(angle) : sin(angle));
+            y[half + i] = (float)(spec->cos_first ? sin(angle) : cos(angle));
         }
         for (int64_t i = 2 * half; i < spec->dim; i++)
             y[i] = 0;
@@ -367,8 +370,21 @@ static void run_groupnorm(const aleat_step *s, const aleat_exec *exec)
     aleat_groupnorm_run(exec->k, &g, s->in[0].data, s->out.data, exec->scratch, exec->threads);
 }
 
+/** Of one pixel: its heads are the rows. */
+static void headnorm_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    const int64_t heads = s->node.attrs.heads, width = s->out.dims.c / heads;
+    exec->k->normalize_rows(pixel(&s->in[0], image, p), width, pixel(&s->out, image, p), width,
+                            heads, width, s->param[0], s->param[1], (float)s->node.attrs.eps,
+                            !s->node.attrs.rms);
+}
+
 static void run_layernorm(const aleat_step *s, const aleat_exec *exec)
 {
+    if (s->node.attrs.heads > 1) {
+        aleat_exec_rows(s, exec, headnorm_row);
+        return;
+    }
     aleat_layernorm_run(exec->k, s->images * pixels(&s->out), s->out.dims.c, s->in[0].data,
                         s->in[0].ld, s->out.data, s->out.ld, s->param[0], s->param[1],
                         (float)s->node.attrs.eps, !s->node.attrs.rms, exec->threads);
@@ -403,6 +419,59 @@ static void run_attention(const aleat_step *s, const aleat_exec *exec)
                         exec->scratch, exec->threads);
 }
 
+/* ---- rotary embedding -------------------------------------------------------------------------
+ */
+
+/** Positions of token p on the three axes. */
+static void rope_position(const aleat_rope_spec *spec, int64_t p, double position[3])
+{
+    const int64_t image = p - spec->first;
+    position[0] = 0;
+    position[1] = image < 0 ? 0 : (double)(image / spec->w);
+    position[2] = image < 0 ? 0 : (double)(image % spec->w);
+}
+
+static void rope_angles_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const aleat_rope_spec *spec = &s->node.attrs.rope;
+    float *y = pixel(&s->out, image, p);
+    double position[3];
+    rope_position(spec, p, position);
+    for (int axis = 0; axis < 3; axis++)
+        for (int64_t i = 0; i < spec->axes[axis]; i += 2) {
+            const double turn = pow(spec->theta, -(double)i / (double)spec->axes[axis]);
+            *y++ = (float)cos(position[axis] * turn);
+            *y++ = (float)sin(position[axis] * turn);
+        }
+}
+
+static void run_rope_angles(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, rope_angles_row);
+}
+
+static void rope_row(const aleat_step *s, const aleat_exec *exec, int64_t image, int64_t p)
+{
+    (void)exec;
+    const float *x = pixel(&s->in[0], image, p), *angle = pixel(&s->in[1], image, p);
+    const float way = s->node.attrs.adjoint ? -1.0f : 1.0f;
+    const int64_t width = s->in[1].dims.c;
+    float *y = pixel(&s->out, image, p);
+    for (int64_t head = 0; head < s->out.dims.c; head += width)
+        for (int64_t i = 0; i < width; i += 2) {
+            const float a = x[head + i], b = x[head + i + 1];
+            const float c = angle[i], sine = way * angle[i + 1];
+            y[head + i] = a * c - b * sine;
+            y[head + i + 1] = b * c + a * sine;
+        }
+}
+
+static void run_rope(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_exec_rows(s, exec, rope_row);
+}
+
 const aleat_op_exec *aleat_op_exec_of(aleat_op op)
 {
     static const aleat_op_exec table[ALEAT_OP_COUNT] = {
@@ -424,6 +493,8 @@ const aleat_op_exec *aleat_op_exec_of(aleat_op op)
         [ALEAT_OP_UPSAMPLE] = {run_upsample, NULL},
         [ALEAT_OP_UNPATCHIFY] = {run_unpatchify, NULL},
         [ALEAT_OP_ATTENTION] = {run_attention, attention_scratch},
+        [ALEAT_OP_ROPE_ANGLES] = {run_rope_angles, NULL},
+        [ALEAT_OP_ROPE] = {run_rope, NULL},
         [ALEAT_OP_EMBEDDING] = {run_embedding, NULL},
         [ALEAT_OP_SINUSOID] = {run_sinusoid, NULL},
         [ALEAT_OP_FOURIER] = {run_fourier, NULL},

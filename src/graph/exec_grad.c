@@ -50,9 +50,25 @@ aleat_layernorm_rows aleat_step_layernorm(const aleat_step *s)
                                   .centre = !s->node.attrs.rms};
 }
 
+/** in: x and a cotangent, or a tangent; the heads of a pixel are the rows. */
+void aleat_headnorm_jacobian_row(const aleat_step *s, const aleat_exec *exec, int64_t image,
+                                 int64_t p)
+{
+    const int64_t heads = s->node.attrs.heads, width = s->out.dims.c / heads;
+    const bool reverse = s->node.op == ALEAT_OP_LAYERNORM_GRAD;
+    exec->k->normalize_rows_jacobian(pixel(&s->in[0], image, p), width, pixel(&s->in[1], image, p),
+                                     width, pixel(&s->out, image, p), width, heads, width,
+                                     reverse ? s->param[0] : NULL, reverse ? NULL : s->param[0],
+                                     (float)s->node.attrs.eps, !s->node.attrs.rms);
+}
+
 /** in: x, dy. */
 void aleat_run_layernorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
+    if (s->node.attrs.heads > 1) {
+        aleat_exec_rows(s, exec, aleat_headnorm_jacobian_row);
+        return;
+    }
     const aleat_layernorm_rows r = aleat_step_layernorm(s);
     aleat_layernorm_jacobian(exec->k, &r, s->param[0], NULL, exec->threads);
     if (s->side.data)
@@ -109,22 +125,26 @@ size_t aleat_attention_grad_step_scratch(const aleat_step *s, const aleat_exec *
     return aleat_attention_grad_scratch(exec->k, &a, exec->threads);
 }
 
-/** in: q, k, v, dy; out: [dq | dk | dv] on the channel axis (q and k have the same tokens). */
+/** in: q, k, v, dy; out: [dq | dk | dv] on the channel axis, or dq and, if somebody wants it, a
+ * second result [dk | dv]. */
 void aleat_run_attention_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_attention a = aleat_step_attention(s);
     const int64_t c = s->in[0].dims.c;
+    const bool joint = s->out.dims.c == 3 * c;
+    const aleat_view *kv = joint ? &s->out : &s->side;
+    float *dk = joint ? kv->data + c : kv->data;
     const aleat_attention_grad g = {.q = s->in[0].data,
                                     .k = s->in[1].data,
                                     .v = s->in[2].data,
                                     .dy = s->in[3].data,
                                     .dq = s->out.data,
-                                    .dk = s->out.data + c,
-                                    .dv = s->out.data + 2 * c,
+                                    .dk = dk,
+                                    .dv = dk ? dk + c : NULL,
                                     .dy_ld = s->in[3].ld,
                                     .dq_ld = s->out.ld,
-                                    .dk_ld = s->out.ld,
-                                    .dv_ld = s->out.ld};
+                                    .dk_ld = kv->ld,
+                                    .dv_ld = kv->ld};
     aleat_attention_grad_run(exec->k, &a, &g, exec->scratch, exec->threads);
 }
 

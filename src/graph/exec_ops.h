@@ -22,6 +22,8 @@ aleat_groupnorm aleat_step_groupnorm(const aleat_step *step);
 /** Of LAYERNORM_GRAD and LAYERNORM_JVP. */
 aleat_layernorm_rows aleat_step_layernorm(const aleat_step *step);
 aleat_attention aleat_step_attention(const aleat_step *step);
+/** A row of LAYERNORM_GRAD and LAYERNORM_JVP over several heads. */
+aleat_exec_row_fn aleat_headnorm_jacobian_row;
 
 void aleat_run_activation_grad(const aleat_step *step, const aleat_exec *exec);
 void aleat_run_groupnorm_grad(const aleat_step *step, const aleat_exec *exec);

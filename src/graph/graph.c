@@ -92,6 +92,12 @@ aleat_value aleat_graph_input(aleat_graph *graph, const char *name, aleat_dims d
     return aleat_graph_add(graph, &(aleat_node){.op = ALEAT_OP_INPUT, .dims = dims, .name = name});
 }
 
+aleat_value aleat_graph_condition(aleat_graph *graph, const char *name, aleat_dims dims)
+{
+    return aleat_graph_add(
+        graph, &(aleat_node){.op = ALEAT_OP_INPUT, .dims = dims, .name = name, .condition = true});
+}
+
 void aleat_graph_output(aleat_graph *graph, const char *name, aleat_value x)
 {
     if (!graph || graph->error.status)
@@ -191,6 +197,14 @@ aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts
     return add_param(graph, &info);
 }
 
+static void drop_leading_ones(aleat_shape *shape)
+{
+    while (shape->n_dims > 1 && shape->dim[0] == 1) {
+        shape->n_dims--;
+        memmove(shape->dim, shape->dim + 1, (size_t)shape->n_dims * sizeof *shape->dim);
+    }
+}
+
 aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const int32_t *order,
                                    int64_t count)
 {
@@ -199,6 +213,7 @@ aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const 
     if (param < 0 || param >= graph->n_params)
         return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "rows of a missing parameter");
     aleat_param_info info = {.shape = graph->params[param].shape, .n_parts = 1};
+    drop_leading_ones(&info.shape);
     for (int64_t i = 0; i < count; i++)
         if (order[i] < 0 || order[i] >= info.shape.dim[0])
             return aleat_graph_fail(graph, ALEAT_ERR_ARGUMENT, "row %d of a parameter with %lld",
@@ -275,8 +290,24 @@ int64_t aleat_param_count(const aleat_graph *graph, aleat_param param)
     return count;
 }
 
-/** Rows of `all`, one after the other, in the parameter's order. */
-static void gather_rows(const aleat_param_info *info, const float *all, int64_t row, float *dst)
+/** Rows of a tensor, one after the other, in the parameter's order. */
+static void gather_rows(const aleat_param_info *info, const aleat_weight *tensor, int64_t row,
+                        float *dst)
+{
+    aleat_weight rows = *tensor;
+    while (rows.shape.n_dims > info->shape.n_dims) { // leading axes of length 1
+        rows.shape.n_dims--;
+        memmove(rows.shape.dim, rows.shape.dim + 1,
+                (size_t)rows.shape.n_dims * sizeof *rows.shape.dim);
+        memmove(rows.stride, rows.stride + 1, (size_t)rows.shape.n_dims * sizeof *rows.stride);
+    }
+    for (int64_t i = 0; i < info->shape.dim[0]; i++)
+        aleat_weight_row_to_f32(&rows, info->order[i], dst + i * row);
+}
+
+/** The same of a stack that has been loaded. */
+static void gather_loaded_rows(const aleat_param_info *info, const float *all, int64_t row,
+                               float *dst)
 {
     for (int64_t i = 0; i < info->shape.dim[0]; i++)
         memcpy(dst + i * row, all + info->order[i] * row, (size_t)row * sizeof *dst);
@@ -328,14 +359,18 @@ bool aleat_param_load(const aleat_graph *graph, aleat_param param, float *dst)
         }
         return true;
     }
-    // A reordering is of one plain tensor or a stack: load it whole, then move.
+    // A reordering is of one plain tensor, or of a stack, which is loaded whole first.
     const aleat_param source = info->parts[0];
     const int64_t row =
         aleat_param_count(graph, param) / (info->shape.dim[0] ? info->shape.dim[0] : 1);
+    if (info->order && graph->params[source].weight) {
+        gather_rows(info, graph->params[source].weight, row, dst);
+        return true;
+    }
     float *all = aleat_alloc((size_t)aleat_param_count(graph, source) * sizeof *all);
     const bool loaded = all && aleat_param_load(graph, source, all);
     if (loaded && info->order)
-        gather_rows(info, all, row, dst);
+        gather_loaded_rows(info, all, row, dst);
     else if (loaded)
         transpose(info, all, dst);
     aleat_free(all);

@@ -64,6 +64,7 @@ aleat_param aleat_graph_param_stack(aleat_graph *graph, const aleat_param *parts
 /**
  * A parameter whose rows (first axis) are taken in another order: row i of the result is row
  * order[i] of `param`. Brings per-head [q|k|v] layouts to [q|k|v] once at load. `order` is copied.
+ * Leading axes of length 1 are dropped first. Of a tensor only these rows are read.
  */
 aleat_param aleat_graph_param_rows(aleat_graph *graph, aleat_param param, const int32_t *order,
                                    int64_t count);
@@ -88,6 +89,9 @@ aleat_param aleat_graph_param_fold_bias(aleat_graph *graph, const aleat_batchnor
 
 /** Something fed at every run: f32 [n,h,w,c]. `name` is kept by reference (static text). */
 aleat_value aleat_graph_input(aleat_graph *graph, const char *name, aleat_dims dims);
+/** The same for something that changes seldom, as a text does over the steps of a run. What depends
+ * on such inputs alone is computed only when they change: aleat_plan_condition(). */
+aleat_value aleat_graph_condition(aleat_graph *graph, const char *name, aleat_dims dims);
 /** A parameter as a value that is the same for every image: c = last axis, the axes before it are
  * h. */
 aleat_value aleat_graph_constant(aleat_graph *graph, aleat_param param);
@@ -131,6 +135,9 @@ aleat_value aleat_op_layernorm(aleat_graph *graph, aleat_value x, aleat_param ga
                                aleat_param beta, double eps);
 /** x / sqrt(mean(x^2) + eps) * gamma over channels, per token. Source: arXiv 1910.07467. */
 aleat_value aleat_op_rmsnorm(aleat_graph *graph, aleat_value x, aleat_param gamma, double eps);
+/** The same over the channels of each of `heads` heads; gamma [c / heads] serves all of them. */
+aleat_value aleat_op_rmsnorm_heads(aleat_graph *graph, aleat_value x, aleat_param gamma,
+                                   int64_t heads, double eps);
 /** a + b; b may be smaller in h and w (1) or a constant: it is repeated (vectors over pixels,
  * tables over the batch). */
 aleat_value aleat_op_add(aleat_graph *graph, aleat_value a, aleat_value b);
@@ -185,6 +192,21 @@ typedef struct aleat_attention_mask {
 aleat_value aleat_op_attention_masked(aleat_graph *graph, aleat_value q, aleat_value k,
                                       aleat_value v, int64_t heads, double scale,
                                       aleat_attention_mask mask);
+/** Positions of tokens on three axes: `first` tokens at (0, 0, 0), then an image of h x w tokens at
+ * (0, row, column), as FLUX numbers text and image. */
+typedef struct aleat_rope_spec {
+    int64_t first, h, w;
+    int64_t axes[3]; /**< channels of a head that turn by each axis, even; their sum is head_dim */
+    double theta;    /**< pair i of an axis with d channels turns by position theta^(-2i/d) */
+} aleat_rope_spec;
+/** cos and sin of every angle, in turn: [first + h w tokens, head_dim], the same for all images. */
+aleat_value aleat_op_rope_angles(aleat_graph *graph, aleat_rope_spec spec);
+/**
+ * Rotary embedding: neighbouring channels (a, b) of every head become (a cos - b sin, b cos + a
+ * sin); angles as aleat_op_rope_angles() gives them. No derivative with respect to the angles.
+ * Source: Su et al. 2021 (RoFormer), eq. 34; the pairs are neighbours, as in FLUX.
+ */
+aleat_value aleat_op_rope(aleat_graph *graph, aleat_value x, aleat_value angles);
 /** Rows of table [rows, c], one for each number in `label` (c = 1), which the caller keeps in
  * 0..rows-1. The table stays in the file: only the rows asked for are read. */
 aleat_value aleat_op_embedding(aleat_graph *graph, aleat_value label, aleat_param table);

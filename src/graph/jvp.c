@@ -126,32 +126,19 @@ static aleat_value jvp_concat(const forward *f, const aleat_node *node)
     return derived(f, node->op, node, 2, in);
 }
 
-/** The tangents [tq | tk | tv] on the channel axis, or of the one projection whose thirds they are.
- */
-static aleat_value attention_tangent(const forward *f, const aleat_node *node)
-{
-    if (aleat_thirds_of_one(f->graph, node))
-        return f->tangent[aleat_graph_node(f->graph, node->in[0])->in[0]];
-    const aleat_value tq = tangent_or_zeros(f, node->in[0]);
-    const aleat_value tk = tangent_or_zeros(f, node->in[1]);
-    const aleat_value tv = tangent_or_zeros(f, node->in[2]);
-    return aleat_op_concat(f->graph, aleat_op_concat(f->graph, tq, tk), tv);
-}
-
 static aleat_value jvp_attention(const forward *f, const aleat_node *node)
 {
-    aleat_value t;
-    if (!active(f, node->in[1]) && !active(f, node->in[2])) {
-        t = f->tangent[node->in[0]]; // attention to a text: only the queries move
+    aleat_value in[] = {node->in[0], node->in[1], node->in[2], ALEAT_NO_VALUE, ALEAT_NO_VALUE};
+    int n_in = 4;
+    if (aleat_thirds_of_one(f->graph, node)) {
+        in[3] = f->tangent[aleat_graph_node(f->graph, node->in[0])->in[0]];
     } else {
-        const aleat_dims q = aleat_graph_dims(f->graph, node->in[0]);
-        const aleat_dims k = aleat_graph_dims(f->graph, node->in[1]);
-        if (q.h * q.w != k.h * k.w)
-            return unsupported(f, node, "different numbers of tokens that all depend on x");
-        t = attention_tangent(f, node);
+        in[3] = tangent_or_zeros(f, node->in[0]);
+        if (active(f, node->in[1]) || active(f, node->in[2])) // else attention to a text
+            in[n_in++] = aleat_op_concat(f->graph, tangent_or_zeros(f, node->in[1]),
+                                         tangent_or_zeros(f, node->in[2]));
     }
-    const aleat_value in[] = {node->in[0], node->in[1], node->in[2], t};
-    return derived(f, ALEAT_OP_ATTENTION_JVP, node, 4, in);
+    return derived(f, ALEAT_OP_ATTENTION_JVP, node, n_in, in);
 }
 
 typedef aleat_value jvp_rule(const forward *f, const aleat_node *node);
@@ -175,6 +162,7 @@ static jvp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_UPSAMPLE] = jvp_linear,
     [ALEAT_OP_UNPATCHIFY] = jvp_linear,
     [ALEAT_OP_ATTENTION] = jvp_attention,
+    [ALEAT_OP_ROPE] = jvp_linear,
     [ALEAT_OP_DROPOUT] = jvp_linear,
 };
 

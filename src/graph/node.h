@@ -27,6 +27,8 @@ typedef enum aleat_op {
     ALEAT_OP_UPSAMPLE,
     ALEAT_OP_UNPATCHIFY,
     ALEAT_OP_ATTENTION,
+    ALEAT_OP_ROPE_ANGLES,
+    ALEAT_OP_ROPE,
     ALEAT_OP_EMBEDDING,
     ALEAT_OP_SINUSOID,
     ALEAT_OP_FOURIER,
@@ -55,12 +57,13 @@ typedef enum aleat_op {
     ALEAT_OP_COUNT
 } aleat_op;
 
-enum { ALEAT_NODE_INPUTS = 4, ALEAT_NODE_PARAMS = 2 };
+enum { ALEAT_NODE_INPUTS = 5, ALEAT_NODE_PARAMS = 2 };
 
 /** Numbers of an operation; which ones count depends on the op. */
 typedef struct aleat_attrs {
     aleat_conv_spec conv; /**< CONV, AVGPOOL, MAXPOOL */
-    bool adjoint;         /**< CONV: the adjoint of a convolution with this weight and spec */
+    bool adjoint;         /**< CONV: the adjoint of a convolution with this weight and spec; ROPE:
+                               the rotation back */
     aleat_activation act;
     int64_t groups, heads;
     int64_t begin;    /**< SLICE*, PAD*: first channel or token; DROPOUT: number of the mask */
@@ -69,6 +72,7 @@ typedef struct aleat_attrs {
     bool rms;         /**< LAYERNORM*: no mean is subtracted */
     bool causal;      /**< ATTENTION*: a query sees no later key */
     aleat_sinusoid_spec sinusoid;
+    aleat_rope_spec rope; /**< ROPE_ANGLES */
 } aleat_attrs;
 
 typedef struct aleat_node {
@@ -77,7 +81,8 @@ typedef struct aleat_node {
     aleat_value in[ALEAT_NODE_INPUTS];
     aleat_param param[ALEAT_NODE_PARAMS]; /**< weight and bias, gamma and beta, table */
     aleat_dims dims;
-    bool shared; /**< the same for every image of a batch (CONSTANT, gradients of parameters) */
+    bool condition; /**< of an INPUT: aleat_graph_condition() */
+    bool shared;    /**< the same for every image of a batch (CONSTANT, gradients of parameters) */
     const char *name; /**< of an input */
     aleat_attrs attrs;
 } aleat_node;

@@ -18,9 +18,14 @@ struct aleat_plan {
     int64_t n_steps;
     aleat_view *views; // one a node of the graph at planning time; data is NULL if it has none
     int64_t n_views;
-    char *arena;   // values
-    void *scratch; // for one step at a time
-    size_t arena_bytes, scratch_bytes;
+    char *arena; // values
+    char *kept;  // values that depend on the condition alone, and conditions: never shared
+    aleat_view *conditioned; // of `kept`, those that later halves read; one row an image
+    int64_t n_conditioned;
+    int64_t distinct;   // conditions, for which the early steps are to be run; 0: they have been
+    int32_t *condition; // [images] which one of them
+    void *scratch;      // for one step at a time
+    size_t arena_bytes, kept_bytes, scratch_bytes;
     aleat_plan_pool *pool; // which then owns both; or NULL
     aleat_plan *next;      // of the pool
     double flop;
@@ -28,14 +33,18 @@ struct aleat_plan {
     uint32_t dropout_step, *dropout_images; // [images]
 };
 
+/** The part of a plan that depends on the condition, and on parameters, alone. */
+enum { EARLY = -1 };
+
 /** What planning knows of a node. */
 typedef struct node_info {
     bool needed;
     bool wanted; // by the caller, who expects it dense
     bool melted; // its value exists only inside another step
     int32_t uses;
-    aleat_value user; // the last one
-    int half;
+    aleat_value user;   // the last one
+    int half;           // EARLY, 0 or 1
+    bool kept;          // lies in memory that lasts from run to run
     aleat_value side;   // its second result, if that is needed
     aleat_value root;   // value whose memory this one shows a part of (itself if none)
     int64_t offset;     // channels into the root
@@ -71,6 +80,19 @@ static int64_t pixels(aleat_dims d)
 /* ---- what is needed ---------------------------------------------------------------------------
  */
 
+/** An input says when it is there; everything else waits for the last of its inputs. In training
+ * parameters change, so nothing lasts. */
+static int half_of(const planner *p, aleat_value v)
+{
+    const aleat_node *node = node_at(p, v);
+    if (node->op == ALEAT_OP_INPUT)
+        return v == p->late ? 1 : node->condition ? EARLY : 0;
+    int half = p->plan->engine->training ? 0 : EARLY;
+    for (int i = 0; i < node->n_in; i++)
+        half = p->info[node->in[i]].half > half ? p->info[node->in[i]].half : half;
+    return half;
+}
+
 static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
 {
     for (int i = 0; i < n_wanted; i++) {
@@ -91,13 +113,8 @@ static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
                 p->info[node->in[i]].user = v;
         }
     }
-    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
-        const aleat_node *node = node_at(p, v);
-        p->info[v].half = v == p->late;
-        for (int i = 0; i < node->n_in; i++)
-            if (p->info[node->in[i]].half)
-                p->info[v].half = 1;
-    }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        p->info[v].half = half_of(p, v);
 }
 
 /** The only user of a value, or ALEAT_NO_VALUE if there are several or it is wanted itself. */
@@ -252,7 +269,7 @@ static bool is_source(const aleat_node *node)
 
 static void make_order(planner *p)
 {
-    for (int half = 0; half < 2; half++)
+    for (int half = EARLY; half < 2; half++)
         for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
             const node_info *info = &p->info[v];
             if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
@@ -329,6 +346,8 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
     }
     for (int i = 0; i < n_wanted; i++)
         p->info[p->info[wanted[i]].root].dies = end;
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        p->info[v].kept = p->info[v].half == EARLY && p->info[v].dies == end;
 }
 
 typedef struct block {
@@ -376,9 +395,16 @@ static aleat_status place_values(planner *p, aleat_error *err)
     if (!blocks)
         return aleat_fail_memory(err, "planning memory");
     int64_t n = 0;
-    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
-        if (owns_memory(p, v))
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        if (!owns_memory(p, v))
+            continue;
+        if (p->info[v].kept) {
+            p->info[v].place = p->plan->kept_bytes;
+            p->plan->kept_bytes += bytes_of(p, v);
+        } else {
             blocks[n++] = (block){bytes_of(p, v), v, p->info[v].born, p->info[v].dies};
+        }
+    }
     qsort(blocks, (size_t)n, sizeof *blocks, larger_first);
     for (int64_t i = 0; i < n; i++) {
         const size_t place = place_for(p, blocks, i, &blocks[i]);
@@ -403,7 +429,10 @@ static void make_view(planner *p, aleat_value v)
     if (node_at(p, v)->op == ALEAT_OP_CONSTANT)
         return; // its data is a parameter: set by load_constant()
     view->image_ld = node_at(p, info->root)->shared ? 0 : pixels(whole) * whole.c;
-    view->data = (float *)(void *)(p->plan->arena + p->info[info->root].place) + info->offset;
+    char *memory = p->info[info->root].kept ? p->plan->kept : p->plan->arena;
+    view->data = (float *)(void *)(memory + p->info[info->root].place) + info->offset;
+    if (p->info[v].kept && owns_memory(p, v) && view->image_ld)
+        p->plan->conditioned[p->plan->n_conditioned++] = *view;
 }
 
 static aleat_status load_constant(planner *p, aleat_value v, aleat_error *err)
@@ -483,10 +512,11 @@ static aleat_status make_steps(planner *p, aleat_error *err)
 {
     aleat_plan *plan = p->plan;
     plan->arena = aleat_alloc(plan->arena_bytes);
-    if (!plan->arena)
+    plan->kept = aleat_calloc(plan->kept_bytes, 1);
+    if (!plan->arena || !plan->kept)
         return aleat_fail(err, ALEAT_ERR_MEMORY,
                           "out of memory: %lld images need %zu MB of working memory",
-                          (long long)plan->images, plan->arena_bytes >> 20);
+                          (long long)plan->images, (plan->arena_bytes + plan->kept_bytes) >> 20);
     for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
         if (!p->info[v].needed || p->info[v].melted)
             continue;
@@ -541,8 +571,11 @@ aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t imag
         plan->views = aleat_calloc((size_t)n, sizeof *plan->views);
         plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);
         plan->dropout_images = aleat_calloc((size_t)images, sizeof *plan->dropout_images);
+        plan->conditioned = aleat_calloc((size_t)n, sizeof *plan->conditioned);
+        plan->condition = aleat_calloc((size_t)images, sizeof *plan->condition);
     }
-    if (!plan || !p.info || !p.order || !plan->views || !plan->steps || !plan->dropout_images)
+    if (!plan || !p.info || !p.order || !plan->views || !plan->steps || !plan->dropout_images ||
+        !plan->conditioned || !plan->condition)
         st = aleat_fail_memory(err, "a plan");
     if (st)
         goto done;
@@ -550,6 +583,9 @@ aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t imag
     melt(&p);
     make_order(&p);
     find_lifetimes(&p, wanted, n_wanted);
+    plan->distinct = images;
+    for (int64_t i = 0; i < images; i++)
+        plan->condition[i] = (int32_t)i;
     st = place_values(&p, err);
     if (!st)
         st = make_steps(&p, err);
@@ -643,6 +679,9 @@ void aleat_plan_free(aleat_plan *plan)
         aleat_free(plan->arena);
         aleat_free(plan->scratch);
     }
+    aleat_free(plan->kept);
+    aleat_free(plan->conditioned);
+    aleat_free(plan->condition);
     aleat_free(plan->views);
     aleat_free(plan->steps);
     aleat_free(plan->dropout_images);
@@ -663,7 +702,7 @@ float *aleat_plan_data(const aleat_plan *plan, aleat_value value)
 
 size_t aleat_plan_bytes(const aleat_plan *plan)
 {
-    return plan->arena_bytes + plan->scratch_bytes;
+    return plan->arena_bytes + plan->kept_bytes + plan->scratch_bytes;
 }
 
 double aleat_plan_flop(const aleat_plan *plan)
@@ -671,7 +710,26 @@ double aleat_plan_flop(const aleat_plan *plan)
     return plan->flop;
 }
 
-void aleat_plan_run(aleat_plan *plan, int half)
+void aleat_plan_condition(aleat_plan *plan, int64_t distinct, const int32_t *row)
+{
+    plan->distinct = distinct;
+    memcpy(plan->condition, row, (size_t)plan->images * sizeof *row);
+}
+
+/** Gives every image what was computed for its condition. From the last image down: a condition's
+ * own place is that of an image which is not after the first that has it. */
+static void spread_conditions(const aleat_plan *plan)
+{
+    for (int64_t v = 0; v < plan->n_conditioned; v++) {
+        const aleat_view *view = &plan->conditioned[v];
+        for (int64_t i = plan->images - 1; i >= 0; i--)
+            memmove(view->data + i * view->image_ld,
+                    view->data + plan->condition[i] * view->image_ld,
+                    (size_t)view->image_ld * sizeof *view->data);
+    }
+}
+
+static void run_steps(const aleat_plan *plan, int half, int64_t images)
 {
     const aleat_exec exec = {.k = plan->engine->k,
                              .threads = plan->engine->threads,
@@ -679,7 +737,21 @@ void aleat_plan_run(aleat_plan *plan, int half)
                              .dropout_seed = plan->dropout_seed,
                              .dropout_step = plan->dropout_step,
                              .dropout_images = plan->dropout_images};
-    for (int64_t i = 0; i < plan->n_steps; i++)
-        if (plan->steps[i].half == half)
-            aleat_op_exec_of(plan->steps[i].node.op)->run(&plan->steps[i], &exec);
+    for (int64_t i = 0; i < plan->n_steps; i++) {
+        if (plan->steps[i].half != half)
+            continue;
+        aleat_step step = plan->steps[i];
+        step.images = step.images < images ? step.images : images; // 1 for what all share
+        aleat_op_exec_of(step.node.op)->run(&step, &exec);
+    }
+}
+
+void aleat_plan_run(aleat_plan *plan, int half)
+{
+    if (plan->distinct) {
+        run_steps(plan, EARLY, plan->distinct);
+        spread_conditions(plan);
+        plan->distinct = 0;
+    }
+    run_steps(plan, half, plan->images);
 }

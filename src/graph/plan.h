@@ -72,6 +72,14 @@ void aleat_plan_pool_clear(aleat_plan_pool *pool);
 float *aleat_plan_data(const aleat_plan *plan, aleat_value value);
 
 /**
+ * Says that the condition inputs were fed anew, for the first `distinct` images of the plan, and
+ * that image i is conditioned as row[i] of those, row[i] <= i. The next run computes what depends
+ * on them alone, once for each of the distinct ones; until then nothing of it is computed again.
+ * Without this call the first run takes them as they are, one for each image.
+ */
+void aleat_plan_condition(aleat_plan *plan, int64_t distinct, const int32_t *row);
+
+/**
  * Runs the steps that do not depend on the late input (half 0) or those that do (half 1). Inputs
  * stay as they were fed; half 1 may be run several times after one run of half 0.
  */

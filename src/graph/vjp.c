@@ -162,6 +162,11 @@ static void vjp_groupnorm(reverse *r, const aleat_node *node, aleat_value dy)
 
 static void vjp_layernorm(reverse *r, const aleat_node *node, aleat_value dy)
 {
+    if (r->grads && node->attrs.heads > 1) {
+        (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
+                               "no gradient of a norm's weight that several heads share");
+        return;
+    }
     add_affine_grads(r, node, with_input(r, ALEAT_OP_LAYERNORM_GRAD, node, dy));
 }
 
@@ -212,8 +217,9 @@ static bool vjp_modulated_norm(reverse *r, const aleat_node *node, aleat_value d
         return false;
     norm.attrs.act = node->attrs.act;
     const aleat_value in[] = {norm.in[0], dy, node->in[1]};
-    add_cotangent(r, norm.in[0], derived(r, ALEAT_OP_GROUPNORM_GRAD, &norm, 3, in,
-                                         aleat_graph_dims(r->graph, norm.in[0])));
+    add_cotangent(
+        r, norm.in[0],
+        derived(r, ALEAT_OP_GROUPNORM_GRAD, &norm, 3, in, aleat_graph_dims(r->graph, norm.in[0])));
     return true;
 }
 
@@ -319,21 +325,30 @@ static void vjp_attention(reverse *r, const aleat_node *node, aleat_value dy)
 {
     const aleat_dims q = aleat_graph_dims(r->graph, node->in[0]);
     const aleat_dims k = aleat_graph_dims(r->graph, node->in[1]);
-    if (q.h * q.w != k.h * k.w) {
-        (void)aleat_graph_fail(r->graph, ALEAT_ERR_UNSUPPORTED,
-                               "no gradient through attention between different numbers of tokens");
-        return;
-    }
     const aleat_value in[] = {node->in[0], node->in[1], node->in[2], dy};
-    const aleat_value all =
-        derived(r, ALEAT_OP_ATTENTION_GRAD, node, 4, in, (aleat_dims){q.h, q.w, 3 * q.c});
     if (aleat_thirds_of_one(r->graph, node)) {
-        add_cotangent(r, node_of(r, node->in[0]).in[0], all);
+        add_cotangent(
+            r, node_of(r, node->in[0]).in[0],
+            derived(r, ALEAT_OP_ATTENTION_GRAD, node, 4, in, (aleat_dims){q.h, q.w, 3 * q.c}));
         return;
     }
-    for (int i = 0; i < 3; i++)
-        if (r->active[node->in[i]])
-            add_cotangent(r, node->in[i], aleat_op_slice(r->graph, all, i * q.c, q.c));
+    const aleat_value dq = derived(r, ALEAT_OP_ATTENTION_GRAD, node, 4, in, q);
+    add_cotangent(r, node->in[0], dq);
+    if (!r->active[node->in[1]] && !r->active[node->in[2]])
+        return; // attention to a text
+    const aleat_value kv = derived(r, ALEAT_OP_SIDE, node, 1, &dq, (aleat_dims){k.h, k.w, 2 * k.c});
+    for (int i = 0; i < 2; i++)
+        if (r->active[node->in[1 + i]])
+            add_cotangent(r, node->in[1 + i], aleat_op_slice(r->graph, kv, i * k.c, k.c));
+}
+
+/** A rotation: its transpose turns back. */
+static void vjp_rope(reverse *r, const aleat_node *node, aleat_value dy)
+{
+    aleat_node back = *node;
+    back.attrs.adjoint = !node->attrs.adjoint;
+    const aleat_value in[] = {dy, node->in[1]};
+    add_cotangent(r, node->in[0], derived(r, ALEAT_OP_ROPE, &back, 2, in, node->dims));
 }
 
 typedef void vjp_rule(reverse *r, const aleat_node *node, aleat_value dy);
@@ -357,6 +372,7 @@ static vjp_rule *const rules[ALEAT_OP_COUNT] = {
     [ALEAT_OP_UPSAMPLE] = vjp_upsample,
     [ALEAT_OP_UNPATCHIFY] = vjp_unpatchify,
     [ALEAT_OP_ATTENTION] = vjp_attention,
+    [ALEAT_OP_ROPE] = vjp_rope,
     [ALEAT_OP_DROPOUT] = vjp_dropout,
     [ALEAT_OP_EMBEDDING] = vjp_embedding,
     [ALEAT_OP_CONSTANT] = vjp_constant,

@@ -479,6 +479,7 @@ void aleat_attention_grad_run(const aleat_kernels *k, const aleat_attention *a,
         const int64_t count = units - job.first < group ? units - job.first : group;
         aleat_parallel_for(threads, count, grad_pack_units, &job);
         aleat_parallel_for(threads, count * blocks_of(a->q_tokens), grad_query_blocks, &job);
-        aleat_parallel_for(threads, count * blocks_of(a->k_tokens), grad_key_blocks, &job);
+        if (g->dk)
+            aleat_parallel_for(threads, count * blocks_of(a->k_tokens), grad_key_blocks, &job);
     }
 }

@@ -27,7 +27,7 @@ void aleat_attention_run(const aleat_kernels *k, const aleat_attention *a, const
                          const float *key, const float *v, float *y, void *scratch, int threads);
 
 /** dq, dk, dv of the same, given dy; scores are computed again. All gradient arrays have their own
- * ld. */
+ * ld. dk and dv may both be NULL: only the queries' is wanted. */
 typedef struct aleat_attention_grad {
     const float *q, *k, *v, *dy;
     float *dq, *dk, *dv;

@@ -110,12 +110,12 @@ struct aleat_autoencoder {
     autoencoder_config config; // its texts are static or of `json`
     aleat_json json;
     const layout *layout;
-    const char *root; // "" or "first_stage_model."
+    const char *root; // "", "first_stage_model." or "vae."
 };
 
 static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 {
-    static const char *const roots[] = {"", "first_stage_model."};
+    static const char *const roots[] = {"", "first_stage_model.", "vae."};
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
         for (size_t j = 0; j < sizeof roots / sizeof *roots; j++)
             if (aleat_inspect_has(weights, "%sencoder.%s.0.%s.0.conv1.weight", roots[j],

@@ -6,6 +6,13 @@
 #include "base/error.h"
 #include "nn/layers.h"
 
+const char *const aleat_single_file_parts[] = {
+    "first_stage_model.*", "vae.*",  "cond_stage_model.*", "conditioner.*",    "text_encoders.*",
+    "model_ema.*",         "betas",  "alphas_cumprod*",    "sqrt_*",           "log_one_minus_*",
+    "posterior_*",         "logvar", "lvlb_weights",       "model_sampling.*", "denoiser.sigmas",
+    "cond_stage_model_*",  NULL,
+};
+
 aleat_status aleat_model_choose_size(aleat_dims *dims, const aleat_model_options *options,
                                      int64_t unit, const char *file, const char *missing,
                                      aleat_error *err)

@@ -11,6 +11,13 @@ extern const aleat_model_family aleat_family_uvit;
 extern const aleat_model_family aleat_family_cifar_resnet;
 extern const aleat_model_family aleat_family_inception;
 extern const aleat_model_family aleat_family_preact_resnet;
+extern const aleat_model_family aleat_family_unet2d_condition;
+extern const aleat_model_family aleat_family_sd3;
+extern const aleat_model_family aleat_family_flux;
+
+/** Patterns of what single-file checkpoints hold beside the network: autoencoder, text encoders,
+ * tables of the noise schedule, an average of the weights. For aleat_model_family.harmless. */
+extern const char *const aleat_single_file_parts[];
 
 /**
  * The image size to build for: the user's, else what `dims` holds. ALEAT_ERR_ARGUMENT unless both

@@ -16,13 +16,16 @@ typedef struct aleat_network {
     aleat_value t;     /**< input vector [1]: time as the family is fed, or ALEAT_NO_VALUE */
     aleat_value label; /**< input vector [1], or ALEAT_NO_VALUE */
     aleat_value out;   /**< raw output */
+    /** Condition inputs of networks that take texts; info says which there are. */
+    aleat_value context, pooled, guidance;
 } aleat_network;
 
 /** How the user wants a model opened. Zero-initialised: defaults. */
 typedef struct aleat_model_options {
-    const char *family;    /**< force a family by its registry name, or NULL: recognise */
-    const char *variant;   /**< "fp16", "bf16": which weight files; NULL: first found */
-    int64_t height, width; /**< image size for networks of any size; 0: the configured one */
+    const char *family;     /**< force a family by its registry name, or NULL: recognise */
+    const char *variant;    /**< "fp16", "bf16": which weight files; NULL: first found */
+    int64_t height, width;  /**< image size for networks of any size; 0: the configured one */
+    int64_t context_tokens; /**< of a text's context; 0: as many as the published models have */
     /*
      * What a checkpoint without a configuration does not say. 0, NULL, false: as in the published
      * model of these sizes; an error if there is none and the choice changes the result.
@@ -87,6 +90,10 @@ typedef struct aleat_model_files {
     /** The network's t for training step s (from 0, may have a fraction) of that scheduler is
      * time_scale (s + time_offset). */
     double time_scale, time_offset;
+    /** Of flow models: tokens of an image, by whose number levels are shifted, and whether runs go
+     * down to 1 / steps, as FLUX's pipeline does, not to the least level of training. */
+    int64_t image_tokens;
+    bool flow_to_one_step;
     aleat_denoiser_info info;
     aleat_class_names class_names; /**< owned; none for models without classes */
     aleat_graph *graph; /**< built for info.height x info.width; owned; borrows weights */

@@ -10,10 +10,17 @@
 #include "io/json.h"
 
 const aleat_model_family *const aleat_model_families[] = {
-    &aleat_family_unet2d,         &aleat_family_adm,
-    &aleat_family_adm_classifier, &aleat_family_uvit,
-    &aleat_family_cifar_resnet,   &aleat_family_inception,
-    &aleat_family_preact_resnet,  NULL,
+    &aleat_family_unet2d,
+    &aleat_family_adm,
+    &aleat_family_adm_classifier,
+    &aleat_family_uvit,
+    &aleat_family_unet2d_condition,
+    &aleat_family_sd3,
+    &aleat_family_flux,
+    &aleat_family_cifar_resnet,
+    &aleat_family_inception,
+    &aleat_family_preact_resnet,
+    NULL,
 };
 
 /* ---- where things lie ------------------------------------------------------------------------ */

@@ -18,6 +18,8 @@ enum {
     CLASS_KDPM2,
     CLASS_EULER,
     CLASS_EULER_ANCESTRAL,
+    CLASS_PNDM,
+    CLASS_FLOW,
     CLASS_ORIGINAL, // not a class of diffusers: takes the noise schedule only
     CLASS_COUNT
 };
@@ -26,6 +28,7 @@ enum {
 #define EVERY   ((1u << CLASS_COUNT) - 1)
 #define DPMS    (BIT(MULTISTEP) | BIT(SINGLESTEP))
 #define CLIPPED (BIT(DDIM) | BIT(DDPM))
+#define NOISE   (EVERY & ~BIT(FLOW)) // those of a noise schedule
 
 static const aleat_sampler_kind kinds[] = {
     {"ddim", "DDIM; eta 0 is deterministic, one evaluation a step (Song et al. 2021)",
@@ -52,6 +55,10 @@ static const aleat_sampler_kind kinds[] = {
      CLASS_KDPM2, 0, -1, aleat_sampling_plan_kdpm2},
     {"euler", "Euler's method in sigma, one evaluation a step (Karras et al. 2022)",
      "EulerDiscreteScheduler", CLASS_EULER, 0, -1, aleat_sampling_plan_euler},
+    {"pndm", "PNDM by linear multistep, one evaluation a step and one more (Liu et al. 2022)",
+     "PNDMScheduler", CLASS_PNDM, 0, -1, aleat_sampling_plan_pndm},
+    {"flow-euler", "Euler's method for flow models, one evaluation a step (Esser et al. 2024)",
+     "FlowMatchEulerDiscreteScheduler", CLASS_FLOW, 0, -1, aleat_sampling_plan_flow},
     {"euler_a", "ancestral Euler, one evaluation a step", "EulerAncestralDiscreteScheduler",
      CLASS_EULER_ANCESTRAL, 0, -1, aleat_sampling_plan_euler_ancestral},
     {0},
@@ -73,6 +80,11 @@ static const aleat_sampler_config common = {
     .order = 2,
     .algorithm = ALEAT_DPMPP,
     .lambda_min_clipped = -INFINITY,
+    .shift = 1,
+    .base_shift = 0.5,
+    .max_shift = 1.15,
+    .base_image_tokens = 256,
+    .max_image_tokens = 4096,
 };
 
 static void set_class_defaults(aleat_sampler_config *c, int class_id)
@@ -90,6 +102,12 @@ static void set_class_defaults(aleat_sampler_config *c, int class_id)
         c->beta_start = 0.00085;
         c->beta_end = 0.012;
     }
+    if (class_id == CLASS_PNDM) {
+        c->spacing = ALEAT_SPACING_LEADING;
+        c->set_alpha_to_one = false;
+    }
+    if (class_id == CLASS_FLOW)
+        c->prediction = ALEAT_PREDICTS_FLOW;
     if (class_id == CLASS_ORIGINAL)
         c->lambda_min_clipped = -5.1; // the original implementation's clipped_lambda
 }
@@ -107,6 +125,7 @@ static const name_value beta_schedules[] = {{"linear", ALEAT_BETA_LINEAR},
 static const name_value predictions[] = {{"epsilon", ALEAT_PREDICTS_EPSILON},
                                          {"sample", ALEAT_PREDICTS_SAMPLE},
                                          {"v_prediction", ALEAT_PREDICTS_V},
+                                         {"flow_prediction", ALEAT_PREDICTS_FLOW},
                                          {0}};
 static const name_value spacings[] = {{"leading", ALEAT_SPACING_LEADING},
                                       {"linspace", ALEAT_SPACING_LINSPACE},
@@ -167,17 +186,17 @@ typedef struct key_row {
 
 static const key_row keys[] = {
     {"num_train_timesteps", KEY_INT, EVERY, FIELD(train_steps), NULL, 0},
-    {"beta_start", KEY_DOUBLE, EVERY, FIELD(beta_start), NULL, 0},
-    {"beta_end", KEY_DOUBLE, EVERY, FIELD(beta_end), NULL, 0},
-    {"beta_schedule", KEY_NAME, EVERY, FIELD(beta_schedule), beta_schedules, 0},
-    {"trained_betas", KEY_BETAS, EVERY, FIELD(trained_betas), NULL, 0},
-    {"prediction_type", KEY_NAME, EVERY, FIELD(prediction), predictions, 0},
-    {"predict_epsilon", KEY_EPSILON, EVERY, FIELD(prediction), NULL, 0},
-    {"timestep_spacing", KEY_NAME, EVERY & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(spacing),
+    {"beta_start", KEY_DOUBLE, NOISE, FIELD(beta_start), NULL, 0},
+    {"beta_end", KEY_DOUBLE, NOISE, FIELD(beta_end), NULL, 0},
+    {"beta_schedule", KEY_NAME, NOISE, FIELD(beta_schedule), beta_schedules, 0},
+    {"trained_betas", KEY_BETAS, NOISE, FIELD(trained_betas), NULL, 0},
+    {"prediction_type", KEY_NAME, NOISE, FIELD(prediction), predictions, 0},
+    {"predict_epsilon", KEY_EPSILON, NOISE, FIELD(prediction), NULL, 0},
+    {"timestep_spacing", KEY_NAME, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(spacing),
      spacings, 0},
-    {"steps_offset", KEY_INT, EVERY & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(steps_offset), NULL,
+    {"steps_offset", KEY_INT, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(steps_offset), NULL,
      0},
-    {"set_alpha_to_one", KEY_BOOL, BIT(DDIM), FIELD(set_alpha_to_one), NULL, 0},
+    {"set_alpha_to_one", KEY_BOOL, BIT(DDIM) | BIT(PNDM), FIELD(set_alpha_to_one), NULL, 0},
     {"rescale_betas_zero_snr", KEY_BOOL,
      CLIPPED | BIT(MULTISTEP) | BIT(EULER) | BIT(EULER_ANCESTRAL), FIELD(zero_snr), NULL, 0},
     {"clip_sample", KEY_BOOL, CLIPPED, FIELD(clip.clamp), NULL, 0},
@@ -202,23 +221,34 @@ static const key_row keys[] = {
     {"sigma_max", KEY_DOUBLE, BIT(EULER), FIELD(sigma_max), NULL, 0},
     {"interpolation_type", KEY_NAME_BOOL, BIT(EULER), FIELD(log_linear), interpolations, 0},
     {"timestep_type", KEY_NAME, BIT(EULER), 0, discrete_only, 0},
-    {"use_beta_sigmas", KEY_OFF, DPMS | BIT(KDPM2) | BIT(EULER), 0, NULL, 0},
-    {"use_flow_sigmas", KEY_OFF, EVERY, 0, NULL, 0},
-    {"use_dynamic_shifting", KEY_OFF, EVERY, 0, NULL, 0},
+    {"use_beta_sigmas", KEY_OFF, DPMS | BIT(KDPM2) | BIT(EULER) | BIT(FLOW), 0, NULL, 0},
+    {"use_flow_sigmas", KEY_OFF, NOISE, 0, NULL, 0},
+    {"use_dynamic_shifting", KEY_OFF, NOISE, 0, NULL, 0},
+    {"use_dynamic_shifting", KEY_BOOL, BIT(FLOW), FIELD(dynamic_shift), NULL, 0},
+    {"shift", KEY_DOUBLE, BIT(FLOW), FIELD(shift), NULL, 0},
+    {"base_shift", KEY_DOUBLE, BIT(FLOW), FIELD(base_shift), NULL, 0},
+    {"max_shift", KEY_DOUBLE, BIT(FLOW), FIELD(max_shift), NULL, 0},
+    {"base_image_seq_len", KEY_INT, BIT(FLOW), FIELD(base_image_tokens), NULL, 0},
+    {"max_image_seq_len", KEY_INT, BIT(FLOW), FIELD(max_image_tokens), NULL, 0},
+    {"invert_sigmas", KEY_OFF, BIT(FLOW), 0, NULL, 0},
+    {"shift_terminal", KEY_OFF, BIT(FLOW), 0, NULL, 0},
+    {"stochastic_sampling", KEY_OFF, BIT(FLOW), 0, NULL, 0},
     {"timestep_values", KEY_OFF, EVERY, 0, NULL, 0},
     {"flow_shift", KEY_NOTHING, EVERY, 0, NULL, 0},      // only with use_flow_sigmas
     {"time_shift_type", KEY_NOTHING, EVERY, 0, NULL, 0}, // only with use_dynamic_shifting
-    {"skip_prk_steps", KEY_NOTHING, EVERY, 0, NULL, 0},  // PNDMScheduler's
-    {"tensor_format", KEY_NOTHING, EVERY, 0, NULL, 0},   // before diffusers 0.3: numpy or torch
+    {"skip_prk_steps", KEY_BOOL, BIT(PNDM), FIELD(skip_prk_steps), NULL, 0},
+    {"tensor_format", KEY_NOTHING, EVERY, 0, NULL, 0}, // before diffusers 0.3: numpy or torch
 };
 enum { KEY_COUNT = sizeof keys / sizeof *keys };
 
-static const key_row *find_key(const char *name)
+/** The row of a key for a class; of another class if only those know it; NULL: nobody does. */
+static const key_row *find_key(const char *name, int class_id)
 {
+    const key_row *found = NULL;
     for (int i = 0; i < KEY_COUNT; i++)
-        if (!strcmp(keys[i].name, name))
-            return &keys[i];
-    return NULL;
+        if (!strcmp(keys[i].name, name) && (!found || keys[i].classes & 1u << class_id))
+            found = &keys[i];
+    return found;
 }
 
 static aleat_status read_name(const aleat_json *json, const key_row *row, int *value,
@@ -342,6 +372,9 @@ static aleat_status check_range(const aleat_sampler_config *c, const char *name,
         wrong = "solver_order must be 1, 2 or 3";
     else if (isnan(c->lambda_min_clipped) || !(c->sigma_min >= 0) || !(c->sigma_max >= 0))
         wrong = "a noise level is not a number";
+    else if (!(c->shift > 0) || !isfinite(c->base_shift) || !isfinite(c->max_shift) ||
+             c->base_image_tokens >= c->max_image_tokens)
+        wrong = "shift must be positive and base_image_seq_len below max_image_seq_len";
     if (!wrong && c->trained_betas && c->n_trained_betas != c->train_steps)
         wrong = "trained_betas has another length than num_train_timesteps";
     for (int i = 0; !wrong && c->trained_betas && i < c->train_steps; i++)
@@ -371,6 +404,22 @@ static aleat_status find_kind(const char *name, const char *class_name, const ch
     return name ? ALEAT_ERR_ARGUMENT : ALEAT_ERR_UNSUPPORTED;
 }
 
+/** A sampler of a noise schedule cannot serve a flow model, nor the other way round. */
+static aleat_status check_process(const aleat_sampler_kind *kind, const char *class_name,
+                                  const char *file, aleat_error *err)
+{
+    const aleat_sampler_kind *own = kinds;
+    while (own->name && (!own->class_name || strcmp(own->class_name, class_name) != 0))
+        own++;
+    if (!own->name || (own->class_id == CLASS_FLOW) == (kind->class_id == CLASS_FLOW))
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "sampler %s does not fit the process of %s (%s)",
+                     kind->name, file, class_name);
+    aleat_hint(err, own->class_id == CLASS_FLOW ? "flow models take flow-euler"
+                                                : "flow-euler is for flow models");
+    return ALEAT_ERR_ARGUMENT;
+}
+
 static void apply_name(aleat_sampler_config *config)
 {
     const aleat_sampler_kind *kind = config->kind;
@@ -378,6 +427,8 @@ static void apply_name(aleat_sampler_config *config)
         config->order = kind->order;
     if (kind->algorithm >= 0)
         config->algorithm = (aleat_algorithm)kind->algorithm;
+    if (kind->class_id == CLASS_PNDM)
+        config->skip_prk_steps = true; // the name means what there is; a file may ask for the other
 }
 
 aleat_status aleat_sampler_config_default(aleat_sampler_config *out, const char *name,
@@ -405,13 +456,15 @@ aleat_status aleat_sampler_config_parse(aleat_sampler_config *out, const aleat_j
     aleat_status st = aleat_json_string(json, "_class_name", &class_name, err);
     if (!st)
         st = find_kind(name, class_name, json->name, &kind, err);
+    if (!st)
+        st = check_process(kind, class_name, json->name, err);
     if (st)
         return st;
     set_class_defaults(&config, kind->class_id);
     config.kind = kind;
     json_object_foreach(json->root, key, item)
     {
-        const key_row *row = find_key(key);
+        const key_row *row = find_key(key, kind->class_id);
         if (!row && key[0] != '_') {
             st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: '%s' is not a known setting",
                             json->name, key);

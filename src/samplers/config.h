@@ -22,7 +22,8 @@ typedef enum aleat_beta_schedule {
 typedef enum aleat_prediction {
     ALEAT_PREDICTS_EPSILON, /**< the noise */
     ALEAT_PREDICTS_SAMPLE,  /**< x0 */
-    ALEAT_PREDICTS_V        /**< alpha noise - sigma x0 (Salimans and Ho 2022) */
+    ALEAT_PREDICTS_V,       /**< alpha noise - sigma x0 (Salimans and Ho 2022) */
+    ALEAT_PREDICTS_FLOW     /**< noise - x0, the velocity of flow matching */
 } aleat_prediction;
 
 /** Which training steps are visited; the names are those of Lin et al. 2023, table 2. */
@@ -70,6 +71,12 @@ typedef enum aleat_dpm_method {
     ALEAT_DPM_SINGLESTEP_FIXED, /**< steps / order steps, all of full order */
     ALEAT_DPM_MULTISTEP
 } aleat_dpm_method;
+
+/** Where the levels of a flow model's run end before they are shifted. */
+typedef enum aleat_flow_grid {
+    ALEAT_FLOW_TO_TRAINING, /**< at the least level of training: Stable Diffusion 3's pipeline */
+    ALEAT_FLOW_TO_ONE_STEP  /**< at 1 / steps: FLUX's */
+} aleat_flow_grid;
 
 typedef enum aleat_dpm_skip {
     ALEAT_SKIP_TIME_UNIFORM,
@@ -121,6 +128,14 @@ typedef struct aleat_sampler_config {
     aleat_final_sigma final_sigma;
     aleat_dpm_method method; /**< the original one */
     aleat_dpm_skip skip;     /**< the original one */
+    bool skip_prk_steps;     /**< PNDM: no Runge-Kutta steps at the start */
+
+    double shift;                 /**< flow models, from here: of all levels towards noise */
+    bool dynamic_shift;           /**< by the size of the images instead */
+    double base_shift, max_shift; /**< its logarithm for images of these many tokens */
+    int base_image_tokens, max_image_tokens;
+    int64_t image_tokens;      /**< of the images to be made; 0: not known. Of no file */
+    aleat_flow_grid flow_grid; /**< of no file: of the model */
 } aleat_sampler_config;
 
 /** Defaults of the sampler called `name` (a row of aleat_samplers()). ALEAT_ERR_ARGUMENT if there

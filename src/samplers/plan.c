@@ -150,13 +150,15 @@ json_t *aleat_sampling_plan_json(const aleat_sampling_plan *plan)
 {
     json_t *o = json_object(), *timesteps = json_array(), *abar = json_array();
     json_t *sigmas = json_array(), *steps = json_array();
+    const bool flow = plan->prediction == ALEAT_PREDICTS_FLOW; // whose levels are sigma itself
     for (int k = 0; k < plan->n_steps; k++) {
         const aleat_sampling_step *s = &plan->steps[k];
         (void)json_array_append_new(timesteps, json_real(s->t));
         (void)json_array_append_new(abar, json_real(s->alpha * s->alpha));
         // a state without any signal has no finite ratio: null
-        (void)json_array_append_new(sigmas,
-                                    s->alpha > 0 ? json_real(s->sigma / s->alpha) : json_null());
+        (void)json_array_append_new(sigmas, flow           ? json_real(s->sigma)
+                                            : s->alpha > 0 ? json_real(s->sigma / s->alpha)
+                                                           : json_null());
         (void)json_array_append_new(steps, step_json(s));
     }
     (void)json_array_append_new(sigmas, json_real(plan->final_sigma / plan->final_alpha));
@@ -166,9 +168,13 @@ json_t *aleat_sampling_plan_json(const aleat_sampling_plan *plan)
     (void)json_object_set_new(o, "evaluations", json_integer(plan->n_steps));
     (void)json_object_set_new(o, "init_scale", json_real(plan->init_scale));
     (void)json_object_set_new(o, "timesteps", timesteps);
-    (void)json_object_set_new(o, "alphas_cumprod_at_timesteps", abar);
     (void)json_object_set_new(o, "sigmas", sigmas);
     (void)json_object_set_new(o, "coefficients", steps);
+    if (flow) {
+        json_decref(abar);
+        return o;
+    }
+    (void)json_object_set_new(o, "alphas_cumprod_at_timesteps", abar);
     (void)json_object_set_new(o, "alphas_cumprod", reals(plan->alphas_cumprod, plan->train_steps));
     return o;
 }

@@ -3,9 +3,10 @@
  *
  * All samplers here are linear in the state, the predictions made so far and the noise, so each is
  * nothing but a rule that fills a table of coefficients; the loop (sampler.h) is the same for all.
- * A state is always kept variance-preserving, x = alpha x0 + sigma n with alpha^2 + sigma^2 = 1,
- * also where the literature writes the sampler for x / alpha (Euler, KDPM2): hooks, Algorithm 1 and
- * the network see one convention.
+ * A state is always kept as the network sees it, x = alpha x0 + sigma n: for flow models with
+ * alpha + sigma = 1, for all others variance-preserving, alpha^2 + sigma^2 = 1, also where the
+ * literature writes the sampler for x / alpha (Euler, KDPM2). Hooks and Algorithm 1 see one
+ * convention.
  */
 #ifndef ALEAT_SAMPLERS_PLAN_H
 #define ALEAT_SAMPLERS_PLAN_H
@@ -17,7 +18,7 @@
 #include "samplers/config.h"
 
 /** Predictions that a step may look back on, its own included. */
-#define ALEAT_PLAN_HISTORY 4
+#define ALEAT_PLAN_HISTORY 5
 
 /** One evaluation of the network and what is done with it. */
 typedef struct aleat_sampling_step {
@@ -65,8 +66,8 @@ void aleat_sampling_plan_free(aleat_sampling_plan *plan);
 
 /**
  * The plan as a JSON object: sampler, prediction, timesteps, alphas_cumprod (at the visited steps
- * and as the full table), sigmas (sigma / alpha, the last included) and all coefficients. NULL if
- * there is no memory; the caller owns the reference.
+ * and as the full table; not of flow models), sigmas (sigma / alpha, of flow models sigma; the last
+ * included) and all coefficients. NULL if there is no memory; the caller owns the reference.
  */
 json_t *aleat_sampling_plan_json(const aleat_sampling_plan *plan);
 
@@ -108,6 +109,10 @@ aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
 aleat_status aleat_sampling_plan_kdpm2(aleat_sampling_plan *plan,
                                        const aleat_sampler_config *config, int steps,
                                        aleat_error *err);
+aleat_status aleat_sampling_plan_pndm(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                      int steps, aleat_error *err);
+aleat_status aleat_sampling_plan_flow(aleat_sampling_plan *plan, const aleat_sampler_config *config,
+                                      int steps, aleat_error *err);
 aleat_status aleat_sampling_plan_euler(aleat_sampling_plan *plan,
                                        const aleat_sampler_config *config, int steps,
                                        aleat_error *err);

@@ -12,18 +12,6 @@ typedef struct visit {
     int t, next;
 } visit;
 
-static int spaced(const aleat_sampler_config *config, int steps, int i)
-{
-    const int n = config->train_steps;
-    switch (config->spacing) {
-    case ALEAT_SPACING_LEADING: return (steps - 1 - i) * (n / steps) + config->steps_offset;
-    case ALEAT_SPACING_LINSPACE:
-        return steps > 1 ? (int)nearbyint((steps - 1 - i) * ((n - 1.0) / (steps - 1))) : 0;
-    case ALEAT_SPACING_TRAILING: return (int)nearbyint(n - i * ((double)n / steps)) - 1;
-    }
-    return 0;
-}
-
 // diffusers 0.31: the step after t is t - n / steps whatever the spacing, which for linspace and
 // trailing is not always the next one visited.
 static aleat_status visit_spaced(const aleat_sampler_config *config, int steps, visit *visits,
@@ -31,7 +19,7 @@ static aleat_status visit_spaced(const aleat_sampler_config *config, int steps, 
 {
     const int stride = config->train_steps / steps;
     for (int i = 0; i < steps; i++) {
-        const int t = spaced(config, steps, i);
+        const int t = aleat_schedule_spaced(config, steps, i);
         if (t >= config->train_steps) {
             (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
                              "%d steps with offset %d start at training step %d of %d", steps,

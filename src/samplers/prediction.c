@@ -9,6 +9,8 @@ aleat_eps_weights aleat_eps_weights_of(aleat_prediction prediction, double alpha
     case ALEAT_PREDICTS_EPSILON: return (aleat_eps_weights){1, 0};
     case ALEAT_PREDICTS_SAMPLE: return (aleat_eps_weights){-alpha / sigma, 1 / sigma};
     case ALEAT_PREDICTS_V: return (aleat_eps_weights){alpha, sigma};
+    case ALEAT_PREDICTS_FLOW:
+        return (aleat_eps_weights){alpha / (alpha + sigma), 1 / (alpha + sigma)};
     }
     return (aleat_eps_weights){0, 0};
 }
@@ -19,6 +21,8 @@ static aleat_eps_weights x0_weights_of(aleat_prediction prediction, double alpha
     case ALEAT_PREDICTS_EPSILON: return (aleat_eps_weights){-sigma / alpha, 1 / alpha};
     case ALEAT_PREDICTS_SAMPLE: return (aleat_eps_weights){1, 0};
     case ALEAT_PREDICTS_V: return (aleat_eps_weights){-sigma, alpha};
+    case ALEAT_PREDICTS_FLOW:
+        return (aleat_eps_weights){-sigma / (alpha + sigma), 1 / (alpha + sigma)};
     }
     return (aleat_eps_weights){0, 0};
 }
@@ -58,7 +62,10 @@ void aleat_prediction_target(aleat_prediction prediction, double alpha, double s
     switch (prediction) {
     case ALEAT_PREDICTS_EPSILON: memmove(target, eps, (size_t)count * sizeof *target); return;
     case ALEAT_PREDICTS_SAMPLE: memmove(target, x0, (size_t)count * sizeof *target); return;
-    case ALEAT_PREDICTS_V: combine((aleat_eps_weights){alpha, -sigma}, x0, eps, target, count);
+    case ALEAT_PREDICTS_V:
+        combine((aleat_eps_weights){alpha, -sigma}, x0, eps, target, count);
+        return;
+    case ALEAT_PREDICTS_FLOW: combine((aleat_eps_weights){1, -1}, x0, eps, target, count);
     }
 }
 

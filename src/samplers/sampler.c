@@ -236,7 +236,7 @@ static aleat_status show(aleat_sampler *s, const aleat_sample_request *r, int in
         st = r->hooks.evaluated(r->hooks.ctx, &e, err);
     if (st)
         return st;
-    if (e.eps_changed) {
+    if (e.eps_changed && step->alpha > 0) { // at pure noise x0 does not follow from eps
         aleat_x0_of_eps(step->alpha, step->sigma, x, s->eps[0], s->x0[0], all);
         clip_batch(s, r->n);
     }

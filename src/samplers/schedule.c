@@ -207,3 +207,15 @@ void aleat_schedule_posterior(const double *betas, int n, const aleat_posterior 
             out->x_coefficient[i] = (1 - before) * sqrt(1 - betas[i]) / (1 - abar);
     }
 }
+
+int aleat_schedule_spaced(const aleat_sampler_config *config, int steps, int i)
+{
+    const int n = config->train_steps;
+    switch (config->spacing) {
+    case ALEAT_SPACING_LEADING: return (steps - 1 - i) * (n / steps) + config->steps_offset;
+    case ALEAT_SPACING_LINSPACE:
+        return steps > 1 ? (int)nearbyint((steps - 1 - i) * ((n - 1.0) / (steps - 1))) : 0;
+    case ALEAT_SPACING_TRAILING: return (int)nearbyint(n - i * ((double)n / steps)) - 1;
+    }
+    return 0;
+}

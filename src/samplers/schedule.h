@@ -34,6 +34,10 @@ double aleat_schedule_time(const double *abar, int n, double sigma);
 ALEAT_MUST_USE aleat_status aleat_schedule_respace(const char *text, int n, int *steps, int *count,
                                                    aleat_error *err);
 
+/** The training step that step i of `steps` visits, noisiest first, by the config's spacing and
+ * offset; it may lie beyond the last one. */
+int aleat_schedule_spaced(const aleat_sampler_config *config, int steps, int i);
+
 /** The betas of the process that visits only steps[count]: 1 - abar[steps[i]] / abar[steps[i-1]].
  */
 void aleat_schedule_respaced_betas(const double *abar, const int *steps, int count, double *betas);

@@ -66,6 +66,8 @@ static const aleat_statistic table[] = {
      average, ALEAT_QUANTITY_PRODUCT, 0, 2, false, false},
     {"post-var-se", NULL, "standard error of post-var over the copies", standard_error,
      ALEAT_QUANTITY_PRODUCT, 0, 2, true, false},
+    {"v-var", NULL, "variance of the network's own output, unbiased: of a flow model's velocity",
+     unbiased_variance, ALEAT_QUANTITY_OUTPUT, 0, 0, false, true},
     {0},
 };
 
@@ -170,12 +172,13 @@ int64_t aleat_estimator_nfe(const aleat_estimator *e)
     return e->nfe;
 }
 
-static double quantity_of(aleat_quantity q, double z, double eps)
+static double quantity_of(aleat_quantity q, double z, double eps, double output)
 {
     switch (q) {
     case ALEAT_QUANTITY_EPS: return eps;
     case ALEAT_QUANTITY_RESIDUAL: return z - eps;
     case ALEAT_QUANTITY_PRODUCT: return z * (z - eps);
+    case ALEAT_QUANTITY_OUTPUT: return output;
     case ALEAT_QUANTITY_COUNT: break;
     }
     return NAN;
@@ -183,11 +186,11 @@ static double quantity_of(aleat_quantity q, double z, double eps)
 
 // Copy number `copy` of an image joins its running moments.
 static void follow(const moments *m, aleat_quantity q, int64_t at, int copy, const float *z,
-                   const float *eps, int64_t count)
+                   const float *eps, const float *output, int64_t count)
 {
     double *mean = m->mean + at, *squares = m->squares + at;
     for (int64_t j = 0; j < count; j++) {
-        const double value = quantity_of(q, (double)z[j], (double)eps[j]);
+        const double value = quantity_of(q, (double)z[j], (double)eps[j], (double)output[j]);
         if (copy == 0) {
             mean[j] = value;
             squares[j] = 0;
@@ -206,7 +209,7 @@ void aleat_estimator_follow(aleat_estimator *e, const aleat_copies *c, int64_t b
             if (e->moments[q].mean)
                 follow(&e->moments[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
                        (int)((begin + r) % c->per_image), c->z + r * c->count,
-                       c->eps + r * c->count, c->count);
+                       c->eps + r * c->count, c->raw + r * c->out_count, c->count);
 }
 
 static void finish(const aleat_estimator *e, const aleat_noisy_state *state,

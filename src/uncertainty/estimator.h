@@ -17,6 +17,7 @@ typedef enum aleat_quantity {
     ALEAT_QUANTITY_RESIDUAL, /**< z - e: true minus predicted noise; x0 moves by sigma/alpha of it
                               */
     ALEAT_QUANTITY_PRODUCT,  /**< z (z - e): its mean estimates the posterior variance of z */
+    ALEAT_QUANTITY_OUTPUT,   /**< what the network predicts itself: of a flow model v = n - x0 */
     ALEAT_QUANTITY_COUNT
 } aleat_quantity;
 

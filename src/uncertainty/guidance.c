@@ -13,13 +13,15 @@ typedef enum centre { CENTRE_MEAN, CENTRE_E0, CENTRE_ZERO } centre;
 static const struct {
     const char *name; // of the estimator's statistic
     centre centre;
-    int less; // U = sum of squares / (M - less)
+    int less;    // U = sum of squares / (M - less)
+    bool output; // of the network's output instead of the noise
 } statistics[] = {
-    [ALEAT_GUIDE_VAR1] = {"eps-var", CENTRE_MEAN, 1},
-    [ALEAT_GUIDE_VAR0] = {"eps-var0", CENTRE_MEAN, 0},
-    [ALEAT_GUIDE_MSE] = {"eps-mse", CENTRE_E0, 0},
-    [ALEAT_GUIDE_SQUARE] = {"eps-square", CENTRE_ZERO, 0},
-    [ALEAT_GUIDE_STD] = {"eps-std", CENTRE_MEAN, 1}, // the root of it
+    [ALEAT_GUIDE_VAR1] = {"eps-var", CENTRE_MEAN, 1, false},
+    [ALEAT_GUIDE_VAR0] = {"eps-var0", CENTRE_MEAN, 0, false},
+    [ALEAT_GUIDE_MSE] = {"eps-mse", CENTRE_E0, 0, false},
+    [ALEAT_GUIDE_SQUARE] = {"eps-square", CENTRE_ZERO, 0, false},
+    [ALEAT_GUIDE_STD] = {"eps-std", CENTRE_MEAN, 1, false}, // the root of it
+    [ALEAT_GUIDE_V] = {"v-var", CENTRE_MEAN, 1, true},
 };
 #define N_STATISTICS (sizeof statistics / sizeof *statistics)
 
@@ -259,6 +261,21 @@ static void map_and_posterior(aleat_guide *g, int64_t row, const aleat_noisy_sta
     }
 }
 
+// How the noise follows from what the statistic is of: that itself, or the network's output.
+static aleat_eps_weights followed_weights(const aleat_guide *g, aleat_eps_weights weights)
+{
+    return statistics[g->options.statistic].output ? (aleat_eps_weights){1, 0} : weights;
+}
+
+// de / d (what moves): the velocity of flow models, e of all others.
+static double unit_of(const aleat_guide *g, aleat_eps_weights weights)
+{
+    const bool velocity = g->copies.prediction == ALEAT_PREDICTS_FLOW &&
+                          g->options.update == ALEAT_UPDATE_GRADIENT &&
+                          g->options.wrt == ALEAT_WRT_SCORE;
+    return velocity ? weights.raw : 1;
+}
+
 /* ---- products with the Jacobians --------------------------------------------------------------
  */
 
@@ -369,28 +386,30 @@ static aleat_status pull_sum(aleat_guide *g, const aleat_noisy_state *state,
  */
 
 // dG/de = -sigma [not clipped] sum_i J_i^T w_i, and for MSE the direct term 2 (e - mean e_i), which
-// is minus the sum of the weights. dG/dx with e held = [not clipped] sum_i J_i^T w_i.
+// is minus the sum of the weights. dG/dx with e held = [not clipped] sum_i J_i^T w_i. Of flow
+// models dG/dv = (1 - sigma) dG/de.
 static void form_gradient(const aleat_guide *g, const aleat_noisy_state *state,
                           aleat_eps_weights weights, int64_t image, int64_t row, int64_t slot)
 {
+    const aleat_eps_weights followed = followed_weights(g, weights);
     const aleat_copies *c = &g->copies;
     const bool clipped = aleat_copies_clipped(state, g->options.clip);
     const double range = state->clip->clamp ? state->clip->range : 1;
     const bool score = g->options.wrt == ALEAT_WRT_SCORE;
     const bool direct = score && statistics[g->options.statistic].centre == CENTRE_E0;
-    const double factor = score ? -state->sigma : 1;
+    const double factor = score ? -state->sigma : 1, unit = unit_of(g, weights);
     const int64_t at = image * c->count;
     for (int64_t j = 0; j < c->count; j++) {
         double pulled = 0, summed = 0;
         for (int i = 0; i < c->per_image; i++) {
             const int64_t k = (row + i) * c->count + j;
-            pulled += (double)g->pulled[k] + weights.x * (double)c->eps[k];
+            pulled += (double)g->pulled[k] + followed.x * (double)c->eps[k];
             summed += (double)c->eps[k];
         }
         const double x0 =
             ((double)state->x[at + j] - state->sigma * (double)state->eps[at + j]) / state->alpha;
         const bool moves = !clipped || fabs(x0) < range;
-        double sum = (moves ? factor * pulled : 0) - (direct ? summed : 0);
+        double sum = unit * ((moves ? factor * pulled : 0) - (direct ? summed : 0));
         if (g->sum_gradient)
             sum += (double)g->sum_gradient[slot * c->count + j];
         g->gradient[j] = (float)(sum / g->options.divisor);
@@ -404,11 +423,11 @@ static double quantile_of(const aleat_guide *g, const float *map)
 }
 
 // What a chosen element becomes; `direction` is its gradient, random sign or posterior mean.
-static double updated(const aleat_guide *g, double e, double u, double direction)
+static double updated(const aleat_guide *g, double unit, double e, double u, double direction)
 {
     const double lambda = g->options.descend ? -g->options.strength : g->options.strength;
     switch (g->options.update) {
-    case ALEAT_UPDATE_GRADIENT: return e + lambda * direction;
+    case ALEAT_UPDATE_GRADIENT: return e + unit * lambda * direction;
     case ALEAT_UPDATE_PRODUCT: return lambda * e * direction;
     case ALEAT_UPDATE_RANDOM_SIGN: return e + lambda * u * (direction < 0 ? -1 : 1);
     case ALEAT_UPDATE_POSTERIOR: return direction;
@@ -421,13 +440,15 @@ static void move(const aleat_guide *g, const aleat_noisy_state *state, int64_t i
                  const aleat_guide_report *report)
 {
     const int64_t count = g->copies.count, at = image * count;
+    const double unit =
+        unit_of(g, aleat_eps_weights_of(g->copies.prediction, state->alpha, state->sigma));
     const double quantile = threshold ? NAN : quantile_of(g, map);
     double moved = 0, size = 0;
     for (int64_t j = 0; j < count; j++) {
         const double limit = threshold ? (double)threshold[j] : quantile;
         const double u = (double)map[j], before = (double)state->eps[at + j];
         const bool chosen = g->options.lower ? u < limit : u > limit;
-        const double after = chosen ? updated(g, before, u, (double)g->gradient[j]) : before;
+        const double after = chosen ? updated(g, unit, before, u, (double)g->gradient[j]) : before;
         if (chosen) // others keep their bits
             eps[at + j] = (float)after;
         else if (eps != state->eps)
@@ -482,6 +503,8 @@ static aleat_status evaluate_group(aleat_guide *g, const aleat_noisy_state *stat
         aleat_estimator_follow(request->estimator, c, begin, rows);
         aleat_estimator_finish(request->estimator, state, first, images, request->maps);
     }
+    for (int64_t r = 0; !st && statistics[g->options.statistic].output && r < rows; r++)
+        memcpy(c->eps + r * c->count, c->raw + r * c->out_count, (size_t)c->count * sizeof *c->eps);
     return st;
 }
 
@@ -507,7 +530,7 @@ static aleat_status guide_group(aleat_guide *g, const aleat_noisy_state *state,
             map_and_weights(g, i * m, state->eps + (first + i) * c->count, map);
     }
     if (!st && needs_gradient(&g->options))
-        st = pull_weights(g, state, weights.raw, images * m, err);
+        st = pull_weights(g, state, followed_weights(g, weights).raw, images * m, err);
     for (int64_t i = 0; !st && i < images; i++) {
         st = find_direction(g, state, noise, weights, first + i, i * m, i, err);
         if (!st)
@@ -522,7 +545,8 @@ static aleat_status check_step(const aleat_guide *g, const aleat_noisy_state *st
     if (state->n < 1 || state->n > g->max_n)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a batch of %lld images, guidance holds %lld",
                           (long long)state->n, (long long)g->max_n);
-    if (state->alpha == 0)
+    // A flow model's copies do not depend on x there, and its gradient is 0.
+    if (state->alpha == 0 && g->copies.prediction != ALEAT_PREDICTS_FLOW)
         return aleat_fail(err, ALEAT_ERR_NUMERIC, "guidance at a state without signal (step %u)",
                           state->step);
     if (state->clip->dynamic && g->options.clip != ALEAT_CLIP_OFF)

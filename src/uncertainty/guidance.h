@@ -19,7 +19,8 @@ typedef enum aleat_guide_statistic {
     ALEAT_GUIDE_VAR0,   /**< divided by M */
     ALEAT_GUIDE_MSE,    /**< mean squared distance from e0: the paper's code */
     ALEAT_GUIDE_SQUARE, /**< mean square */
-    ALEAT_GUIDE_STD     /**< root of the unbiased variance */
+    ALEAT_GUIDE_STD,    /**< root of the unbiased variance */
+    ALEAT_GUIDE_V       /**< unbiased variance of the network's output: of a flow model's v */
 } aleat_guide_statistic;
 
 /** The statistic of guidance that is the estimator's `statistic`; false: it has no gradient here.
@@ -88,7 +89,7 @@ void aleat_guide_free(aleat_guide *guide);
 typedef struct aleat_guide_report {
     double *change;   /**< [n] |e' - e| / |e|, L2 over the image: 0 means guidance did nothing */
     double *quantile; /**< [n] the threshold of U */
-    float *map, *gradient; /**< [n,C,H,W] U, and d sum(U) / d e of its own image */
+    float *map, *gradient; /**< [n,C,H,W] U, and d sum(U) / d e (of flow models d v) of its image */
     unsigned char *mask;   /**< [n,C,H,W] 1 where e moved */
 } aleat_guide_report;
 
@@ -104,8 +105,10 @@ typedef struct aleat_guide_request {
 
 /**
  * eps = e + lambda mask dG/de for each image, with G = sum of U over its elements, never averaged
- * over the batch; e is state->eps, and `eps` may be the same array. `request` may be NULL. M
- * forward evaluations and M vector-Jacobian products for each image. Allocates nothing.
+ * over the batch; of flow models, whose networks predict the velocity, it is that which moves by
+ * its own gradient, v' = v + lambda mask dG/dv, and eps = x + (1 - sigma) v'; e is state->eps, and
+ * `eps` may be the same array. `request` may be NULL. M forward evaluations and M vector-Jacobian
+ * products for each image. Allocates nothing.
  */
 ALEAT_MUST_USE aleat_status aleat_guide_run(aleat_guide *guide, const aleat_noisy_state *state,
                                             const aleat_noise_source *noise,
