@@ -560,7 +560,8 @@ static void damaged_tables_are_refused_by_their_line(void **state)
         {"\n1\n", "has no header", ALEAT_ERR_FORMAT},
         {"index,a\n0,1\n", "one row for each of 20 images", ALEAT_ERR_SHAPE},
         {"index,a\n0\n", "scores.csv:2: column 1", ALEAT_ERR_FORMAT},
-        {"index,a\n0,1\n1,\n", "scores.csv:3: column 2 ('a')", ALEAT_ERR_FORMAT},
+        {"index,a\n0,1\n1,x\n", "scores.csv:3: column 2 ('a')", ALEAT_ERR_FORMAT},
+        {"index,a\n0,\n1,\n", "one row for each of 20 images", ALEAT_ERR_SHAPE}, // no number
         {"index,a\n0,1,2\n", "scores.csv:2: column 2", ALEAT_ERR_FORMAT},
         {"index,a\n0,1x\n", "scores.csv:2: column 2", ALEAT_ERR_FORMAT},
     };

@@ -1,5 +1,6 @@
 #include "io/score_table.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,12 +126,13 @@ const char *aleat_score_table_text(const aleat_score_table *t, size_t *len)
     return line;
 }
 
-// A whole field as a number.
+// A whole field as a number; an image without that number has an empty field.
 static bool read_number(double *value, const char *field, size_t len)
 {
     char text[MAX_NUMBER + 1], *end;
+    *value = NAN;
     if (len == 0 || len > MAX_NUMBER)
-        return false;
+        return len == 0;
     memcpy(text, field, len);
     text[len] = '\0';
     *value = strtod(text, &end);

@@ -1,6 +1,6 @@
 /*
  * scores.csv row by row: a header, then as many numbers in each line. The file is mapped, not read
- * into memory; NaN and infinities are numbers like others.
+ * into memory; NaN and infinities are numbers like others, and an empty field is NaN.
  */
 #ifndef ALEAT_IO_SCORE_TABLE_H
 #define ALEAT_IO_SCORE_TABLE_H
