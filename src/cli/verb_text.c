@@ -118,7 +118,8 @@ static void warn_of_cuts(const char *verb, char *const *cut, int64_t count, int6
                                (long long)i + 1, (long long)tokens, cut[i]);
 }
 
-static aleat_status write_text(const aleat_cli_args *args, const aleat_encoded_text *text, aleat_error *err)
+static aleat_status write_text(const aleat_cli_args *args, const aleat_encoded_text *text,
+                               aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
     if (args->pooled && !text->pooled.data)

@@ -18,7 +18,7 @@ typedef struct aleat_sparsification {
     double aurg; /**< root mean squared error minus the area under the curve: the gain over a
                       random order */
     double aurg_closed; /**< the same with the random curve ending in 0 as the other one does */
-    double rmse; /**< of all pixels */
+    double rmse;        /**< of all pixels */
 } aleat_sparsification;
 
 /**
