@@ -309,9 +309,29 @@ static void forward_gradients_tell_how_near_they_are(void **state)
     assert_true(forward > 0.5 && forward < 0.99999); // the Jacobian is nearly symmetric, not quite
 }
 
+static void all_classes_do_not_count_the_one_that_means_none(void **state)
+{
+    (void)state;
+    assert_int_equal(run("generate %s -n 12 --labels all --steps 1 --schedule %s -q -o %s/all",
+                         labelled_model(), data(SCHEDULE), fixture_folder),
+                     0);
+    FILE *scores = fopen(scratch("all/scores.csv"), "r");
+    assert_non_null(scores);
+    char line[4096];
+    assert_non_null(fgets(line, sizeof line, scores));
+    for (int i = 0; i < 12; i++) {
+        int index, label;
+        assert_non_null(fgets(line, sizeof line, scores));
+        assert_int_equal(sscanf(line, "%d,%d", &index, &label), 2);
+        assert_int_equal(label, i % 10);
+    }
+    (void)fclose(scores);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_classes_do_not_count_the_one_that_means_none),
         cmocka_unit_test(thresholds_are_quantiles_over_the_images_of_all_runs),
         cmocka_unit_test(a_run_is_guided_by_thresholds_of_its_own_kind_only),
         cmocka_unit_test(a_killed_guided_run_reports_all_of_its_images),

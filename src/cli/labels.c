@@ -16,6 +16,7 @@ typedef struct classes {
     const char *option;
     const aleat_model *named; // whose classes they are
     int64_t count;
+    int64_t null; // the one that means "no label", or -1
 } classes;
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -163,14 +164,26 @@ static bool is_npy(const char *text)
     return n > 4 && strcmp(text + n - 4, ".npy") == 0;
 }
 
+// Every class in turn, but for the one that stands for none.
+static void spread_all(const classes *c, int32_t *labels, int64_t n)
+{
+    const bool has_null = c->null >= 0 && c->null < c->count && c->count > 1;
+    const int64_t kinds = c->count - (has_null ? 1 : 0);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t kind = i % kinds;
+        labels[i] = (int32_t)(has_null && kind >= c->null ? kind + 1 : kind);
+    }
+}
+
 aleat_status aleat_cli_labels(int32_t **out, const char *option, const char *text, int64_t n,
                               const aleat_model *model, const aleat_model *classifier,
                               aleat_error *err)
 {
     *out = NULL;
-    classes c = {option, model, aleat_model_describe(model).n_classes};
+    const aleat_model_facts facts = aleat_model_describe(model);
+    classes c = {option, model, facts.n_classes, facts.null_class};
     if (c.count == 0 && classifier)
-        c = (classes){option, classifier, aleat_model_describe(classifier).out_channels};
+        c = (classes){option, classifier, aleat_model_describe(classifier).out_channels, -1};
     if (c.count == 0)
         return text ? aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--%s: this model takes no labels",
                                      option)
@@ -188,8 +201,7 @@ aleat_status aleat_cli_labels(int32_t **out, const char *option, const char *tex
     else if (strcmp(text, "all") != 0)
         st = spread_list(&c, labels, n, text, err);
     else
-        for (int64_t i = 0; i < n; i++)
-            labels[i] = (int32_t)(i % c.count);
+        spread_all(&c, labels, n);
     if (st)
         free(labels);
     else
