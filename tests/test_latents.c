@@ -397,7 +397,7 @@ static void a_checkpoint_resembles_the_kind_whose_names_it_has(void **state)
 
 /* ---- the tool -------------------------------------------------------------------------------- */
 
-// Runs the tool with the words of a line (a '+' stands for a space within a word).
+// Runs the tool with the words of a line (a '+' stands for a space within a word, '^' for a '+').
 static int run(const char *fmt, ...)
 {
     static char line[4096];
@@ -409,8 +409,7 @@ static int run(const char *fmt, ...)
     va_end(args);
     for (char *word; (word = strsep(&rest, " "));) {
         for (char *c = word; *c; c++)
-            if (*c == '+')
-                *c = ' ';
+            *c = *c == '+' ? ' ' : *c == '^' ? '+' : *c;
         argv[argc++] = word;
     }
     const pid_t child = fork();
@@ -483,6 +482,27 @@ static void labels_may_be_names(void **state)
                              model, cases[i].label, fixture_folder);
         if (code != cases[i].code || !said(cases[i].message))
             fail_msg("--labels '%s': exit %d", cases[i].label, code);
+    }
+}
+
+// Guidance evaluates more than the scored copies: none of that may be taken for one of them.
+static void carried_copies_do_not_depend_on_guidance(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"--gradient vjp", "--gradient jvp", "--gradient fd-sym",
+                                       "--compat wrt=input", "--compat wrt=input^sum-eps"};
+    char model[128], decoder[128];
+    (void)snprintf(model, sizeof model, "%s", synthetic("uvit"));
+    (void)snprintf(decoder, sizeof decoder, "%s", synthetic("vae"));
+#define CARRIED_RUN                                                                                \
+    "generate %s --heads 3 -n 3 --labels 1,2,3 --steps 2 --score-steps 0:1 --decoder %s "          \
+    "--map-space image --carry copies --resume discard"
+    assert_int_equal(run(CARRIED_RUN " -o %s/plain", model, decoder, fixture_folder), 0);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        assert_int_equal(run(CARRIED_RUN " --guide --guide-steps 0:1 %s -o %s/guided", model,
+                             decoder, ways[i], fixture_folder),
+                         0);
+        assert_near(scratch("guided/image-var.npy"), scratch("plain/image-var.npy"), 0);
     }
 }
 
@@ -710,6 +730,7 @@ int main(void)
         cmocka_unit_test(classes_are_named_by_the_models_own_files_or_as_imagenets),
         cmocka_unit_test(a_checkpoint_resembles_the_kind_whose_names_it_has),
         cmocka_unit_test(labels_may_be_names),
+        cmocka_unit_test(carried_copies_do_not_depend_on_guidance),
         cmocka_unit_test(a_latent_run_keeps_latents_and_shows_images),
         cmocka_unit_test(scores_are_the_references),
         cmocka_unit_test(trajectories_are_the_references),

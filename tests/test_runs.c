@@ -221,6 +221,24 @@ static void exit_codes_tell_wrong_usage_from_failure(void **state)
     assert_non_null(strstr(text, "--schedule FILE")); // the model has no scheduler of its own
 }
 
+static void info_tells_a_model_as_json(void **state)
+{
+    (void)state;
+    assert_int_equal(run("info %s --json", data(MODEL)), 0);
+    json_t *told = json_load_file(scratch("stdout"), 0, NULL);
+    assert_non_null(told);
+    assert_string_equal(json_string_value(json_object_get(told, "family")), "unet2d");
+    assert_string_equal(json_string_value(json_object_get(told, "weights_format")), "safetensors");
+    assert_null(json_object_get(told, "scheduler_path")); // it has none
+    assert_int_equal(json_integer_value(json_object_get(told, "height")), 12);
+    assert_int_equal(json_integer_value(json_object_get(told, "null_class")), -1);
+    assert_true(json_number_value(json_object_get(told, "flop")) > 0);
+    assert_true(json_is_object(json_object_get(told, "config")));
+    assert_int_equal(json_integer_value(json_object_get(told, "n_tensors")),
+                     json_array_size(json_object_get(told, "tensors")));
+    json_decref(told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test(the_schedule_visits_the_steps_of_the_reference),
         cmocka_unit_test(maps_are_those_of_the_reference),
         cmocka_unit_test(gradients_are_those_of_the_reference),
+        cmocka_unit_test(info_tells_a_model_as_json),
         cmocka_unit_test(exit_codes_tell_wrong_usage_from_failure),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

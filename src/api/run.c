@@ -667,6 +667,7 @@ static aleat_status runner_make(runner *r, aleat_error *err)
         if (!st && !r->image)
             st = aleat_fail_memory(err, "a decoded image");
     }
+    observe.guidance.beside = d;
     if (!st && job->latent.vae)
         d = aleat_run_latent_tap(r->latent);
     if (!st)

@@ -94,10 +94,19 @@ static aleat_status tap_jvp(void *self, const aleat_batch *in, const float *tang
     return l->model->ops->jvp(l->model->self, in, tangent, out, tangent_out, err);
 }
 
+static aleat_status tap_keep_limit(void *self, int64_t *images, aleat_error *err)
+{
+    const aleat_run_latent *l = self;
+    const aleat_denoiser_ops *ops = l->model->ops;
+    *images = INT64_MAX;
+    return ops->keep_limit ? ops->keep_limit(l->model->self, images, err) : ALEAT_OK;
+}
+
 static const aleat_denoiser_ops tap_ops = {.predict = tap_predict,
                                            .forward_keep = tap_forward_keep,
                                            .backward = tap_backward,
-                                           .jvp = tap_jvp};
+                                           .jvp = tap_jvp,
+                                           .keep_limit = tap_keep_limit};
 
 const aleat_denoiser *aleat_run_latent_tap(const aleat_run_latent *l)
 {

@@ -276,6 +276,11 @@ static double unit_of(const aleat_guide *g, aleat_eps_weights weights)
     return velocity ? weights.raw : 1;
 }
 
+static const aleat_denoiser *beside(const aleat_guide *g)
+{
+    return g->options.beside ? g->options.beside : g->copies.denoiser;
+}
+
 /* ---- products with the Jacobians --------------------------------------------------------------
  */
 
@@ -321,7 +326,7 @@ static aleat_status evaluate_moved(aleat_guide *g, const aleat_noisy_state *stat
     }
     aleat_batch batch = aleat_copies_batch(c, state, rows);
     batch.x = g->pulled;
-    return aleat_denoiser_predict(c->denoiser, &batch, raw, err);
+    return aleat_denoiser_predict(beside(g), &batch, raw, err);
 }
 
 static aleat_status difference(aleat_guide *g, const aleat_noisy_state *state, double raw_weight,
@@ -366,7 +371,7 @@ static aleat_status pull_sum(aleat_guide *g, const aleat_noisy_state *state,
                              aleat_error *err)
 {
     aleat_copies *c = &g->copies;
-    const aleat_denoiser *d = c->denoiser;
+    const aleat_denoiser *d = beside(g);
     for (int64_t i = 0; i < images; i++) {
         c->t[i] = state->t_network;
         aleat_condition_rows_set(&c->conditions, i, &state->condition, first + i);

@@ -67,6 +67,9 @@ typedef struct aleat_guide_options {
     bool descend;      /**< e - lambda ... instead of e + lambda ... */
     bool lower;        /**< the elements below the quantile move instead */
     int64_t max_rows;  /**< copies in one network call, but at least those of one image; 0: all */
+    /** What is evaluated beside the copies is evaluated by this: the denoiser without whatever
+     * watches its copies. Borrowed; NULL: the denoiser itself. */
+    const aleat_denoiser *beside;
 } aleat_guide_options;
 
 /** Paper's values: M 5, var1, p 0.95, lambda 1, ascent. */
