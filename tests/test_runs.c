@@ -221,6 +221,29 @@ static void exit_codes_tell_wrong_usage_from_failure(void **state)
     assert_non_null(strstr(text, "--schedule FILE")); // the model has no scheduler of its own
 }
 
+// A run of other settings would not be gone on with, so the command told must be the one given.
+static void the_command_told_makes_the_same_run(void **state)
+{
+    (void)state;
+    char text[4096];
+    assert_int_equal(run("generate %s --schedule %s -n 2 --steps 4 --stat eps-mse --guide "
+                         "--gradient fd-sym --compat side=lower --respacing 4 -q -o %s/it's",
+                         data(MODEL), data(SCHEDULE), fixture_folder),
+                     0);
+    json_t *told = json_load_file(scratch("it's/run.json"), 0, NULL);
+    const char *command = json_string_value(json_object_get(told, "command"));
+    assert_non_null(command);
+    assert_non_null(strstr(command, "it'\\''s'"));
+    (void)snprintf(text, sizeof text, "aleat() { \"$ALEAT_TOOL\" \"$@\"; }; %s --json > '%s'",
+                   command, scratch("again"));
+    assert_int_equal(system(text), 0);
+    json_t *again = json_load_file(scratch("again"), 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(again, "images")), 2);
+    assert_int_equal(json_integer_value(json_object_get(again, "made")), 0);
+    json_decref(again);
+    json_decref(told);
+}
+
 static void info_tells_a_model_as_json(void **state)
 {
     (void)state;
@@ -251,6 +274,7 @@ int main(void)
         cmocka_unit_test(the_schedule_visits_the_steps_of_the_reference),
         cmocka_unit_test(maps_are_those_of_the_reference),
         cmocka_unit_test(gradients_are_those_of_the_reference),
+        cmocka_unit_test(the_command_told_makes_the_same_run),
         cmocka_unit_test(info_tells_a_model_as_json),
         cmocka_unit_test(exit_codes_tell_wrong_usage_from_failure),
     };

@@ -50,6 +50,7 @@ typedef struct aleat_filter_options {
     bool random;      /**< instead of `by`: a random subset */
     uint64_t seed;
     const char *list; /**< a file of image numbers to choose from, or NULL: from all */
+    const char *command; /**< what the user typed: run.json tells it behind RUN's own; or NULL */
 } aleat_filter_options;
 
 /** Rows of a run, ascending. Released by aleat_selection_clear(). */

@@ -84,6 +84,8 @@ typedef struct aleat_run_options {
                                  1,M,n,C,H,W], either may be missing; or NULL */
     const char *trajectory; /**< .npy [steps+1,n,C,H,W] to write, x_T first; or NULL */
     const char *resume;     /**< a name from aleat_resume_name(); NULL: "auto" */
+    /** What the user typed, UTF-8; told in run.json and compared with nothing. May be NULL. */
+    const char *command;
 
     /** Called now and then with the images finished, fractions included; returning false stops the
      * run with ALEAT_ERR_CANCELLED. May be NULL. */

@@ -690,9 +690,11 @@ static int64_t evaluations_of(const runner *r)
 static json_t *make_report(const runner *r, double seconds)
 {
     const aleat_model_facts facts = aleat_model_describe(r->job->model);
-    return json_pack("{sss{sIsIsfsi}}", "model", facts.path, "this_session", "images",
-                     (json_int_t)(r->done), "evaluations_per_image", (json_int_t)evaluations_of(r),
-                     "seconds", seconds, "threads", facts.threads);
+    const char *command = r->job->options->command;
+    json_t *typed = command ? json_string(command) : NULL; // NULL, too, if it is not UTF-8
+    return json_pack("{ssso*s{sIsIsfsi}}", "model", facts.path, "command", typed, "this_session",
+                     "images", (json_int_t)(r->done), "evaluations_per_image",
+                     (json_int_t)evaluations_of(r), "seconds", seconds, "threads", facts.threads);
 }
 
 // dst = the array in the folder's trajectory.npy, whole or only its last state.

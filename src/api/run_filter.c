@@ -349,6 +349,18 @@ static json_t *choice_json(const filtering *f)
     return choice;
 }
 
+// The commands one after the other; told only if both are known.
+static aleat_status tell_commands(json_t *root, const char *command, aleat_error *err)
+{
+    const char *before = json_string_value(json_object_get(root, "command"));
+    json_t *both = before && command ? json_sprintf("%s && %s", before, command) : NULL;
+    if (both)
+        return json_object_set_new(root, "command", both) ? aleat_fail_memory(err, "run.json")
+                                                          : ALEAT_OK;
+    (void)json_object_del(root, "command");
+    return ALEAT_OK;
+}
+
 static aleat_status write_run_json(const filtering *f, aleat_error *err)
 {
     json_t *root = json_deep_copy(f->json.root);
@@ -357,7 +369,9 @@ static aleat_status write_run_json(const filtering *f, aleat_error *err)
     if (!root || !path ||
         json_object_set_new(json_object_get(root, "settings"), "filter", choice_json(f)))
         st = aleat_fail_memory(err, "run.json");
-    else
+    if (!st)
+        st = tell_commands(root, f->options->command, err);
+    if (!st)
         st = aleat_json_write(path, root, err);
     json_decref(root);
     aleat_free(path);

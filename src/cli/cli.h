@@ -31,6 +31,8 @@ typedef struct aleat_cli_args {
     const char *more_operands[ALEAT_CLI_MAX_OPERANDS]; /**< of verbs that take several */
     int n_more;
     bool json, quiet, help;
+    int argc; /**< the words after the verb, borrowed */
+    char **argv;
     // the model
     int64_t threads, height, width;
     int precision; /**< index into its choices */
@@ -165,6 +167,9 @@ const aleat_cli_verb *aleat_cli_find_verb(const char *name);
  * stderr that names the offending word and, for a misspelt option or choice, the nearest right one.
  */
 bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cli_args *args);
+
+/** The command as a shell takes it, to be freed; NULL if there is no memory. */
+char *aleat_cli_command_line(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** The nearest of `n` candidates if it is near enough to be what was meant, else NULL. */
 const char *aleat_cli_nearest(const char *word, const char *const *candidates, int n);

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -308,7 +309,7 @@ static bool check_complete(const aleat_cli_verb *verb, aleat_cli_args *args)
 
 bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cli_args *args)
 {
-    memset(args, 0, sizeof *args);
+    *args = (aleat_cli_args){.argc = argc, .argv = argv};
     if (!set_defaults(verb, args))
         return false;
     bool only_operands = false;
@@ -322,4 +323,38 @@ bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cl
             return false;
     }
     return args->help || check_complete(verb, args);
+}
+
+// A word without letters that a shell would take for its own.
+static bool is_plain(const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_@%+=:,./-";
+    return *word && word[strspn(word, plain)] == '\0';
+}
+
+char *aleat_cli_command_line(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    char *line = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&line, &len);
+    if (!to)
+        return NULL;
+    (void)fprintf(to, "aleat %s", verb->name);
+    for (int i = 0; i < args->argc; i++) {
+        const char *word = args->argv[i];
+        if (is_plain(word)) {
+            (void)fprintf(to, " %s", word);
+            continue;
+        }
+        (void)fputs(" '", to);
+        for (; *word; word++)
+            (void)fputs(*word == '\'' ? "'\\''" : (const char[]){*word, '\0'}, to);
+        (void)fputc('\'', to);
+    }
+    const bool whole = !ferror(to);
+    if (fclose(to) == 0 && whole)
+        return line;
+    free(line);
+    return NULL;
 }

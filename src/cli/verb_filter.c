@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/verbs.h"
@@ -33,6 +34,7 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args)
         aleat_cli_complain(verb->name, "needs --keep with --by SCORE or --random, or --list FILE");
         return ALEAT_EXIT_USAGE;
     }
+    char *command = aleat_cli_command_line(verb, args);
     const aleat_filter_options options = {
         .keep = args->keep,
         .by = args->by,
@@ -40,6 +42,7 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args)
         .random = args->random,
         .seed = args->seed,
         .list = args->list,
+        .command = command,
     };
     aleat_error err = {0};
     aleat_scores *scores = NULL;
@@ -55,5 +58,6 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args)
         tell(args, &selection);
     aleat_selection_clear(&selection);
     aleat_scores_close(scores);
+    free(command);
     return aleat_cli_exit(verb, st, &err);
 }

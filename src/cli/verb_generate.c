@@ -132,7 +132,9 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
         st = aleat_cli_labels(&labels, "labels", args->labels, args->n, model, classifier, &err);
     if (!st && args->decoder)
         st = aleat_cli_open_vae(&decoder, args, &err);
-    const aleat_run_options options = options_of(args, labels, classifier, decoder, &progress);
+    aleat_run_options options = options_of(args, labels, classifier, decoder, &progress);
+    char *command = aleat_cli_command_line(verb, args);
+    options.command = command;
     if (!st)
         st = aleat_model_generate(model, args->run, &options, &result, &err);
     aleat_cli_progress_clear(&progress);
@@ -140,6 +142,7 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
         st = aleat_report_write(args->run, NULL, NULL, NULL, &err);
     if (!st)
         tell(verb, args, &options, &result);
+    free(command);
     free(labels);
     aleat_vae_close(decoder);
     aleat_model_close(classifier);

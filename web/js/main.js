@@ -1,6 +1,5 @@
 /* Puts the page together. */
 import { run, rows } from "./data.js";
-import { commandOf } from "./command.js";
 import { count, make, short } from "./format.js";
 import { start as startCurves } from "./curves.js";
 import { open, start as startDetail } from "./detail.js";
@@ -37,10 +36,10 @@ function tellNotes() {
 }
 
 function tellSettings() {
-  const { text, missing } = commandOf(run);
-  by("command").textContent = text;
-  by("command-notes").textContent = missing.length ? `Arrays that are known by their SHA-256 only: ${missing.join("; ")}.` : "";
-  by("copy-command").addEventListener("click", () => copy(text, by("copy-command")));
+  if (typeof run.command === "string") {
+    by("command").textContent = run.command;
+    by("copy-command").addEventListener("click", () => copy(run.command, by("copy-command")));
+  } else by("reproduce").hidden = true; // a run by the library
   const last = Object.entries(run.this_session ?? {}).map(([key, value]) => [`last call: ${key}`, value]);
   const told = { ...run.settings, ...Object.fromEntries(last) };
   const plain = (value) => (typeof value === "string" ? value : typeof value === "number" ? short(value, 6) : JSON.stringify(value));
