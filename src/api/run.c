@@ -755,8 +755,8 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .x0_steps = o->keep_x0 ? job->plan->n_outer : 0,
                              .seed = o->seed,
                              .score_steps = steps};
-    shape.n_signals = ALEAT_SIGNAL_COUNT;
-    for (int k = 0; k < ALEAT_SIGNAL_COUNT; k++)
+    shape.n_signals = aleat_run_has_cfg(o) ? ALEAT_SIGNAL_COUNT : ALEAT_SIGNAL_CFG_GAP;
+    for (int k = 0; k < shape.n_signals; k++)
         shape.signals[k] = aleat_signal_name(k, NULL);
     if (o->guide) {
         shape.guide_begin = job->observe.guide.begin;

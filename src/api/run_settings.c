@@ -129,14 +129,18 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
     return ok;
 }
 
+bool aleat_run_has_cfg(const aleat_run_options *options)
+{
+    return options->cfg_scale != 0 && options->cfg_scale != 1;
+}
+
 // What changes the network or the method beside the options of the paper.
 static bool put_variants(json_t *o, const aleat_run_job *job)
 {
     const aleat_run_options *r = job->options;
-    const bool cfg = r->cfg_scale != 0 && r->cfg_scale != 1;
     char variant[64];
     (void)aleat_compat_map_variant(&job->observe.compat, variant, sizeof variant);
-    return (!cfg || put(o, "cfg_scale", json_real(r->cfg_scale))) &&
+    return (!aleat_run_has_cfg(r) || put(o, "cfg_scale", json_real(r->cfg_scale))) &&
            (!r->compat || !*r->compat || put(o, "compat", json_string(r->compat))) &&
            (!*variant || put(o, "map_variant", json_string(variant)));
 }

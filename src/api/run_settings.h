@@ -35,4 +35,7 @@ ALEAT_MUST_USE aleat_status aleat_run_settings(json_t **out, const aleat_run_job
  * there is none. */
 char *aleat_run_parameters(const aleat_run_job *job, const json_t *settings);
 
+/** Whether there is classifier-free guidance: scales 0 (not said) and 1 stand for none. */
+bool aleat_run_has_cfg(const aleat_run_options *options);
+
 #endif

@@ -16,7 +16,7 @@ typedef enum aleat_signal {
     ALEAT_SIGNAL_PATH_VARIANCE,
     ALEAT_SIGNAL_DRIFT,
     ALEAT_SIGNAL_SOLVER_ERROR,
-    ALEAT_SIGNAL_CFG_GAP,
+    ALEAT_SIGNAL_CFG_GAP, /**< last: runs without classifier-free guidance leave it out */
     ALEAT_SIGNAL_COUNT
 } aleat_signal;
 
