@@ -153,7 +153,7 @@ static void what_cannot_be_learned_is_said(void **state)
     (void)state;
     int32_t label = 0;
     aleat_dataset data = {.count = 1, .height = 8, .width = 8, .channels = 1, .classes = 2};
-    const aleat_problem problem = {.task = &aleat_task_classify, .data = &data};
+    aleat_problem problem = {.task = &aleat_task_classify, .data = &data};
     const aleat_denoiser_info info = {.channels = 1, .height = 8, .width = 8, .out_channels = 2};
     aleat_error err = {0};
     assert_failed(aleat_task_classify.check(&problem, &info, &err), ALEAT_ERR_ARGUMENT, &err,
@@ -164,6 +164,11 @@ static void what_cannot_be_learned_is_said(void **state)
     assert_failed(aleat_task_classify.check(&problem, &info, &err), ALEAT_ERR_SHAPE, &err,
                   "has 2 classes, the data set needs 3");
     data.classes = 2;
+    problem.shift = 8; // would leave nothing of the image
+    assert_failed(aleat_task_classify.check(&problem, &info, &err), ALEAT_ERR_ARGUMENT, &err,
+                  "--shift 8 moves images out of their 8x8 pixels");
+    problem.shift = 7;
+    assert_ok(aleat_task_classify.check(&problem, &info, &err), &err);
     data.width = 9;
     assert_failed(aleat_task_classify.check(&problem, &info, &err), ALEAT_ERR_SHAPE, &err,
                   "images are 8x9x1, the network takes 8x8x1");

@@ -117,6 +117,7 @@ static void cifar_batches_are_read_in_order_with_their_test_batch(void **state)
     aleat_dataset one =
         opened("cifar/cifar-10-batches-bin/data_batch_1.bin", ALEAT_DATA_TRAIN, NULL);
     assert_int_equal(one.count, 2);
+    assert_int_equal(one.classes, 10);
     aleat_dataset_clear(&one);
 }
 

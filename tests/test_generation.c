@@ -92,6 +92,19 @@ static void fewer_than_three_settings_are_prompt(void **state)
     aleat_generation_clear(&g);
 }
 
+static void too_many_settings_are_told(void **state)
+{
+    (void)state;
+    static char text[12000];
+    size_t used = 0;
+    for (int i = 0; i < 1001; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "k%d: 1, ", i);
+    aleat_error err = {0};
+    aleat_generation g;
+    assert_failed(aleat_generation_parse(&g, text, &err), ALEAT_ERR_FORMAT, &err,
+                  "more than 1000 settings");
+}
+
 /* Seeds of 64 bits, numbers that JSON does not have, conditionings that pass through nodes, and
  * graphs that lead nowhere. */
 static void comfyui_graphs_are_followed(void **state)
@@ -148,6 +161,7 @@ int main(void)
         cmocka_unit_test(files_of_other_programs_are_understood),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(fewer_than_three_settings_are_prompt),
+        cmocka_unit_test(too_many_settings_are_told),
         cmocka_unit_test(comfyui_graphs_are_followed),
         cmocka_unit_test(failing_allocations_are_errors),
     };

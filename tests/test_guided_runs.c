@@ -102,6 +102,7 @@ static void a_run_is_guided_by_thresholds_of_its_own_kind_only(void **state)
     assert_int_equal(generate("g4", WITH("--guide-steps 0:5")), 1);
     stderr_has("step 0");
     assert_int_equal(run("threshold %s/g1 -o %s/u.npz", fixture_folder, fixture_folder), 1);
+    stderr_has("g1");
     assert_int_equal(generate("g5", "-n 2 --guide --maps all --uncertainty --score-steps 1:5"), 0);
     assert_int_equal(run("threshold %s/g5 -o %s/u.npz", fixture_folder, fixture_folder), 1);
     stderr_has("guided");
@@ -113,6 +114,7 @@ static void a_run_is_guided_by_thresholds_of_its_own_kind_only(void **state)
     const aleat_named_array one = {"threshold", values};
     assert_int_equal(aleat_npz_write(scratch("t.npz"), &one, 1, false, NULL), ALEAT_OK);
     assert_int_equal(generate("g4", WITH("")), 1);
+    stderr_has("t.npz");
     aleat_tensor_clear(&values);
 }
 

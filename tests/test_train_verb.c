@@ -96,7 +96,8 @@ static void an_interrupted_training_says_how_to_go_on(void **state)
 {
     (void)state;
     char line[1024], text[2048];
-    (void)snprintf(line, sizeof line, TRAIN "stopped --steps 100000 --warmup 10", WHERE);
+    (void)snprintf(line, sizeof line, TRAIN "stopped --steps 100000 --warmup 10 --cooldown 1",
+                   WHERE);
     const pid_t child = start(line);
     // Until it trains: the log is opened just before the first step.
     while (!aleat_is_file(scratch("stopped/loss.csv"))) {
@@ -144,6 +145,18 @@ static void what_is_trained_can_be_sampled_from(void **state)
                      0);
 }
 
+// With a constant rate no rate would differ.
+static void a_training_does_not_become_shorter(void **state)
+{
+    (void)state;
+    char text[2048];
+    static const char *const same = "shorter --warmup 0 --lr-schedule constant -q";
+    assert_int_equal(run(TRAIN "%s --steps 4", WHERE, same), 0);
+    assert_int_equal(run(TRAIN "%s --steps 2", WHERE, same), 1);
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "--steps 4, not 2"));
+}
+
 static void wrong_usage_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -177,6 +190,7 @@ int main(void)
         cmocka_unit_test(a_killed_training_ends_in_the_same_bytes),
         cmocka_unit_test(an_interrupted_training_says_how_to_go_on),
         cmocka_unit_test(what_is_trained_can_be_sampled_from),
+        cmocka_unit_test(a_training_does_not_become_shorter),
         cmocka_unit_test(wrong_usage_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, write_inputs, remove_scratch);

@@ -133,9 +133,18 @@ static int for_pairs(span line, aleat_status (*each)(void *ctx, span key, span v
     return count;
 }
 
+/** Where pairs go, and why one did not. */
+typedef struct pair_sink {
+    aleat_generation *to;
+    aleat_error *err;
+    aleat_status st;
+} pair_sink;
+
 static aleat_status add_pair(void *ctx, span key, span value)
 {
-    return add_owned(ctx, copy_of(key.at, key.len), unquoted(value), NULL);
+    pair_sink *sink = ctx;
+    sink->st = add_owned(sink->to, copy_of(key.at, key.len), unquoted(value), sink->err);
+    return sink->st;
 }
 
 /** The last line of a text, which becomes shorter by it. */
@@ -188,9 +197,10 @@ aleat_status aleat_generation_parse(aleat_generation *out, const char *parameter
     span text = trimmed((span){parameters, strlen(parameters)}), whole = text;
     const span line = without_json_tail(take_last_line(&text));
     aleat_buffer prompt = {0}, negative = {0};
+    pair_sink sink = {.to = out, .err = err};
     int pairs = for_pairs(line, NULL, NULL);
     if (pairs >= LEAST_PAIRS)
-        pairs = for_pairs(line, add_pair, out);
+        pairs = for_pairs(line, add_pair, &sink);
     else
         text = whole;
     split_prompts(text, &prompt, &negative);
@@ -201,7 +211,7 @@ aleat_status aleat_generation_parse(aleat_generation *out, const char *parameter
     if (pairs >= 0 && out->prompt && out->negative)
         return ALEAT_OK;
     aleat_generation_clear(out);
-    return aleat_fail_memory(err, "the settings of an image");
+    return sink.st ? sink.st : aleat_fail_memory(err, "the settings of an image");
 }
 
 /** A value as A1111 quotes it. */

@@ -31,6 +31,10 @@ static aleat_status check(const aleat_problem *p, const aleat_denoiser_info *inf
         return aleat_fail(err, ALEAT_ERR_SHAPE,
                           "the network has %lld classes, the data set needs %d",
                           (long long)info->out_channels, d->classes);
+    if (p->shift >= info->height || p->shift >= info->width)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "--shift %lld moves images out of their %lldx%lld pixels",
+                          (long long)p->shift, (long long)info->height, (long long)info->width);
     return aleat_task_check_images(d, info, err);
 }
 

@@ -64,6 +64,8 @@ static aleat_status add_batch(aleat_dataset *out, const char *path, aleat_error 
         st = aleat_dataset_add_images(out, &images, path, err);
     if (!st)
         st = aleat_dataset_add_labels(out, &labels, path, err);
+    if (!st)
+        out->classes = 10; // whether or not the files show all of them
     aleat_tensor_clear(&images);
     aleat_tensor_clear(&labels);
     aleat_mapping_close(&file);
@@ -91,7 +93,6 @@ aleat_status aleat_read_cifar10_data(aleat_dataset *out, const char *path, aleat
         free(batches[i]);
     }
     free(batches);
-    out->classes = out->count ? 10 : 0; // whether or not the files show all of them
     aleat_free(folder);
     return st;
 }

@@ -71,6 +71,16 @@ static void curve_clear(curve *c)
     aleat_free(c->loss);
 }
 
+/** A number of at most `len` bytes; the file need not go on behind it. */
+static double number_of(const char *at, size_t len)
+{
+    char text[64];
+    const size_t n = len < sizeof text ? len : sizeof text - 1;
+    memcpy(text, at, n);
+    text[n] = '\0';
+    return strtod(text, NULL);
+}
+
 static aleat_status read_curve(curve *out, const char *path, aleat_error *err)
 {
     aleat_mapping file = {0};
@@ -90,12 +100,12 @@ static aleat_status read_curve(curve *out, const char *path, aleat_error *err)
     if (!out->step || !out->loss)
         st = aleat_fail_memory(err, path);
     for (at = 0; !st && next_line(&file, &at, &line, &len);)
-        // Every line ends within the file, and no number goes beyond its line.
         if (*line >= '0' && *line <= '9') {
             const char *comma = memchr(line, ',', len);
             comma = comma ? memchr(comma + 1, ',', len - (size_t)(comma + 1 - line)) : NULL;
-            out->step[out->count] = strtod(line, NULL);
-            out->loss[out->count++] = comma ? strtod(comma + 1, NULL) : NAN;
+            out->step[out->count] = number_of(line, len);
+            out->loss[out->count++] =
+                comma ? number_of(comma + 1, len - (size_t)(comma + 1 - line)) : NAN;
         }
     aleat_mapping_close(&file);
     return st;

@@ -216,6 +216,8 @@ static aleat_status compare_rates(const json_t *old, const json_t *new, int64_t 
 {
     const aleat_adamw was = rate_of(old), is = rate_of(new);
     int64_t k = 0;
+    if (is.steps < step) // it would tell of fewer than there were
+        return refuse("steps", old, new, folder, err);
     // The same numbers give the same bits, so nothing but equality counts.
     while (k < step && fabs(aleat_adamw_rate(&was, k) - aleat_adamw_rate(&is, k)) == 0)
         k++;
