@@ -9,7 +9,7 @@ static json_t *tensor_json(const aleat_tensor_facts *t)
     json_t *shape = json_array();
     for (int i = 0; i < t->n_dims; i++)
         (void)json_array_append_new(shape, json_integer(t->dim[i]));
-    return json_pack("{sssssO}", "name", t->name, "dtype", t->dtype, "shape", shape);
+    return json_pack("{ssssso}", "name", t->name, "dtype", t->dtype, "shape", shape);
 }
 
 // Tensors of a model or of a checkpoint; the other is NULL.
