@@ -506,6 +506,29 @@ static void carried_copies_do_not_depend_on_guidance(void **state)
     }
 }
 
+// What the file does not say makes another network of it.
+static void thresholds_of_another_network_are_refused(void **state)
+{
+    (void)state;
+    char model[128];
+    (void)snprintf(model, sizeof model, "%s", synthetic("uvit"));
+#define THRESHOLD_RUN "generate %s -n 2 --labels 1,2 --steps 2 --score-steps 0:2 "
+    assert_int_equal(run(THRESHOLD_RUN "--heads 3 --maps all -o %s/all", model, fixture_folder), 0);
+    assert_int_equal(run("threshold %s/all -o %s/t.npz", fixture_folder, fixture_folder), 0);
+    static const struct {
+        const char *options, *says;
+    } others[] = {{"--heads 3 --raw-time", "time_scale"}, {"--heads 4", "config_sha256"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_int_equal(run(THRESHOLD_RUN "%s --guide --threshold-file %s/t.npz -o %s/guided",
+                             model, others[i].options, fixture_folder, fixture_folder),
+                         1);
+        assert_true(said(others[i].says));
+    }
+    assert_int_equal(run(THRESHOLD_RUN "--heads 3 --guide --threshold-file %s/t.npz -o %s/guided",
+                         model, fixture_folder, fixture_folder),
+                     0);
+}
+
 static void a_latent_run_keeps_latents_and_shows_images(void **state)
 {
     (void)state;
@@ -523,7 +546,7 @@ static void a_latent_run_keeps_latents_and_shows_images(void **state)
     assert_int_equal(run("generate %s --heads 3 -n 1 --labels 1 --steps 2 --map-space image -o "
                          "%s/d",
                          model, fixture_folder),
-                     1);
+                     2);
     assert_near(scratch("a/image-var.npy"), scratch("b/image-var.npy"), 0);
     assert_near(scratch("a/samples.npy"), scratch("b/samples.npy"), 0);
     assert_near(scratch("a/samples.npy"), scratch("c/samples.npy"), 0);
@@ -730,6 +753,7 @@ int main(void)
         cmocka_unit_test(classes_are_named_by_the_models_own_files_or_as_imagenets),
         cmocka_unit_test(a_checkpoint_resembles_the_kind_whose_names_it_has),
         cmocka_unit_test(labels_may_be_names),
+        cmocka_unit_test(thresholds_of_another_network_are_refused),
         cmocka_unit_test(carried_copies_do_not_depend_on_guidance),
         cmocka_unit_test(a_latent_run_keeps_latents_and_shows_images),
         cmocka_unit_test(scores_are_the_references),

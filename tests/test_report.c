@@ -573,6 +573,22 @@ static void damaged_tables_are_refused_by_their_line(void **state)
     }
 }
 
+// They came to be the steps of the library's own maps, and written beyond the memory of those.
+static void steps_of_a_foreign_map_are_not_counted(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    const fake f = small_run("foreign");
+    make_run(&f);
+    const aleat_shape sum = aleat_shape_of(4, f.n, f.channels, f.side, f.side);
+    const aleat_shape one = aleat_shape_of(5, f.n, (int64_t)1, f.channels, f.side, f.side);
+    write_floats(inside(&f, "zzz.npy"), &sum);
+    write_floats(inside(&f, "aaa.npy"), &sum);
+    write_floats(inside(&f, "zzz-steps.npy"), &one);
+    write_floats(inside(&f, "aaa-steps.npy"), &one);
+    assert_ok(aleat_report_write(scratch("foreign"), NULL, NULL, NULL, &err), &err);
+}
+
 static void tables_are_read_whatever_ends_their_lines(void **state)
 {
     (void)state;
@@ -683,6 +699,7 @@ int main(void)
         cmocka_unit_test(a_run_of_sixty_thousand_images_fits_twenty_megabytes),
         cmocka_unit_test(damaged_runs_are_refused_by_the_name_of_the_file),
         cmocka_unit_test(damaged_tables_are_refused_by_their_line),
+        cmocka_unit_test(steps_of_a_foreign_map_are_not_counted),
         cmocka_unit_test(tables_are_read_whatever_ends_their_lines),
         cmocka_unit_test(only_runs_of_the_same_seeds_are_compared),
         cmocka_unit_test(pages_too_small_for_an_image_are_refused),

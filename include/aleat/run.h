@@ -34,7 +34,8 @@ typedef struct aleat_steps {
 ALEAT_API const char *aleat_map_space_name(int i, const char **help);
 ALEAT_API const char *aleat_carry_name(int i, const char **help);
 
-/** A run. Zero-initialise: defaults. Everything is borrowed for the call. */
+/** A run. Zero-initialise: defaults, but that guidance also needs percentile and strength (the
+ * paper's are 0.95 and 1), and a classifier its scale. Everything is borrowed for the call. */
 typedef struct aleat_run_options {
     int64_t n; /**< images, at least 1 */
     aleat_sampling_options sampling;
@@ -54,7 +55,8 @@ typedef struct aleat_run_options {
 
     double cfg_scale; /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
     /** A name from aleat_statistic_name(): what guidance climbs (a statistic of the predicted
-     * noise), and a further map of scored runs; NULL: "eps-var". */
+     * noise), and a further map of scored runs; NULL: "eps-var", or
+     * "v-var" of a flow model. */
     const char *statistic;
     const char *compat; /**< names from aleat_compat_name(), separated by commas; NULL: none */
 
@@ -110,7 +112,9 @@ typedef struct aleat_run_result {
  * Samples into a folder, going on with what is there of the same run.
  *
  * @param result  filled on success; may be NULL
- * @return ALEAT_ERR_ARGUMENT: options that do not fit the model or the run in the folder
+ * @return ALEAT_ERR_ARGUMENT: options that do not fit the model or the run in the folder;
+ *         _UNSUPPORTED: a model of texts, guidance without a gradient or a null class; _SHAPE,
+ *         _FORMAT, _IO: of given files; _CANCELLED: progress() said so
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_generate(aleat_model *model, const char *folder,
                                                            const aleat_run_options *options,

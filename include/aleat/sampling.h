@@ -63,7 +63,7 @@ typedef struct aleat_uncertainty_options {
     const aleat_array *noise; /**< [M,N,C,H,W], or NULL: Philox under `seed` */
     uint64_t seed;
     const aleat_texts *texts;    /**< for networks that take them */
-    const aleat_texts *negative; /**< the same for the unconditional half of guidance */
+    const aleat_texts *negative; /**< one, for the unconditional half of guidance */
     double cfg_scale;            /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
     const char *compat;   /**< names from aleat_compat_name() that need no sampler, with commas */
     const char *gradient; /**< a name from aleat_gradient_name(); NULL: "vjp" */

@@ -72,6 +72,7 @@ static const struct {
     {"eps-var0", "eps-var0.npy", NULL},
     {"eps-std", "eps-std.npy", NULL},
     {"eps-square", "eps-square.npy", NULL},
+    {"v-var", "v-var.npy", NULL},
 };
 #define N_MAPS     4 // of every scored run
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
@@ -165,7 +166,9 @@ static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, 
 // The statistic that guidance climbs and a scored run keeps.
 static aleat_status find_statistic(aleat_run_job *job, aleat_error *err)
 {
-    const char *name = job->options->statistic ? job->options->statistic : run_maps[0].name;
+    // Of a flow model the velocity moves, by its own variance.
+    const char *usual = job->plan->prediction == ALEAT_PREDICTS_FLOW ? "v-var" : run_maps[0].name;
+    const char *name = job->options->statistic ? job->options->statistic : usual;
     const aleat_statistic *statistic = aleat_statistic_find(name);
     for (int m = 0; statistic && m < N_ALL_MAPS; m++)
         if (strcmp(run_maps[m].name, statistic->name) == 0) {
@@ -212,9 +215,6 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
         st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : all, job->plan->n_outer,
                        "guided", err);
     w->guidance = aleat_guide_defaults();
-    // Of a flow model the velocity moves, by its own variance.
-    if (job->plan->prediction == ALEAT_PREDICTS_FLOW)
-        w->guidance.statistic = ALEAT_GUIDE_V;
     w->guidance.copies = w->estimator.copies;
     w->guidance.clip = w->estimator.clip;
     w->guidance.percentile = o->percentile;
@@ -238,6 +238,11 @@ static aleat_status make_latent(aleat_run_job *job, aleat_error *err)
     if (!st && space && (!o->decoder || !o->uncertainty))
         st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
                         "maps in the space of images need a decoder and uncertainty");
+    if (!st && space && carry == (int)ALEAT_CARRY_COPIES - 1 &&
+        aleat_compat_moves_copies(&job->observe.compat))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                        "these copies are not those of the sampler's state, so decoding them says "
+                        "nothing of it: carry by jvp");
     if (!st && (o->carry_products < 0 || o->carry_products > 65536))
         st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "%" PRId64 " products with the Jacobian",
                         o->carry_products);
@@ -321,6 +326,12 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
     const aleat_denoiser_info *info = &job->model->files.info;
     int rng = 0;
     aleat_status st = aleat_model_check_denoiser(job->model, err);
+    if (!st && (info->context_tokens || info->pooled_dim || info->takes_guidance)) {
+        (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                         "%s: is conditioned on texts, which runs do not take", job->model->path);
+        aleat_hint(err, "'aleat score' and 'aleat uncertainty' take encoded texts (--context)");
+        return ALEAT_ERR_UNSUPPORTED;
+    }
     if (!st)
         st = check_options(o, info, err);
     if (!st)
@@ -796,7 +807,7 @@ static void tell_result(aleat_run_result *result, const runner *r, double second
                                  .evaluations = evaluations_of(r),
                                  .seconds = seconds,
                                  .complete_before = before,
-                                 .pixels = pixels || r->latent};
+                                 .pixels = pixels || r->job->latent.vae};
     aleat_run_folder_changes(r->folder, &result->change_mean, &result->change_most);
     const double *scores = aleat_run_folder_scores(r->folder);
     for (int64_t i = 0; scores && i < n; i++) {

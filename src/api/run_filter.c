@@ -341,7 +341,7 @@ static json_t *choice_json(const filtering *f)
         good = json_object_set_new(choice, "order",
                                    json_string(o->highest ? "highest" : "lowest")) == 0;
     if (good && o->random)
-        good = json_object_set_new(choice, "random_seed", json_integer((json_int_t)o->seed)) == 0;
+        good = json_object_set_new(choice, "random_seed", json_sprintf("%" PRIu64, o->seed)) == 0;
     if (!good) {
         json_decref(choice);
         return NULL;

@@ -27,6 +27,14 @@ static json_t *hash_of_array(const aleat_array *array)
     return json_string(text);
 }
 
+// A configuration in effect: what the file does not say, and the user did.
+static bool put_config(json_t *o, const char *key, const char *config)
+{
+    char text[ALEAT_SHA256_TEXT];
+    aleat_sha256(text, config, strlen(config));
+    return put(o, key, json_string(text));
+}
+
 // The weights by content.
 static bool put_model(json_t *o, const aleat_model *model)
 {
@@ -34,10 +42,8 @@ static bool put_model(json_t *o, const aleat_model *model)
     const char *path = aleat_weights_path(model->files.weights);
     aleat_weights_sha256(model->files.weights, text);
     const aleat_model_facts facts = aleat_model_describe(model);
-    char config[ALEAT_SHA256_TEXT]; // what the file does not say, and the user did
-    aleat_sha256(config, facts.config_json, strlen(facts.config_json));
     const bool timed = facts.time_scale != 1 || facts.time_offset != 0;
-    return put(o, "config_sha256", json_string(config)) &&
+    return put_config(o, "config_sha256", facts.config_json) &&
            (!timed || (put(o, "time_scale", json_real(facts.time_scale)) &&
                        put(o, "time_offset", json_real(facts.time_offset)))) &&
            put(o, "family", json_string(facts.family)) &&
@@ -175,6 +181,8 @@ static bool put_classifier(json_t *o, const aleat_run_options *r)
     aleat_weights_sha256(r->classifier->files.weights, text);
     return put(o, "classifier", json_string(aleat_path_base(f.weights_path))) &&
            put(o, "classifier_sha256", json_string(text)) &&
+           put_config(o, "classifier_config_sha256", f.config_json) &&
+           put(o, "classifier_precision", json_string(f.precision)) &&
            put(o, "classifier_scale", json_real(r->classifier_scale));
 }
 
@@ -189,7 +197,11 @@ static bool put_decoder(json_t *o, const aleat_run_job *job)
     aleat_weights_sha256(l->vae->files.weights, text);
     bool ok = put(o, "decoder", json_string(aleat_path_base(f.weights_path))) &&
               put(o, "decoder_sha256", json_string(text)) &&
+              put_config(o, "decoder_config_sha256", f.config_json) &&
+              put(o, "decoder_precision",
+                  json_string(aleat_precision_name((int)l->vae->engine.precision, NULL))) &&
               put(o, "scaling_factor", json_real(f.scaling_factor)) &&
+              put(o, "shift_factor", json_real(f.shift_factor)) &&
               put(o, "tile", json_integer(f.tile)) && put(o, "overlap", json_integer(f.overlap));
     if (ok && l->carry != ALEAT_CARRY_NONE)
         ok = put(o, "carry", json_string(aleat_carry_name((int)l->carry - 1, NULL)));

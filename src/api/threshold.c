@@ -18,9 +18,10 @@
 #define KIND         "aleat thresholds"
 
 // What U depends on, beside the noise and the labels.
-static const char *const keys[] = {"weights_sha256", "precision",   "channels",  "height",
-                                   "width",          "plan_sha256", "cfg_scale", "map_variant",
-                                   "copies",         "copies_clip"};
+static const char *const keys[] = {"weights_sha256", "config_sha256", "time_scale",  "time_offset",
+                                   "precision",      "channels",      "height",      "width",
+                                   "plan_sha256",    "cfg_scale",     "map_variant", "copies",
+                                   "copies_clip"};
 #define N_KEYS (sizeof keys / sizeof *keys)
 
 /* ---- settings ---------------------------------------------------------------------------------

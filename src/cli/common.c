@@ -72,6 +72,13 @@ const char *aleat_cli_sampler_choice(int i, const char **help)
     return i == 0 ? "auto" : aleat_sampler_name(i - 1, help);
 }
 
+const char *aleat_cli_run_statistic_choice(int i, const char **help)
+{
+    if (i == 0 && help)
+        *help = "eps-var, or v-var of a flow model";
+    return i == 0 ? "auto" : aleat_statistic_name(i - 1, help);
+}
+
 const char *aleat_cli_maps_choice(int i, const char **help)
 {
     static const char *const words[][2] = {{"sum", "over the scored steps"},

@@ -166,7 +166,8 @@ static aleat_status time_step(guided *g, const aleat_cli_args *args, double *sec
                               aleat_error *err)
 {
     aleat_uncertainty u = {0};
-    const aleat_uncertainty_options options = {.copies = args->copies, .schedule = args->schedule};
+    const aleat_uncertainty_options options = {
+        .copies = args->copies, .schedule = args->schedule, .texts = &g->state.texts.view};
     const double start = seconds_now();
     const aleat_status st = aleat_model_uncertainty(g->state.model, &g->state.x, STEP,
                                                     g->state.labels, &options, 1, &u, err);

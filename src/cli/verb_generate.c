@@ -27,7 +27,7 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .cfg_scale = args->cfg_scale,
-        .statistic = aleat_cli_choice_word(aleat_statistic_name, args->stat),
+        .statistic = args->stat ? aleat_cli_run_statistic_choice(args->stat, NULL) : NULL,
         .compat = args->compat,
         .guide = args->guide,
         .gradient = aleat_cli_choice_word(aleat_gradient_name, args->gradient),
@@ -112,6 +112,10 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     if ((args->guide_steps.set || args->threshold_file) && !args->guide) {
         aleat_cli_complain(verb->name, "--%s is of use with --guide only",
                            args->guide_steps.set ? "guide-steps" : "threshold-file");
+        return ALEAT_EXIT_USAGE;
+    }
+    if (args->map_space && !args->decoder) {
+        aleat_cli_complain(verb->name, "--map-space image needs a --decoder");
         return ALEAT_EXIT_USAGE;
     }
     if (!aleat_cli_check_cfg(verb, args))

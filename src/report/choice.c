@@ -2,38 +2,26 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/order.h"
 #include "base/rng.h"
 
-typedef struct ranked {
-    double score;
-    int64_t image;
-} ranked;
-
-static int by_score(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->score != y->score)
-        return x->score < y->score ? -1 : 1;
-    return (x->image > y->image) - (x->image < y->image);
-}
-
 // ends [2,ALEAT_CHOICE_EXTREMES]: the lowest and the highest; -1 where there are no more.
-static void find_ends(int64_t *ends, ranked *all, const double *scores, int64_t n)
+static bool find_ends(int64_t *ends, int64_t *ordered, const double *scores, int64_t n)
 {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (!isnan(scores[i]))
-            all[count++] = (ranked){scores[i], i};
-    qsort(all, (size_t)count, sizeof *all, by_score);
+    if (!aleat_order(ordered, scores, n))
+        return false;
+    int64_t count = n;
+    while (count > 0 && isnan(scores[ordered[count - 1]]))
+        count--;
     for (int64_t k = 0; k < ALEAT_CHOICE_EXTREMES; k++) {
-        ends[k] = k < count ? all[k].image : -1;
-        ends[ALEAT_CHOICE_EXTREMES + k] = k < count ? all[count - 1 - k].image : -1;
+        ends[k] = k < count ? ordered[k] : -1;
+        ends[ALEAT_CHOICE_EXTREMES + k] = k < count ? ordered[count - 1 - k] : -1;
     }
+    return true;
 }
 
 static void take(int64_t *order, int64_t *taken, bool *is_taken, int64_t image)
@@ -54,15 +42,18 @@ aleat_status aleat_choose_images(int64_t *order, const double *const *scores, in
     int64_t taken = 0;
     int64_t *ends = aleat_calloc((size_t)n_scores * each, sizeof *ends);
     int64_t *random = aleat_calloc((size_t)n, sizeof *random);
-    ranked *all = aleat_calloc((size_t)n, sizeof *all);
+    int64_t *ordered = aleat_calloc((size_t)n, sizeof *ordered);
     bool *is_taken = aleat_calloc((size_t)n, sizeof *is_taken);
     aleat_status st = ALEAT_OK;
-    if (!ends || !random || !all || !is_taken) {
+    if (!ends || !random || !ordered || !is_taken) {
         st = aleat_fail_memory(err, "choosing images");
         goto done;
     }
-    for (int s = 0; s < n_scores; s++)
-        find_ends(ends + (size_t)s * each, all, scores[s], n);
+    for (int s = 0; !st && s < n_scores; s++)
+        if (!find_ends(ends + (size_t)s * each, ordered, scores[s], n))
+            st = aleat_fail_memory(err, "choosing images");
+    if (st)
+        goto done;
     aleat_rng_permutation(&key, random, n);
     for (int64_t k = 0; k < ALEAT_CHOICE_EXTREMES; k++) {
         for (size_t s = 0; s < (size_t)n_scores; s++) {
@@ -77,7 +68,7 @@ aleat_status aleat_choose_images(int64_t *order, const double *const *scores, in
 done:
     aleat_free(ends);
     aleat_free(random);
-    aleat_free(all);
+    aleat_free(ordered);
     aleat_free(is_taken);
     return st;
 }

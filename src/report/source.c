@@ -173,7 +173,7 @@ static aleat_status open_steps(aleat_source *s, aleat_source_map *map, aleat_err
     const int64_t steps = st || !map->steps ? 0 : aleat_npy_reader_shape(map->steps)->dim[1];
     if (steps && (!is_like_images(s, map->steps, 5) || (s->n_steps && s->n_steps != steps)))
         st = fail_shape(s, map->steps, file, "steps,", err);
-    if (steps)
+    if (steps && !st)
         s->n_steps = steps;
     aleat_free(file);
     return st;
@@ -198,7 +198,7 @@ static aleat_status consider(aleat_source *s, const char *file, aleat_error *err
     aleat_status st = open_array(&map.sum, s, file, NULL, err);
     if (!st && map.sum && !is_like_images(s, map.sum, 4))
         st = fail_shape(s, map.sum, file, "", err);
-    if (!st && map.sum)
+    if (!st && map.sum && map.statistic) // steps of others would be counted in another way
         st = open_steps(s, &map, err);
     if (st && st != ALEAT_ERR_MEMORY && !map.statistic)
         st = ALEAT_OK; // some array that is no map
