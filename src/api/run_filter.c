@@ -154,12 +154,6 @@ static aleat_status write_samples(const filtering *f, aleat_error *err)
     return st;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
 // An array with one row for each image is a map, or the samples themselves.
 static aleat_status copy_array(const filtering *f, const char *name, aleat_error *err)
 {
@@ -183,7 +177,8 @@ static aleat_status copy_arrays(const filtering *f, aleat_error *err)
     aleat_status st = ALEAT_OK;
     for (const struct dirent *entry; !st && (entry = readdir(dir));)
         // the trajectory has its images along the second axis
-        if (ends_with(entry->d_name, ".npy") && strcmp(entry->d_name, "trajectory.npy") != 0)
+        if (aleat_path_ends_in(entry->d_name, ".npy") &&
+            strcmp(entry->d_name, "trajectory.npy") != 0)
             st = copy_array(f, entry->d_name, err);
     (void)closedir(dir);
     return st;

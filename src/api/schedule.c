@@ -156,8 +156,7 @@ static aleat_status find_schedule(char **out, const char *path, aleat_error *err
         }
         aleat_free(file);
     }
-    const size_t n = strlen(path);
-    if (aleat_is_file(path) && n > 5 && strcmp(path + n - 5, ".json") == 0) {
+    if (aleat_is_file(path) && aleat_path_ends_in(path, ".json")) {
         *out = aleat_strdup(path);
         return *out ? ALEAT_OK : aleat_fail_memory(err, path);
     }

@@ -62,12 +62,6 @@ static aleat_status take_array(aleat_image_set *set, const char *path, aleat_err
     return ALEAT_OK;
 }
 
-static bool ends_with(const char *path, const char *end)
-{
-    const size_t n = strlen(path), m = strlen(end);
-    return n >= m && strcmp(path + n - m, end) == 0;
-}
-
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static aleat_status open_array(aleat_image_set *set, const char *path, const char *split,
@@ -108,8 +102,9 @@ aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, const
     char *run = aleat_path_join(path, "samples.npz");
     aleat_status st = set && run ? ALEAT_OK : aleat_fail_memory(err, path);
     if (!st)
-        st = ends_with(path, ".npy") ? open_array(set, path, split, err)
-                                     : open_data(set, aleat_is_file(run) ? run : path, split, err);
+        st = aleat_path_ends_in(path, ".npy")
+                 ? open_array(set, path, split, err)
+                 : open_data(set, aleat_is_file(run) ? run : path, split, err);
     aleat_free(run);
     if (st)
         aleat_image_set_close(set);

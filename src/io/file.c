@@ -244,6 +244,12 @@ char *aleat_path_join(const char *a, const char *b)
     return aleat_asprintf("%s%s%s", a, a[strlen(a) - 1] == '/' ? "" : "/", b);
 }
 
+bool aleat_path_ends_in(const char *path, const char *end)
+{
+    const size_t n = strlen(path), m = strlen(end);
+    return n > m && strcmp(path + n - m, end) == 0;
+}
+
 const char *aleat_path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -61,6 +61,8 @@ bool aleat_is_file(const char *path);
 char *aleat_path_join(const char *a, const char *b);
 /** The part of `path` after the last '/'; points into `path`. */
 const char *aleat_path_base(const char *path);
+/** Whether `path` ends in `end`, ".npy" say, after at least one other letter. */
+bool aleat_path_ends_in(const char *path, const char *end);
 /** The folder of `path` ("." if it names none) in new memory; NULL if there is no memory. */
 char *aleat_path_folder(const char *path);
 

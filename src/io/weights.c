@@ -246,12 +246,6 @@ done:
     return st;
 }
 
-static bool ends_in(const char *text, const char *end)
-{
-    const size_t len = strlen(text), end_len = strlen(end);
-    return len >= end_len && !strcmp(text + len - end_len, end);
-}
-
 aleat_status aleat_weights_open(aleat_weights **out, const char *path, aleat_error *err)
 {
     aleat_weights *weights;
@@ -259,7 +253,7 @@ aleat_status aleat_weights_open(aleat_weights **out, const char *path, aleat_err
     aleat_status st = new_weights(&weights, path, err);
     if (st)
         return st;
-    if (ends_in(path, ".json")) {
+    if (aleat_path_ends_in(path, ".json")) {
         st = read_index(weights, err);
     } else {
         st = read_file(weights, path, err);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "io/file.h"
 #include "plot/pen.h"
 #include "plot/ticks.h"
 
@@ -305,9 +306,8 @@ static const struct {
 static aleat_status make_pen(aleat_pen **out, const char *path, int64_t width, int64_t height,
                              aleat_error *err)
 {
-    const size_t len = strlen(path);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (len > 4 && !strcmp(path + len - 4, formats[i].ending)) {
+        if (aleat_path_ends_in(path, formats[i].ending)) {
             *out = formats[i].pen(width, height);
             return *out ? ALEAT_OK : aleat_fail_memory(err, path);
         }

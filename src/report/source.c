@@ -136,12 +136,6 @@ aleat_status aleat_source_picture(const aleat_source *s, int64_t i, uint8_t *dst
 
 /* ---- maps ------------------------------------------------------------------------------------ */
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 // Place of a map among others: those of the table in its order, then the rest by name.
 static int rank_of(const aleat_source_map *map)
 {
@@ -217,7 +211,7 @@ static aleat_status find_maps(aleat_source *s, aleat_error *err)
     aleat_status st = count < 0 ? aleat_fail_errno(err, "cannot be listed", s->path) : ALEAT_OK;
     for (int i = 0; i < count; i++) {
         const char *file = entries[i]->d_name;
-        if (!st && ends_with(file, ".npy") && !ends_with(file, "-steps.npy") &&
+        if (!st && aleat_path_ends_in(file, ".npy") && !aleat_path_ends_in(file, "-steps.npy") &&
             strcmp(file, "samples.npy") != 0 && file[0] != '.')
             st = consider(s, file, err);
         free(entries[i]);

@@ -43,9 +43,8 @@ static char *batch_folder(const char *path)
 
 bool aleat_is_cifar10_data(const char *path)
 {
-    const size_t len = strlen(path);
     char *folder = batch_folder(path);
-    const bool is = folder || (len > 4 && !strcmp(path + len - 4, ".bin") && aleat_is_file(path));
+    const bool is = folder || (aleat_path_ends_in(path, ".bin") && aleat_is_file(path));
     aleat_free(folder);
     return is;
 }
