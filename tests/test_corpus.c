@@ -2,6 +2,7 @@
  * Damaged and hostile checkpoints, systematically: whole models are opened from them, in this
  * process (leaks) and by the tool (memory, crashes, exit codes).
  */
+#include "checkpoint.h"
 #include "io_fixture.h"
 
 #include <fcntl.h>
@@ -235,6 +236,38 @@ static size_t zip_of(unsigned char *out, const char *name, const unsigned char *
     return (size_t)(end + 22 - out);
 }
 
+// Sizes of a network are inferred from its tensors: too few of them, or of other sizes.
+static void checkpoints_of_too_few_tensors_are_told_of(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        // heads of no width
+        "[['joint_blocks.0.x_block.attn.qkv.weight', [48, 16]],"
+        " ['joint_blocks.0.x_block.attn.ln_q.weight', [16]]]",
+        // levels without a block
+        "[['input_blocks.1.0.op.weight', [8, 8, 3, 3]], ['input_blocks.2.0.op.weight', [8, 8, 3, "
+        "3]],"
+        " ['input_blocks.3.0.op.weight', [8, 8, 3, 3]], ['input_blocks.4.0.op.weight', [8, 8, 3, "
+        "3]],"
+        " ['input_blocks.5.0.op.weight', [8, 8, 3, 3]],"
+        " ['input_blocks.6.0.in_layers.2.weight', [8, 8, 3, 3]],"
+        " ['input_blocks.0.0.weight', [8, 4, 3, 3]], ['out.2.weight', [4, 8, 3, 3]],"
+        " ['middle_block.1.transformer_blocks.0.attn2.to_k.weight', [8, 8]],"
+        " ['middle_block.1.proj_in.weight', [8, 8]]]",
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof text, "%s", files[i]);
+        for (char *c = text; *c; c++)
+            *c = *c == '\'' ? '"' : *c;
+        json_t *tensors = json_loads(text, 0, NULL);
+        assert_non_null(tensors);
+        write_checkpoint(scratch("few.safetensors"), tensors, false);
+        json_decref(tensors);
+        assert_int_equal(info_on(scratch("few.safetensors")), 0); // lists them, says why not
+    }
+}
+
 static void zip_bombs_take_no_memory(void **state)
 {
     (void)state;
@@ -319,6 +352,7 @@ int main(void)
         cmocka_unit_test(no_truncated_checkpoint_opens),
         cmocka_unit_test(flipped_bytes_neither_crash_nor_leak),
         cmocka_unit_test(headers_that_lie_are_refused),
+        cmocka_unit_test(checkpoints_of_too_few_tensors_are_told_of),
         cmocka_unit_test(zip_bombs_take_no_memory),
         cmocka_unit_test(pickle_bombs_take_no_memory),
         cmocka_unit_test(what_a_pickle_would_run_is_named_and_not_run),

@@ -27,7 +27,8 @@ typedef struct aleat_open_options {
     int64_t height, width;  /**< for networks of any image size; 0: the configured size */
     int64_t context_tokens; /**< of texts; 0: as many as the published models of the family have */
     int64_t max_images;     /**< evaluated at once at most; 0: 16; changes no result */
-    /** Bytes that activations may take, those kept for gradients included; weights come on top.
+    /** Bytes that activations may take, those kept for gradients included; weights, and what
+     * follows from texts alone (keys and values of attention), come on top.
      * 0: as many as 16 images need, and 1 GiB for gradients. Changes no result. A call that cannot
      * do with it fails with ALEAT_ERR_MEMORY and says how much it needs. */
     int64_t memory;
@@ -73,7 +74,7 @@ typedef struct aleat_model_facts {
     int64_t n_tensors, n_parameters;
     double flop; /**< floating-point operations of one evaluation of one image; 0 before one */
     size_t weight_bytes; /**< weights as packed for this processor */
-    size_t plan_bytes;   /**< activations and scratch so far */
+    size_t plan_bytes;   /**< activations and scratch so far, without what follows from texts */
 } aleat_model_facts;
 
 /** One tensor of the checkpoint. */

@@ -67,6 +67,9 @@ static aleat_status reserve(cfg *g, const aleat_batch *in, aleat_error *err)
 // The batch twice: with its own condition, and with the unconditional one.
 static aleat_status double_batch(cfg *g, const aleat_batch *in, aleat_batch *both, aleat_error *err)
 {
+    if (g->options.unconditional.labels && !in->condition.labels)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "classifier-free guidance needs a class label for every image");
     const aleat_status st = reserve(g, in, err);
     if (st)
         return st;

@@ -55,13 +55,17 @@ void aleat_image_fit(uint8_t *dst, const aleat_image *src, int64_t size, int cha
         }
 }
 
+uint8_t aleat_pixel_of_float(float value)
+{
+    const float v = (value / 2 + 0.5f) * 255;
+    return v > 0 ? v < 255 ? (uint8_t)rintf(v) : 255 : 0;
+}
+
 void aleat_image_of_floats(uint8_t *dst, const float *x, int64_t channels, int64_t height,
                            int64_t width)
 {
     const int64_t plane = height * width;
     for (int64_t c = 0; c < channels; c++)
-        for (int64_t p = 0; p < plane; p++) {
-            const float v = (x[c * plane + p] / 2 + 0.5f) * 255;
-            dst[p * channels + c] = (uint8_t)rintf(v < 0 ? 0 : v > 255 ? 255 : v);
-        }
+        for (int64_t p = 0; p < plane; p++)
+            dst[p * channels + c] = aleat_pixel_of_float(x[c * plane + p]);
 }

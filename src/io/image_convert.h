@@ -15,6 +15,8 @@ void aleat_image_fit(uint8_t *dst, const aleat_image *src, int64_t size, int cha
 /** src [n, from] to dst [n, to] channels, 1 or 3 each, by the same rule. */
 void aleat_image_channels(uint8_t *dst, int to, const uint8_t *src, int from, int64_t n);
 
+/** The pixel of a value from -1 to 1 (beyond: its ends; NaN: 0), rounded. */
+uint8_t aleat_pixel_of_float(float value);
 /** dst [height,width,channels] of x [channels,height,width], -1 to 1 (beyond: its ends), rounded.
  */
 void aleat_image_of_floats(uint8_t *dst, const float *x, int64_t channels, int64_t height,

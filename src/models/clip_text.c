@@ -195,23 +195,16 @@ static aleat_value queries_keys_values(aleat_graph *graph, const aleat_text_sour
 {
     static const char *const parts[] = {"q_proj", "k_proj", "v_proj"};
     const int64_t c = source->config.width;
-    aleat_param weight[3], bias[3];
     if (source->place.layout == OPENCLIP) {
         const aleat_shape of_weight = aleat_shape_of(2, 3 * c, c),
                           of_bias = aleat_shape_of(1, 3 * c);
         const aleat_name w = aleat_nn_name(graph, "%s.attn.in_proj_weight", layer);
         const aleat_name b = aleat_nn_name(graph, "%s.attn.in_proj_bias", layer);
-        weight[0] = aleat_graph_param(graph, w.text, &of_weight);
-        return aleat_op_linear(graph, x, weight[0], aleat_graph_param(graph, b.text, &of_bias));
+        return aleat_op_linear(graph, x, aleat_graph_param(graph, w.text, &of_weight),
+                               aleat_graph_param(graph, b.text, &of_bias));
     }
-    const aleat_shape shape = aleat_nn_linear_shape(2, c, c);
-    for (int i = 0; i < 3; i++) {
-        const aleat_name part = aleat_nn_name(graph, "%s.self_attn.%s", layer, parts[i]);
-        weight[i] = aleat_nn_weight(graph, part.text, &shape);
-        bias[i] = aleat_nn_bias(graph, part.text, c);
-    }
-    return aleat_op_linear(graph, x, aleat_graph_param_stack(graph, weight, 3),
-                           aleat_graph_param_stack(graph, bias, 3));
+    const aleat_name prefix = aleat_nn_name(graph, "%s.self_attn", layer);
+    return aleat_nn_linear_stack(graph, x, prefix.text, parts, (const int64_t[]){c, c, c}, 3, true);
 }
 
 /** x = x + out(attention(norm1 x)); x = x + fc2(act(fc1(norm2 x))). */

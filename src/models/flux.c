@@ -223,17 +223,9 @@ static aleat_value single_projection(const builder *b, aleat_value h, const char
 {
     const int64_t c = width_of(b->config);
     const bool apart = b->layout->single_in[1];
-    aleat_param weights[4], biases[4];
-    const int parts = apart ? 4 : 1;
-    for (int i = 0; i < parts; i++) {
-        const int64_t rows = !apart ? 7 * c : i < 3 ? c : 4 * c;
-        const aleat_name name = aleat_nn_name(b->graph, "%s.%s", prefix, b->layout->single_in[i]);
-        const aleat_shape shape = aleat_nn_linear_shape(2, rows, c);
-        weights[i] = aleat_nn_weight(b->graph, name.text, &shape);
-        biases[i] = aleat_nn_bias(b->graph, name.text, rows);
-    }
-    return aleat_op_linear(b->graph, h, aleat_graph_param_stack(b->graph, weights, parts),
-                           aleat_graph_param_stack(b->graph, biases, parts));
+    const int64_t rows[] = {apart ? c : 7 * c, c, c, 4 * c};
+    return aleat_nn_linear_stack(b->graph, h, prefix, b->layout->single_in, rows, apart ? 4 : 1,
+                                 true);
 }
 
 // x + gate out([attention(q, k, v) | gelu(mlp)]), all from one modulated norm.

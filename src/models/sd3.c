@@ -273,7 +273,8 @@ static aleat_status infer_config(sd3_config *config, aleat_weights *weights, con
     config->num_layers = n;
     config->qk_norm = head ? "rms_norm" : NULL;
     config->num_attention_heads = head ? c / head : n;
-    config->attention_head_dim = c / config->num_attention_heads;
+    config->attention_head_dim =
+        config->num_attention_heads ? c / config->num_attention_heads : 0; // refused below
     config->caption_projection_dim = c;
     config->joint_attention_dim = aleat_inspect_dim(weights, 1, "%scontext_embedder.weight", root);
     config->pooled_projection_dim =

@@ -141,20 +141,6 @@ static aleat_param bias(aleat_graph *graph, const aleat_text_source *source, int
     return aleat_graph_param_transpose(graph, by_distance);
 }
 
-/** Several weights [c_out, c of x] below `prefix` as one. */
-static aleat_value project(aleat_graph *graph, aleat_value x, const char *prefix,
-                           const char *const *parts, int count, int64_t c_out)
-{
-    aleat_param weights[3];
-    const aleat_shape shape = aleat_nn_linear_shape(2, c_out, aleat_graph_dims(graph, x).c);
-    for (int i = 0; i < count; i++) {
-        const aleat_name name = aleat_nn_name(graph, "%s.%s", prefix, parts[i]);
-        weights[i] = aleat_nn_weight(graph, name.text, &shape);
-    }
-    return aleat_op_linear(graph, x, aleat_graph_param_stack(graph, weights, count),
-                           ALEAT_NO_PARAM);
-}
-
 static aleat_value attention(aleat_graph *graph, const aleat_text_source *source, int64_t layer,
                              aleat_value x)
 {
@@ -164,7 +150,8 @@ static aleat_value attention(aleat_graph *graph, const aleat_text_source *source
         aleat_nn_name(graph, "%s" ATTENTION, source->place.root, (long long)layer);
     const aleat_name out = aleat_nn_name(graph, "%s.o", prefix.text);
     const aleat_attention_mask mask = {.bias = bias(graph, source, aleat_graph_dims(graph, x).h)};
-    const aleat_value h = project(graph, x, prefix.text, parts, 3, c->inner);
+    const aleat_value h = aleat_nn_linear_stack(
+        graph, x, prefix.text, parts, (const int64_t[]){c->inner, c->inner, c->inner}, 3, false);
     const aleat_value q = aleat_op_slice(graph, h, 0, c->inner);
     const aleat_value k = aleat_op_slice(graph, h, c->inner, c->inner);
     const aleat_value v = aleat_op_slice(graph, h, 2 * c->inner, c->inner);
@@ -182,7 +169,8 @@ static aleat_value feed_forward(aleat_graph *graph, const aleat_text_source *sou
                                             source->place.root, (long long)layer);
     const aleat_name out = aleat_nn_name(graph, "%s.wo", prefix.text);
     const aleat_value h =
-        project(graph, x, prefix.text, c->gated ? gated : plain, c->gated ? 2 : 1, c->hidden);
+        aleat_nn_linear_stack(graph, x, prefix.text, c->gated ? gated : plain,
+                              (const int64_t[]){c->hidden, c->hidden}, c->gated ? 2 : 1, false);
     aleat_value y =
         aleat_op_activation(graph, c->gated ? aleat_op_slice(graph, h, 0, c->hidden) : h, c->act);
     if (c->gated)

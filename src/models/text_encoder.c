@@ -176,7 +176,8 @@ static aleat_status check_parts(const aleat_text_encoder *encoder, aleat_error *
         return aleat_fail_memory(err, "a text encoder");
     const aleat_value ids = aleat_graph_input(graph, "ids", (aleat_dims){2, 1, 1});
     aleat_value x = encoder->family->embed(graph, source, ids);
-    for (int64_t i = 0; i < source->config.layers; i++)
+    // A configuration may tell of any number: the first layer that is missing ends it.
+    for (int64_t i = 0; i < source->config.layers && x != ALEAT_NO_VALUE; i++)
         x = encoder->family->block(graph, source, i, x);
     (void)encoder->family->norm(graph, source, x);
     const aleat_status st = aleat_graph_check(graph, err);

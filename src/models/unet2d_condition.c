@@ -29,7 +29,7 @@ typedef struct unet_config {
     const char *mid_block_type, *act_fn, *resnet_time_scale_shift, *time_embedding_type,
         *attention_type;
     double mid_block_scale_factor, norm_eps, dropout;
-    bool center_input_sample, flip_sin_to_cos, use_linear_projection, upcast_attention;
+    bool center_input_sample, flip_sin_to_cos, use_linear_projection;
     int64_t time_embedding_dim, conv_in_kernel, conv_out_kernel;
     // what other networks of the class have and these do not
     bool dual_cross_attention, only_cross_attention, class_embeddings_concat, resnet_skip_time_act,
@@ -429,6 +429,8 @@ static void infer_levels(unet_config *config, aleat_weights *weights, const char
     config->block_out_channels.count = 0;
     for (int block = 1; level < ALEAT_CONFIG_ITEMS; block++) {
         if (aleat_inspect_has(weights, "%sinput_blocks.%d.0.op.weight", root, block)) {
+            if (layers == 0)
+                break; // a level without a residual block
             level++;
             layers = 0;
             continue;
@@ -585,7 +587,7 @@ static bool recognises(const char *class_name, aleat_weights *weights)
 }
 
 const aleat_model_family aleat_family_unet2d_condition = {
-    .name = "unet2d-condition",
+    .name = "unet2d_condition",
     .description = "U-Net conditioned on text: Stable Diffusion 1 and 2 (UNet2DConditionModel)",
     .recognises = recognises,
     .build = build,

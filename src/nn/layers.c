@@ -86,6 +86,21 @@ aleat_value aleat_nn_linear_unbiased(aleat_graph *graph, aleat_value x, const ch
     return linear(graph, x, prefix, c_out, ALEAT_NO_PARAM);
 }
 
+aleat_value aleat_nn_linear_stack(aleat_graph *graph, aleat_value x, const char *prefix,
+                                  const char *const *names, const int64_t *rows, int count,
+                                  bool biased)
+{
+    aleat_param weights[4], biases[4];
+    for (int i = 0; i < count; i++) {
+        const aleat_name name = aleat_nn_name(graph, "%s.%s", prefix, names[i]);
+        const aleat_shape shape = aleat_nn_linear_shape(2, rows[i], aleat_graph_dims(graph, x).c);
+        weights[i] = aleat_nn_weight(graph, name.text, &shape);
+        biases[i] = biased ? aleat_nn_bias(graph, name.text, rows[i]) : ALEAT_NO_PARAM;
+    }
+    return aleat_op_linear(graph, x, aleat_graph_param_stack(graph, weights, count),
+                           biased ? aleat_graph_param_stack(graph, biases, count) : ALEAT_NO_PARAM);
+}
+
 aleat_value aleat_nn_mlp(aleat_graph *graph, aleat_value x, const char *first, const char *second,
                          int64_t c_hidden, int64_t c_out, aleat_activation act)
 {

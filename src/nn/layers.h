@@ -44,6 +44,13 @@ aleat_value aleat_nn_linear(aleat_graph *graph, aleat_value x, const char *prefi
 /** Linear layer without bias. */
 aleat_value aleat_nn_linear_unbiased(aleat_graph *graph, aleat_value x, const char *prefix,
                                      int64_t c_out);
+/**
+ * `count` (at most 4) linear layers over channels as one product, [first | second | ...]: weights
+ * "<prefix>.<names[i]>.weight" [rows[i], c of x], and biases if `biased`.
+ */
+aleat_value aleat_nn_linear_stack(aleat_graph *graph, aleat_value x, const char *prefix,
+                                  const char *const *names, const int64_t *rows, int count,
+                                  bool biased);
 /** linear(second, act(linear(first, x))): time embeddings, feed-forward parts. */
 aleat_value aleat_nn_mlp(aleat_graph *graph, aleat_value x, const char *first, const char *second,
                          int64_t c_hidden, int64_t c_out, aleat_activation act);

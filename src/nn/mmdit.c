@@ -15,6 +15,8 @@ static aleat_value reordered_linear(aleat_graph *graph, aleat_value vector, cons
     const aleat_shape shape = aleat_nn_linear_shape(2, rows, aleat_graph_dims(graph, vector).c);
     const aleat_param weight = aleat_nn_weight(graph, name, &shape);
     const aleat_param bias = aleat_nn_bias(graph, name, rows);
+    if (weight == ALEAT_NO_PARAM || bias == ALEAT_NO_PARAM)
+        return ALEAT_NO_VALUE; // the graph has failed
     int32_t *from = aleat_calloc((size_t)rows, sizeof *from);
     if (!from)
         return aleat_graph_fail(graph, ALEAT_ERR_MEMORY, "out of memory: a modulation's rows");
@@ -86,15 +88,8 @@ static aleat_value project(aleat_graph *graph, aleat_value x, const char *prefix
 {
     const int64_t c = aleat_graph_dims(graph, x).c;
     const int parts = names->qkv[1] ? 3 : 1;
-    const aleat_shape shape = aleat_nn_linear_shape(2, 3 / parts * c, c);
-    aleat_param weights[3], biases[3];
-    for (int i = 0; i < parts; i++) {
-        const aleat_name name = aleat_nn_name(graph, "%s.%s", prefix, names->qkv[i]);
-        weights[i] = aleat_nn_weight(graph, name.text, &shape);
-        biases[i] = aleat_nn_bias(graph, name.text, 3 / parts * c);
-    }
-    return aleat_op_linear(graph, x, aleat_graph_param_stack(graph, weights, parts),
-                           aleat_graph_param_stack(graph, biases, parts));
+    const int64_t rows[] = {3 / parts * c, c, c};
+    return aleat_nn_linear_stack(graph, x, prefix, names->qkv, rows, parts, true);
 }
 
 static aleat_qkv thirds(aleat_graph *graph, aleat_value qkv)

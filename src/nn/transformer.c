@@ -39,20 +39,6 @@ aleat_value aleat_nn_vit_block(aleat_graph *graph, aleat_value x, aleat_value sk
 /* ---- transformers over the pixels of an image, conditioned on a text --------------------------
  */
 
-/** Linear layers without bias from one input as one: [first | second ...]. */
-static aleat_value joint_projection(aleat_graph *graph, aleat_value x, const char *prefix,
-                                    const char *const *names, int count, int64_t c_out)
-{
-    const aleat_shape shape = aleat_nn_linear_shape(2, c_out, aleat_graph_dims(graph, x).c);
-    aleat_param weights[3];
-    for (int i = 0; i < count; i++) {
-        const aleat_name name = aleat_nn_name(graph, "%s.%s", prefix, names[i]);
-        weights[i] = aleat_nn_weight(graph, name.text, &shape);
-    }
-    return aleat_op_linear(graph, x, aleat_graph_param_stack(graph, weights, count),
-                           ALEAT_NO_PARAM);
-}
-
 static aleat_value attend(aleat_graph *graph, aleat_value q, aleat_value k, aleat_value v,
                           const char *prefix, int64_t heads)
 {
@@ -66,7 +52,8 @@ static aleat_value self_attention(aleat_graph *graph, aleat_value x, const char 
 {
     static const char *const names[] = {"to_q", "to_k", "to_v"};
     const int64_t c = aleat_graph_dims(graph, x).c;
-    const aleat_value qkv = joint_projection(graph, x, prefix, names, 3, c);
+    const aleat_value qkv =
+        aleat_nn_linear_stack(graph, x, prefix, names, (const int64_t[]){c, c, c}, 3, false);
     return attend(graph, aleat_op_slice(graph, qkv, 0, c), aleat_op_slice(graph, qkv, c, c),
                   aleat_op_slice(graph, qkv, 2 * c, c), prefix, heads);
 }
@@ -78,7 +65,8 @@ static aleat_value cross_attention(aleat_graph *graph, aleat_value x, aleat_valu
     const aleat_name to_q = aleat_nn_name(graph, "%s.to_q", prefix);
     const int64_t c = aleat_graph_dims(graph, x).c;
     const aleat_value q = aleat_nn_linear_unbiased(graph, x, to_q.text, c);
-    const aleat_value kv = joint_projection(graph, context, prefix, names, 2, c);
+    const aleat_value kv =
+        aleat_nn_linear_stack(graph, context, prefix, names, (const int64_t[]){c, c}, 2, false);
     return attend(graph, q, aleat_op_slice(graph, kv, 0, c), aleat_op_slice(graph, kv, c, c),
                   prefix, heads);
 }

@@ -16,6 +16,7 @@
 #include "aleat/aleat.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "io/image_convert.h"
 #include "report/choice.h"
 #include "report/curves.h"
 #include "report/page.h"
@@ -471,12 +472,6 @@ static aleat_status put_sums(writer *w, int64_t i, int64_t cap, bool *fits, alea
     return st;
 }
 
-static uint8_t pixel_of(float value)
-{
-    const float v = (value / 2 + 0.5f) * 255;
-    return v > 0 ? v < 255 ? (uint8_t)rintf(v) : 255 : 0; // NaN: 0
-}
-
 // The predictions of x0 as one atlas of pictures, in the steps' order.
 static aleat_status put_x0(writer *w, int64_t i, int64_t cap, bool *fits, aleat_error *err)
 {
@@ -495,7 +490,7 @@ static aleat_status put_x0(writer *w, int64_t i, int64_t cap, bool *fits, aleat_
     for (int64_t k = 0; !st && k < s->n_x0; k++) {
         for (int64_t p = 0; p < plane; p++)
             for (int c = 0; c < kept; c++)
-                picture[p * kept + c] = pixel_of(w->steps[k * size + c * plane + p]);
+                picture[p * kept + c] = aleat_pixel_of_float(w->steps[k * size + c * plane + p]);
         paste(&atlas, picture, k, side, s->width, s->height);
     }
     if (!st)

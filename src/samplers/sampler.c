@@ -207,7 +207,8 @@ static aleat_status follow_gradient(aleat_sampler *s, const aleat_sample_request
     for (int64_t j = 0; j < r->n * s->count; j++) {
         const double g = sigma * (double)s->gradient[j];
         s->eps[0][j] = (float)((double)s->eps[0][j] - g);
-        s->x0[0][j] = (float)((double)s->x0[0][j] + sigma / alpha * g);
+        if (alpha > 0) // at pure noise x0 does not follow from eps
+            s->x0[0][j] = (float)((double)s->x0[0][j] + sigma / alpha * g);
     }
     return ALEAT_OK;
 }
