@@ -49,7 +49,7 @@ typedef struct aleat_filter_options {
     bool highest;     /**< keep the highest, not the lowest; ties by number, NaN last either way */
     bool random;      /**< instead of `by`: a random subset */
     uint64_t seed;
-    const char *list; /**< a file of image numbers to choose from, or NULL: from all */
+    const char *list;    /**< a file of image numbers to choose from, or NULL: from all */
     const char *command; /**< what the user typed: run.json tells it behind RUN's own; or NULL */
 } aleat_filter_options;
 

@@ -127,14 +127,18 @@ static aleat_status spread_list(const classes *c, int32_t *labels, int64_t n, co
     int32_t *list = calloc(MOST_LABELS, sizeof *list);
     char *words = strdup(text), *at = words;
     int64_t count = 0;
-    aleat_status st =
-        list && words ? ALEAT_OK : aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
+    aleat_status st = ALEAT_OK;
+    if (!list || !words) {
+        free(words);
+        free(list);
+        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
+    }
     for (char *word; !st && (word = strsep(&at, ","));)
         st = count < MOST_LABELS ? read_class(c, word, &list[count++], err)
                                  : aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
                                                   "--%s: more than %d in a list: use an .npy",
                                                   c->option, MOST_LABELS);
-    for (int64_t i = 0; !st && i < n; i++)
+    for (int64_t i = 0; !st && count > 0 && i < n; i++)
         labels[i] = list[i % count];
     free(words);
     free(list);

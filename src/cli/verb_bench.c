@@ -114,9 +114,11 @@ static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, ale
     return st;
 }
 
-// Of sorted values.
+// Of sorted values; 0 of none.
 static double median_of(const double *values, int n)
 {
+    if (n == 0)
+        return 0;
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 

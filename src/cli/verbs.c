@@ -921,7 +921,7 @@ static const aleat_cli_group page = {"The page", page_options};
 #define DECODER_OPTION(is_required)                                                                \
     {                                                                                              \
         .name = "decoder", .type = ALEAT_CLI_PATH, .offset = AT(decoder), .value = "PATH",         \
-        .required = is_required,                                                                   \
+        .required = (is_required),                                                                 \
         .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
                 "original Stable Diffusion checkpoint"                                             \
     }
@@ -1108,7 +1108,7 @@ static const aleat_cli_group latent = {"Latent models", latent_options};
 #define TOKENS_OPTION(explanation)                                                                 \
     {                                                                                              \
         .name = "tokens", .type = ALEAT_CLI_INT, .offset = AT(tokens), .value = "K",               \
-        .fallback = "0", .min = 0, .max = 1048576, .help = explanation                             \
+        .fallback = "0", .min = 0, .max = 1048576, .help = (explanation)                           \
     }
 #define TOKENIZER_OPTION                                                                           \
     {                                                                                              \

@@ -20,8 +20,8 @@ typedef struct aleat_tiling {
 
 /**
  * A denoiser of the whole image around `tile`, a network without time and label for
- * [tile_height in_cell, tile_width in_cell] inputs; it is borrowed and must outlive this one. It has
- * all methods, as networks do; backward() evaluates each tile again. One evaluation costs as
+ * [tile_height in_cell, tile_width in_cell] inputs; it is borrowed and must outlive this one. It
+ * has all methods, as networks do; backward() evaluates each tile again. One evaluation costs as
  * many of `tile` as there are tiles. ALEAT_ERR_ARGUMENT: sizes that contradict.
  */
 ALEAT_MUST_USE aleat_status aleat_tiled_denoiser(aleat_denoiser *out, const aleat_denoiser *tile,

@@ -46,7 +46,7 @@ static void mean_of_pixel(uint8_t *dst, const aleat_image *src, int64_t x, int64
 
 void aleat_image_fit(uint8_t *dst, const aleat_image *src, int64_t size, int channels)
 {
-    uint8_t pixel[3];
+    uint8_t pixel[3] = {0};
     for (int64_t y = 0; y < size; y++)
         for (int64_t x = 0; x < size; x++) {
             mean_of_pixel(pixel, src, x, y, size);

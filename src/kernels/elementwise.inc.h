@@ -252,7 +252,8 @@ INLINE vf pool_vector(const bool max, const float *x, int64_t line_ld, int64_t l
     for (int64_t i = 0; i < h; i++)
         for (int64_t j = 0; j < w; j++) {
             const vf v = LOAD(x + i * line_ld + j * ld);
-            y = max ? choose((v > y) | (v != v), v, y) : y + v; // NaN stays NaN
+            const vi taken = (v > y) | (v != v); // NaN; NOLINT(misc-redundant-expression)
+            y = max ? choose(taken, v, y) : y + v;
         }
 #undef LOAD
     return max ? y : y / splat((float)(h * w));

@@ -75,11 +75,13 @@ static aleat_status note_negative(factor *f, const double *covariance, aleat_err
 {
     const size_t bytes = (size_t)(f->d * f->d) * sizeof(double);
     double *copy = aleat_alloc(bytes), *values = aleat_calloc((size_t)f->d, sizeof *values);
-    aleat_status st = copy && values ? ALEAT_OK : aleat_fail_memory(err, "eigenvalues");
-    if (!st) {
-        memcpy(copy, covariance, bytes);
-        st = eigenvalues(values, copy, f->d, err);
+    if (!copy || !values) {
+        aleat_free(copy);
+        aleat_free(values);
+        return aleat_fail_memory(err, "eigenvalues");
     }
+    memcpy(copy, covariance, bytes);
+    aleat_status st = eigenvalues(values, copy, f->d, err);
     if (!st) {
         const double least = values[0], most = values[f->d - 1];
         f->negative = fmin(least, 0);

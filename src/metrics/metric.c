@@ -84,6 +84,15 @@ static void warn_of_negative(aleat_metric_result *out, const char *side, double 
                           side, eigenvalue);
 }
 
+static void warn_of_few_in(aleat_metric_result *out, const char *name,
+                           const aleat_frechet_side *side)
+{
+    if (side->gaussian)
+        warn_of_few(out, name, side->gaussian->n, side->gaussian->d);
+    else
+        warn_of_few(out, name, side->n, side->d);
+}
+
 static aleat_status frechet(aleat_metric_result *out, const aleat_metric_task *task,
                             aleat_error *err)
 {
@@ -101,8 +110,8 @@ static aleat_status frechet(aleat_metric_result *out, const aleat_metric_task *t
     add(out, "trace_root", f.trace_root);
     if (task->resampled)
         return ALEAT_OK;
-    warn_of_few(out, "a", a.features ? a.n : a.gaussian->n, a.features ? a.d : a.gaussian->d);
-    warn_of_few(out, "b", b.features ? b.n : b.gaussian->n, b.features ? b.d : b.gaussian->d);
+    warn_of_few_in(out, "a", &a);
+    warn_of_few_in(out, "b", &b);
     warn_of_negative(out, "a", f.negative_a);
     warn_of_negative(out, "b", f.negative_b);
     return ALEAT_OK;

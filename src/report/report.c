@@ -313,7 +313,7 @@ static void quantise(uint8_t *dst, float range[2], const float *pixels, int64_t 
     const double width = (double)range[1] - (double)range[0];
     for (int64_t i = 0; i < n; i++) {
         const double p = width > 0 ? ((double)pixels[i] - (double)range[0]) / width : 0;
-        dst[i] = isfinite(pixels[i]) ? (uint8_t)(p * 254 + 0.5) : 255;
+        dst[i] = isfinite(pixels[i]) ? (uint8_t)lround(p * 254) : 255;
     }
 }
 
