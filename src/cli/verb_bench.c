@@ -114,11 +114,9 @@ static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, ale
     return st;
 }
 
-// Of sorted values; 0 of none.
+// Of sorted values.
 static double median_of(const double *values, int n)
 {
-    if (n == 0)
-        return 0;
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
@@ -258,7 +256,7 @@ static aleat_status bench_network(aleat_model *model, const aleat_cli_args *args
                                   double load_seconds, aleat_error *err)
 {
     work w = {0};
-    double seconds[MAX_REPEATS], first = 0;
+    double seconds[MAX_REPEATS] = {0}, first = 0;
     int n = 0;
     aleat_status st = work_new(&w, model, args, err);
     if (!st)
