@@ -697,15 +697,33 @@ static int64_t evaluations_of(const runner *r)
                : (aleat_sampler_nfe(r->sampler) + aleat_observer_nfe(r->observer)) / r->batches;
 }
 
+// Names of the labels in use, {"3": "Dress"}, for pictures and pages that are made without the
+// model; NULL: none.
+static json_t *names_of_labels(const aleat_run_job *job)
+{
+    const int32_t *labels = job->options->labels;
+    json_t *names = NULL;
+    for (int64_t i = 0; labels && i < job->options->n; i++) {
+        char key[16];
+        const char *name = aleat_model_class_name(job->model, labels[i]);
+        if (!name || (!names && !(names = json_object())))
+            continue;
+        (void)snprintf(key, sizeof key, "%" PRId32, labels[i]);
+        (void)json_object_set_new(names, key, json_string(name));
+    }
+    return names;
+}
+
 // What run.json tells beside the settings; of the images made in this call.
 static json_t *make_report(const runner *r, double seconds)
 {
     const aleat_model_facts facts = aleat_model_describe(r->job->model);
     const char *command = r->job->options->command;
     json_t *typed = command ? json_string(command) : NULL; // NULL, too, if it is not UTF-8
-    return json_pack("{ssso*s{sIsIsfsi}}", "model", facts.path, "command", typed, "this_session",
-                     "images", (json_int_t)(r->done), "evaluations_per_image",
-                     (json_int_t)evaluations_of(r), "seconds", seconds, "threads", facts.threads);
+    return json_pack("{ssso*so*s{sIsIsfsi}}", "model", facts.path, "command", typed, "class_names",
+                     names_of_labels(r->job), "this_session", "images", (json_int_t)(r->done),
+                     "evaluations_per_image", (json_int_t)evaluations_of(r), "seconds", seconds,
+                     "threads", facts.threads);
 }
 
 // dst = the array in the folder's trajectory.npy, whole or only its last state.

@@ -62,7 +62,8 @@ static aleat_status add(json_t *object, const char *key, json_t *value, aleat_er
 // What run.json tells of a run, and what is known of it besides.
 static aleat_status describe(json_t *to, const aleat_source *s, aleat_error *err)
 {
-    static const char *const copied[] = {"settings", "command", "this_session", "guidance"};
+    static const char *const copied[] = {"settings", "command", "class_names", "this_session",
+                                         "guidance"};
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
         json_t *value = json_object_get(s->json.root, copied[i]);

@@ -49,6 +49,7 @@ test("labels filter, strips show both ends", () =>
   withPage(page, {}, async (p) => {
     await p.click("#labels button:text('none')");
     await p.locator("#labels input[value='3']").check({ force: true });
+    assert.equal(await p.locator("#labels label", { has: p.locator("input[value='3']") }).textContent(), "3 Dress");
     const wanted = by("x0-var").filter((index) => rows[index].label === 3);
     assert.deepEqual(await galleryNumbers(p), wanted);
     const strip = (id) => p.$$eval(`#${id} canvas`, (all) => all.map((one) => Number(/\d+/.exec(one.getAttribute("aria-label"))[0])));

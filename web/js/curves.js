@@ -1,11 +1,11 @@
 /* Uncertainty by sampling step, of all images and of each class. */
-import { run } from "./data.js";
+import { labelText, run } from "./data.js";
 import { count, make, short, svg } from "./format.js";
 
 const HEIGHT = 340, LEFT = 62, RIGHT = 14, TOP = 12, BOTTOM = 44;
 const MOST_LINES = 10; // as many as there are colours
 const by = (id) => document.getElementById(id);
-const nameOf = (group) => (group.label === null ? "all images" : `class ${group.label}`);
+const nameOf = (group) => (group.label === null ? "all images" : `class ${labelText(group.label)}`);
 
 /* Round numbers between low and high, about five. */
 function ticks(low, high) {
@@ -95,7 +95,7 @@ export function start() {
   groups.forEach((group, g) => {
     const input = make("input", { type: "checkbox", value: String(g), checked: g === 0 });
     const colour = g === 0 ? "c-all" : `c-${(g - 1) % MOST_LINES}`;
-    box.append(make("label", {}, input, make("span", { class: colour }, g === 0 ? "all images" : String(group.label))));
+    box.append(make("label", {}, input, make("span", { class: colour }, g === 0 ? "all images" : labelText(group.label))));
   });
   const every = make("button", { type: "button", class: "plain" }, "every class");
   every.addEventListener("click", () => set(groups.map((_, g) => g).slice(1)));

@@ -70,6 +70,11 @@ export const numberOf = tables[0];
 export const labelOf = tables[1];
 export const scores = tables.slice(5);
 export const rows = numberOf.length;
+/* "3 Dress", or the number alone where the model has no names. */
+export function labelText(label) {
+  const name = run.class_names?.[label];
+  return name ? `${label} ${name}` : String(label);
+}
 export const hasLabels = labelOf.some((label) => label >= 0);
 
 const ranges = tables[4];

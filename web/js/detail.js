@@ -1,5 +1,5 @@
 /* One image: its maps, its steps, what is under the pointer, the other run beside it. */
-import { channels, detail, height, labelOf, mapOf, numberOf, otherMapOf, picture, predicted, run, scores, stepsOf, width } from "./data.js";
+import { channels, detail, height, labelOf, labelText, mapOf, numberOf, otherMapOf, picture, predicted, run, scores, stepsOf, width } from "./data.js";
 import { blend, drawLegend, rangeOf, sharedScale } from "./colour.js";
 import { change, kept, listen, state } from "./state.js";
 import { hasPicture } from "./data.js";
@@ -204,7 +204,7 @@ function go(by_) {
 function show(row) {
   play(false);
   look.row = row;
-  const label = labelOf[row] >= 0 ? ` · label ${labelOf[row]}` : "";
+  const label = labelOf[row] >= 0 ? ` · label ${labelText(labelOf[row])}` : "";
   by("detail-title").textContent = `Image ${numberOf[row]}${label}`;
   const rows = neighbours(), at = rows.indexOf(row);
   by("detail-place").textContent = at >= 0 ? `${count(at + 1)} of ${count(rows.length)}` : "";

@@ -1,5 +1,5 @@
 /* The images in order, page by page; selecting them and taking the list along. */
-import { hasLabels, hasPicture, labelOf, numberOf, run } from "./data.js";
+import { hasLabels, hasPicture, labelOf, labelText, numberOf, run } from "./data.js";
 import { change, complete, kept, keptCount, listen, nameOf, order, state, valuesOf } from "./state.js";
 import { describe, draw, thumbnail } from "./thumbnail.js";
 import { drawLegend, sharedScale } from "./colour.js";
@@ -16,7 +16,7 @@ function makeCard(row, open) {
   const check = make("input", { type: "checkbox", tabindex: "-1", "aria-label": `Select image ${numberOf[row]}`, checked: state.selected.has(row) });
   check.addEventListener("change", () => select(row, check.checked));
   const score = state.score >= 0 ? short(valuesOf(state.score)[row]) : "";
-  const label = hasLabels ? ` · ${labelOf[row]}` : "";
+  const label = hasLabels ? ` · ${labelText(labelOf[row])}` : "";
   const button = make("button", { type: "button", tabindex: "-1", class: "open", "aria-label": describe(row) }, thumbnail(row),
     make("span", { class: "caption", "aria-hidden": "true" }, make("span", { class: "quiet" }, `#${numberOf[row]}${label}`), make("span", {}, score)));
   button.firstChild.setAttribute("role", "presentation");

@@ -1,5 +1,5 @@
 /* The upper part: which score, its histogram, how many images are kept, labels, the strips. */
-import { run, labelOf, hasPicture } from "./data.js";
+import { run, labelOf, labelText, hasPicture } from "./data.js";
 import { allLabels, change, keptCount, listen, nameOf, order, state, valuesOf } from "./state.js";
 import { histogram, robustRange } from "./order.js";
 import { thumbnail } from "./thumbnail.js";
@@ -97,7 +97,7 @@ function makeLabels() {
     for (const one of boxes) one.checked = checked;
     tell();
   };
-  box.append(...boxes.map((one) => make("label", { title: `${count(counts.get(Number(one.value)))} images` }, one, make("span", {}, one.value))));
+  box.append(...boxes.map((one) => make("label", { title: `${count(counts.get(Number(one.value)))} images` }, one, make("span", {}, labelText(Number(one.value))))));
   for (const [text, checked] of [["all", true], ["none", false]]) {
     const button = make("button", { type: "button", class: "plain" }, text);
     button.addEventListener("click", every(checked));

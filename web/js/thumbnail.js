@@ -1,11 +1,11 @@
 /* A canvas of one image, with its map over it as the reader wants it. */
-import { run, width, height, picture, mapOf, hasPicture, numberOf, labelOf } from "./data.js";
+import { run, width, height, picture, mapOf, hasPicture, numberOf, labelOf, labelText } from "./data.js";
 import { blend, rangeOf, sharedScale } from "./colour.js";
 import { nameOf, state, valuesOf } from "./state.js";
 import { make, short } from "./format.js";
 
 export function describe(row) {
-  const label = labelOf[row] >= 0 ? `, label ${labelOf[row]}` : "";
+  const label = labelOf[row] >= 0 ? `, label ${labelText(labelOf[row])}` : "";
   const score = state.score >= 0 ? `, ${nameOf(state.score)} ${short(valuesOf(state.score)[row])}` : "";
   return `Image ${numberOf[row]}${label}${score}`;
 }
