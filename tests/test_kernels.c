@@ -75,6 +75,40 @@ static void igemm_is_the_matrix_product_at_every_tile_size(void **state)
             }
 }
 
+// The terms of one sum in f32: each addition rounds once, and what is added to c once more.
+static void gemm_tn_is_the_product_of_a_transposed_matrix(void **state)
+{
+    (void)state;
+    FOR_EACH_ISA(k)
+    for (int mr = 1; mr <= ALEAT_MICRO_ROWS && mr <= k->vlen; mr++)
+        for (int nv = 1; nv <= k->panel / k->vlen; nv++)
+            for (int s = 0; s < 2 * N_SIZES; s++) {
+                const bool add = s % 2;
+                const int64_t n = sizes[s / 2], vlen = k->vlen, step = n * vlen + 5;
+                const int64_t c_ld = nv * vlen + 3;
+                float *a = floats(n * vlen, 1), *b = floats(nv * step, 2);
+                float *c = floats(mr * c_ld, 3), *old = floats(mr * c_ld, 3);
+                k->gemm_tn(mr, nv, n, a, b, step, add, c, c_ld);
+                for (int64_t e = 0; e < mr * c_ld; e++) {
+                    const int64_t i = e / c_ld, j = e % c_ld;
+                    double sum = add || j >= nv * vlen ? (double)old[e] : 0;
+                    double magnitude = fabs(sum);
+                    for (int64_t q = 0; q < n && j < nv * vlen; q++) {
+                        const double term = (double)a[q * vlen + i] *
+                                            (double)b[j / vlen * step + q * vlen + j % vlen];
+                        sum += term;
+                        magnitude += fabs(term);
+                    }
+                    assert_near(c[e], sum, (double)(n + 1) * (double)FLT_EPSILON * magnitude,
+                                "element %d, %d", (int)i, (int)j);
+                }
+                aleat_free(a);
+                aleat_free(b);
+                aleat_free(c);
+                aleat_free(old);
+            }
+}
+
 // With factors that are bf16 already the products are exact, so the bound is that of f32.
 static void igemm_bf16_is_exact_but_for_its_f32_sums(void **state)
 {
@@ -487,7 +521,7 @@ static void winograds_transforms_are_two_sided_matrix_products(void **state)
         for (int p = 0; p < 36; p++)
             rows[p] = x + p * plane;
         double magnitude;
-        k->wino_input(rows, c, v, plane);
+        k->wino_input(rows, c, v, plane, k->vlen);
         for (int p = 0; p < 36; p++)
             for (int64_t i = 0; i < c; i++) {
                 const double want = transformed(BT[p / 6], BT[p % 6], rows, i, &magnitude);
@@ -507,10 +541,80 @@ static void winograds_transforms_are_two_sided_matrix_products(void **state)
     }
 }
 
+/** <x, y> of n points of c channels each, at channel i, and of magnitudes. */
+static double points_dot(const float *x, int64_t x_ld, const float *y, int64_t y_ld, int n,
+                         int64_t i, double *magnitude)
+{
+    double sum = 0;
+    *magnitude = 0;
+    for (int p = 0; p < n; p++) {
+        const double term = (double)x[p * x_ld + i] * (double)y[p * y_ld + i];
+        sum += term;
+        *magnitude += fabs(term);
+    }
+    return sum;
+}
+
+// <A^T m A, y> = <m, A y A^T>. A's entries are up to 8 each way, so magnitudes up to 64 cancel.
+static void winograds_adjoint_output_is_the_adjoint(void **state)
+{
+    (void)state;
+    FOR_EACH_ISA(k)
+    for (int64_t c = k->vlen; c <= 2 * k->vlen; c += k->vlen) {
+        const int64_t plane = c + 16;
+        float *m = floats(36 * plane, 1), *y = floats(16 * c, 2);
+        float *out = floats(16 * c, 3), *adjoint = floats(36 * plane, 4);
+        const float *rows[16];
+        for (int p = 0; p < 16; p++)
+            rows[p] = y + p * c;
+        k->wino_output(m, plane, c, out, c);
+        k->wino_output_adjoint(rows, c, adjoint, plane, k->vlen);
+        for (int64_t i = 0; i < c; i++) {
+            double forward, reverse;
+            const double want = points_dot(out, c, y, c, 16, i, &forward);
+            const double got = points_dot(m, plane, adjoint, plane, 36, i, &reverse);
+            assert_near((float)got, want, 32 * (double)FLT_EPSILON * (forward + reverse),
+                        "channel %d", (int)i);
+        }
+        aleat_free(m);
+        aleat_free(y);
+        aleat_free(out);
+        aleat_free(adjoint);
+    }
+}
+
+static const double GT[3][6] = {{1.0 / 4, -1.0 / 6, -1.0 / 6, 1.0 / 24, 1.0 / 24, 0},
+                                {0, -1.0 / 6, 1.0 / 6, 1.0 / 12, -1.0 / 12, 0},
+                                {0, -1.0 / 6, -1.0 / 6, 1.0 / 6, 1.0 / 6, 1}};
+
+static void winograds_adjoint_filters_are_two_sided_matrix_products(void **state)
+{
+    (void)state;
+    FOR_EACH_ISA(k)
+    {
+        const int64_t plane = k->vlen + 7;
+        float *u = floats(36 * plane, 1), *g = floats(9 * k->vlen, 2);
+        const float *rows[36];
+        for (int p = 0; p < 36; p++)
+            rows[p] = u + p * plane;
+        k->wino_filter_adjoint(u, plane, g);
+        for (int p = 0; p < 9; p++)
+            for (int64_t i = 0; i < k->vlen; i++) {
+                double magnitude;
+                const double want = transformed(GT[p / 3], GT[p % 3], rows, i, &magnitude);
+                assert_near(g[p * k->vlen + i], want, 5 * (double)FLT_EPSILON * magnitude, "tap %d",
+                            p);
+            }
+        aleat_free(u);
+        aleat_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(igemm_is_the_matrix_product_at_every_tile_size),
+        cmocka_unit_test(gemm_tn_is_the_product_of_a_transposed_matrix),
         cmocka_unit_test(igemm_bf16_is_exact_but_for_its_f32_sums),
         cmocka_unit_test(to_bf16_rounds_to_nearest_even_and_keeps_nan),
         cmocka_unit_test(map_is_every_function_within_its_rounding),
@@ -523,6 +627,8 @@ int main(void)
         cmocka_unit_test(exp_rows_and_max_rows_make_a_softmax),
         cmocka_unit_test(normalize_rows_has_mean_0_and_variance_1),
         cmocka_unit_test(winograds_transforms_are_two_sided_matrix_products),
+        cmocka_unit_test(winograds_adjoint_output_is_the_adjoint),
+        cmocka_unit_test(winograds_adjoint_filters_are_two_sided_matrix_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

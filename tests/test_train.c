@@ -21,6 +21,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "kernels/weight_grad.h"
+#include "kernels/winograd_grad.h"
 #include "train/learner.h"
 
 /* A small network with everything that training meets: attention, both kinds of resampling,
@@ -318,6 +319,71 @@ static void gradients_of_weights_agree_with_double_in_f32_and_in_bf16(void **sta
     for (int64_t stride = 1; stride <= 2; stride++)
         for (int bf16 = 0; bf16 <= both; bf16++)
             check_weight_gradient(stride, bf16);
+}
+
+/** Winograd's gradient of `g` against double, in relative L2 over every 31st element, and the same
+ * bits on 1, 2 and 3 threads. */
+static void check_winograd_gradient(const aleat_kernels *k, int64_t images, int64_t h, int64_t w,
+                                    int64_t c_in, int64_t c_out, int64_t pad)
+{
+    const aleat_weight_grad g = {.images = images,
+                                 .in_h = h + 2 - 2 * pad,
+                                 .in_w = w + 2 - 2 * pad,
+                                 .out_h = h,
+                                 .out_w = w,
+                                 .c_in = c_in,
+                                 .c_out = c_out,
+                                 .kernel_h = 3,
+                                 .kernel_w = 3,
+                                 .stride = 1,
+                                 .pad_top = pad,
+                                 .pad_left = pad,
+                                 .x_ld = c_in + 16,
+                                 .dy_ld = c_out + 16};
+    const int64_t n_dw = c_out * c_in * 9;
+    float *x = randoms(images * g.in_h * g.in_w * g.x_ld, 1);
+    float *dy = randoms(images * h * w * g.dy_ld, 2);
+    float *dw = aleat_alloc((size_t)n_dw * sizeof *dw),
+          *one = aleat_alloc((size_t)n_dw * sizeof *one);
+    assert_true(aleat_winograd_grad_fits(k, &g) && dw && one);
+    for (int threads = 1; threads <= 3; threads++) {
+        void *scratch = aleat_alloc(aleat_weight_grad_scratch(k, &g, threads));
+        assert_non_null(scratch);
+        aleat_weight_grad_run(k, &g, x, dy, threads == 1 ? one : dw, NULL, scratch, threads);
+        if (threads > 1)
+            assert_memory_equal(one, dw, (size_t)n_dw * sizeof *dw);
+        aleat_free(scratch);
+    }
+    double error = 0, norm = 0;
+    for (int64_t e = 0; e < n_dw; e += 31) {
+        double sum, magnitude;
+        weight_gradient_in_double(&g, x, dy, e / 9 / c_in, e / 9 % c_in, e % 9 / 3, e % 3, &sum,
+                                  &magnitude);
+        error += ((double)dw[e] - sum) * ((double)dw[e] - sum);
+        norm += sum * sum;
+    }
+    // The transforms multiply by up to 8 each way, so their roundings count some ten times.
+    if (!(error <= 1e-5 * 1e-5 * norm))
+        fail_msg("%d x %d, %d to %d channels: relative error %g", (int)h, (int)w, (int)c_in,
+                 (int)c_out, sqrt(error / norm));
+    aleat_free(x);
+    aleat_free(dy);
+    aleat_free(dw);
+    aleat_free(one);
+}
+
+static void winograds_gradient_agrees_with_double_and_threads_do_not_show(void **state)
+{
+    (void)state;
+    for (aleat_isa isa = 0; isa <= aleat_cpu_isa(); isa++) {
+        const aleat_kernels *k = aleat_kernels_for(isa);
+        check_winograd_gradient(k, 3, 8, 8, 32, 16, 1);
+        check_winograd_gradient(k, 2, 7, 10, 16, 48, 1);  // tiles that leave the image
+        check_winograd_gradient(k, 1, 9, 5, 48, 96, 0);   // no border, a part of a panel
+        check_winograd_gradient(k, 3, 60, 60, 16, 32, 1); // several groups of tiles
+    }
+    // sums that are made in two slices
+    check_winograd_gradient(aleat_kernels_for(aleat_cpu_isa()), 1, 4, 4, 240, 1024, 1);
 }
 
 /** y = layer_norm(x + table): what the transformers have and the U-Nets do not. */
@@ -845,6 +911,7 @@ int main(void)
         cmocka_unit_test(so_it_does_with_scale_shift_and_resampling_blocks_and_v),
         cmocka_unit_test(a_gradient_in_bf16_is_near_that_in_f32),
         cmocka_unit_test(gradients_of_weights_agree_with_double_in_f32_and_in_bf16),
+        cmocka_unit_test(winograds_gradient_agrees_with_double_and_threads_do_not_show),
         cmocka_unit_test(gradients_of_layer_norm_and_of_constants_agree_with_double),
         cmocka_unit_test(a_training_does_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_training_that_is_killed_goes_on_as_if_nothing_had_been),

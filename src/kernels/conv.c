@@ -314,7 +314,8 @@ static void wino_load(const wino_group *t, int64_t begin, int64_t end)
             rows[p] = pixel < 0 ? t->job->zeros
                                 : t->job->x + (image * g->in_h * g->in_w + pixel) * g->x_ld;
         }
-        t->job->k->wino_input(rows, t->job->w->c_in, t->v + i * t->job->w->c_in, t->l->v_plane);
+        t->job->k->wino_input(rows, t->job->w->c_in, t->v + i * t->job->w->c_in, t->l->v_plane,
+                              t->job->k->vlen);
     }
 }
 

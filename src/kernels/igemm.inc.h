@@ -62,3 +62,63 @@ TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
         TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)};
     tiles[mr - 1][nv - 1](taps, k_len, rows, b, b_ld, c, c_ld);
 }
+
+/*
+ * Both factors lie line by line (k outermost), a vector of columns in each place: products of
+ * channels summed over pixels or tiles.
+ */
+INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float *a, const float *b,
+                          int64_t b_step, bool add, float *c, int64_t c_ld)
+{
+    vf acc[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS];
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            acc[i][j] = (vf){0};
+    for (int64_t k = 0; k < k_len; k++, a += ALEAT_VLEN, b += ALEAT_VLEN) {
+        vf line[ALEAT_MICRO_VECTORS];
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            line[j] = load(b + j * b_step);
+#pragma GCC unroll 6
+        for (int i = 0; i < mr; i++) {
+            const vf x = splat(a[i]);
+#pragma GCC unroll 4
+            for (int j = 0; j < nv; j++)
+                acc[i][j] += x * line[j];
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) {
+            float *at = c + i * c_ld + j * ALEAT_VLEN;
+            store(at, add ? load(at) + acc[i][j] : acc[i][j]);
+        }
+}
+
+#define TILE_TN(mr, nv)                                                                            \
+    static void tile_tn_##mr##_##nv(int64_t k_len, const float *a, const float *b, int64_t b_step, \
+                                    bool add, float *c, int64_t c_ld)                              \
+    {                                                                                              \
+        micro_tile_tn(mr, nv, k_len, a, b, b_step, add, c, c_ld);                                  \
+    }
+#define TILES_TN(mr) TILE_TN(mr, 1) TILE_TN(mr, 2) TILE_TN(mr, 3) TILE_TN(mr, 4)
+// clang-format off
+TILES_TN(1) TILES_TN(2) TILES_TN(3) TILES_TN(4) TILES_TN(5) TILES_TN(6)
+    // clang-format on
+
+    static void gemm_tn(int mr, int nv, int64_t k_len, const float *a, const float *b,
+                        int64_t b_step, bool add, float *c, int64_t c_ld)
+{
+    typedef void tile_fn(int64_t, const float *, const float *, int64_t, bool, float *, int64_t);
+#define TILE_ROW_TN(mr)                                                                            \
+    {                                                                                              \
+        tile_tn_##mr##_1, tile_tn_##mr##_2, tile_tn_##mr##_3, tile_tn_##mr##_4                     \
+    }
+    static tile_fn *const tiles[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS] = {
+        TILE_ROW_TN(1), TILE_ROW_TN(2), TILE_ROW_TN(3),
+        TILE_ROW_TN(4), TILE_ROW_TN(5), TILE_ROW_TN(6)};
+    tiles[mr - 1][nv - 1](k_len, a, b, b_step, add, c, c_ld);
+}

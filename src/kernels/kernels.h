@@ -77,6 +77,14 @@ typedef struct aleat_kernels {
                        const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld);
 
     /**
+     * c[i][j] = sum over k of a[k * vlen + i] * b[j / vlen * b_step + k * vlen + j % vlen], added
+     * to c if `add`; i < mr <= ALEAT_MICRO_ROWS, j < nv*vlen, c: `c_ld` floats a line. The new sum
+     * starts at 0 and runs in the order of k. |error| as of igemm.
+     */
+    void (*gemm_tn)(int mr, int nv, int64_t k_len, const float *a, const float *b, int64_t b_step,
+                    bool add, float *c, int64_t c_ld);
+
+    /**
      * c[i][j] += sum over k < k_len of rows[i][k] * b[k][j], i < mr <= ALEAT_MICRO_ROWS, j <
      * panel_f64, in double. b: k_len packed lines of panel_f64; c: `c_ld` doubles a line. The new
      * sum starts at 0 and runs in the order of k; it is then added to c. No alignment is needed.
@@ -90,12 +98,18 @@ typedef struct aleat_kernels {
 
     /**
      * Winograd F(4x4,3x3) (Lavin and Gray 2015, points 0, +-1, +-2, inf), input side: v[p] = B^T d
-     * B for `c` channels of one 6x6 tile, p = 0..35, planes `plane` floats apart. rows: 36 pointers
-     * to pixels (a zero row where the tile leaves the image).
+     * B for `c` channels of one 6x6 tile, p = 0..35, planes `plane` floats apart, vectors of
+     * channels `step`. rows: 36 pointers to pixels (a zero row where the tile leaves the image).
      */
-    void (*wino_input)(const float *const *rows, int64_t c, float *v, int64_t plane);
+    void (*wino_input)(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step);
     /** Output side: 16 rows of c sums (16 x out_ld) from 36 planes. */
     void (*wino_output)(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld);
+    /** Adjoint of the output side: m[p] = A dy A^T for `c` channels of one 4x4 tile. rows: 16
+     * pointers to pixels; `plane` and `step` as of wino_input. */
+    void (*wino_output_adjoint)(const float *const *rows, int64_t c, float *m, int64_t plane,
+                                int64_t step);
+    /** Adjoint of the filters' transform: g[9][vlen] = G^T u G of a vector of 36 planes. */
+    void (*wino_filter_adjoint)(const float *u, int64_t plane, float *g);
 
     /**
      * Per channel over `rows` rows: sums of (x - pivot) and (x - pivot)^2, pivot [c], added to the

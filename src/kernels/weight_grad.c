@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "kernels/winograd_grad.h"
 
 enum {
     MR = ALEAT_MICRO_ROWS,
@@ -330,17 +331,15 @@ static void store_outputs(void *ctx, int64_t begin, int64_t end, int thread)
                 job->dw[(o * c_in + i) * taps + tap] = job->sums[(tap * c_in + i) * job->width + o];
 }
 
-size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
+static size_t product_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
 {
     size_t bytes[3];
     const grad_job job = job_of(k, g, bytes);
-    const size_t product = bytes[0] + bytes[1] + bytes[2] + (size_t)threads * job.stride;
-    const size_t sums = aleat_sum_rows_scratch(g->images * g->out_h * g->out_w, g->c_out);
-    return product > sums ? product : sums;
+    return bytes[0] + bytes[1] + bytes[2] + (size_t)threads * job.stride;
 }
 
-void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
-                           const float *dy, float *dw, float *db, void *scratch, int threads)
+static void run_product(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
+                        const float *dy, float *dw, void *scratch, int threads)
 {
     size_t bytes[3];
     grad_job job = job_of(k, g, bytes);
@@ -353,6 +352,23 @@ void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, c
     job.scratch = (char *)job.sums + bytes[2];
     aleat_parallel_team(threads, multiply_groups, &job);
     aleat_parallel_for(threads, job.g.c_out, store_outputs, &job);
+}
+
+size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
+{
+    const size_t product = aleat_winograd_grad_fits(k, g) ? aleat_winograd_grad_scratch(k, g)
+                                                          : product_scratch(k, g, threads);
+    const size_t sums = aleat_sum_rows_scratch(g->images * g->out_h * g->out_w, g->c_out);
+    return product > sums ? product : sums;
+}
+
+void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
+                           const float *dy, float *dw, float *db, void *scratch, int threads)
+{
+    if (aleat_winograd_grad_fits(k, g))
+        aleat_winograd_grad_run(k, g, x, dy, dw, scratch, threads);
+    else
+        run_product(k, g, x, dy, dw, scratch, threads);
     if (db)
         aleat_sum_rows(k, dy, g->dy_ld, g->images * g->out_h * g->out_w, g->c_out, db, scratch,
                        threads);

@@ -27,9 +27,33 @@ INLINE void wino_at(const vf x[6], vf y[4])
     y[3] = d + splat(8.0f) * u + x[5];
 }
 
-static void wino_input(const float *const *rows, int64_t c, float *v, int64_t plane)
+/** One column: y = A x, the adjoint of wino_at(). */
+INLINE void wino_a(const vf x[4], vf y[6])
 {
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
+    const vf two = splat(2.0f), four = splat(4.0f);
+    const vf even = x[0] + x[2], odd = x[1] + x[3];
+    const vf even4 = x[0] + four * x[2], odd4 = two * (x[1] + four * x[3]);
+    y[0] = x[0];
+    y[1] = even + odd;
+    y[2] = even - odd;
+    y[3] = even4 + odd4;
+    y[4] = even4 - odd4;
+    y[5] = x[3];
+}
+
+/** One column: y = G^T x. */
+INLINE void wino_gt(const vf x[6], vf y[3])
+{
+    const vf s = splat(1.0f / 6) * (x[1] + x[2]), d = splat(1.0f / 6) * (x[2] - x[1]);
+    const vf t = splat(1.0f / 24) * (x[3] + x[4]), u = splat(1.0f / 12) * (x[3] - x[4]);
+    y[0] = splat(0.25f) * x[0] - s + t;
+    y[1] = d + u;
+    y[2] = splat(4.0f) * t - s + x[5];
+}
+
+static void wino_input(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step)
+{
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN, v += step) {
         vf half[6][6];
 #pragma GCC unroll 6
         for (int col = 0; col < 6; col++) {
@@ -48,7 +72,7 @@ static void wino_input(const float *const *rows, int64_t c, float *v, int64_t pl
             wino_bt(half[row], y);
 #pragma GCC unroll 6
             for (int col = 0; col < 6; col++)
-                store(v + (row * 6 + col) * plane + i, y[col]);
+                store(v + (row * 6 + col) * plane, y[col]);
         }
     }
 }
@@ -76,5 +100,56 @@ static void wino_output(const float *m, int64_t plane, int64_t c, float *out, in
             for (int col = 0; col < 4; col++)
                 store(out + (row * 4 + col) * out_ld + i, y[col]);
         }
+    }
+}
+
+static void wino_output_adjoint(const float *const *rows, int64_t c, float *m, int64_t plane,
+                                int64_t step)
+{
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN, m += step) {
+        vf half[6][4];
+#pragma GCC unroll 4
+        for (int col = 0; col < 4; col++) {
+            vf x[4], y[6];
+#pragma GCC unroll 4
+            for (int row = 0; row < 4; row++)
+                x[row] = load(rows[row * 4 + col] + i);
+            wino_a(x, y);
+#pragma GCC unroll 6
+            for (int row = 0; row < 6; row++)
+                half[row][col] = y[row];
+        }
+#pragma GCC unroll 6
+        for (int row = 0; row < 6; row++) {
+            vf y[6];
+            wino_a(half[row], y);
+#pragma GCC unroll 6
+            for (int col = 0; col < 6; col++)
+                store(m + (row * 6 + col) * plane, y[col]);
+        }
+    }
+}
+
+static void wino_filter_adjoint(const float *u, int64_t plane, float *g)
+{
+    vf half[3][6];
+#pragma GCC unroll 6
+    for (int col = 0; col < 6; col++) {
+        vf x[6], y[3];
+#pragma GCC unroll 6
+        for (int row = 0; row < 6; row++)
+            x[row] = load(u + (row * 6 + col) * plane);
+        wino_gt(x, y);
+#pragma GCC unroll 3
+        for (int row = 0; row < 3; row++)
+            half[row][col] = y[row];
+    }
+#pragma GCC unroll 3
+    for (int row = 0; row < 3; row++) {
+        vf y[3];
+        wino_gt(half[row], y);
+#pragma GCC unroll 3
+        for (int col = 0; col < 3; col++)
+            store(g + (row * 3 + col) * ALEAT_VLEN, y[col]);
     }
 }
