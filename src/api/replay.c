@@ -15,7 +15,6 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/file.h"
-#include "io/image_convert.h"
 #include "io/png_image.h"
 
 /** A replay at work. */
@@ -203,7 +202,7 @@ static aleat_status open_model(replayer *r, aleat_error *err)
     aleat_image_settings *s = &r->settings;
     aleat_open_options open = r->options->open;
     open.precision = s->precision;
-    int64_t height, width;
+    int64_t height = 0, width = 0;
     aleat_status st = size_of(r, &height, &width, err);
     if (st)
         return st;

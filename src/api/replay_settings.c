@@ -1,7 +1,6 @@
 #include "api/replay_settings.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,6 @@
 #include "api/run_text.h"
 #include "base/alloc.h"
 #include "base/error.h"
-#include "io/file.h"
 #include "io/png_image.h"
 
 #define MOST_STEPS 1000000 // what generate takes
