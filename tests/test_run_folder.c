@@ -34,6 +34,8 @@
 
 static const int64_t score_steps[STEPS] = {7, 8};
 
+static aleat_generation_field fields[] = {{(char[]){"Steps"}, (char[]){"9"}}};
+static const aleat_generation generation = {.fields = fields, .n_fields = 1};
 static const aleat_run_shape shape = {
     .n = N,
     .channels = C,
@@ -52,7 +54,7 @@ static const aleat_run_shape shape = {
     .trajectory_states = STATES,
     .x0_steps = X0,
     .seed = 5,
-    .parameters = "Steps: 9",
+    .generation = &generation,
 };
 
 static char scratch[64];
@@ -222,7 +224,7 @@ static void settings_travel_with_each_picture(void **state)
     assert_non_null(own);
     assert_non_null(strstr(own, "\"image\":12"));
     assert_non_null(strstr(own, "\"sampler\":\"ddim\""));
-    assert_string_equal(parameters, "Steps: 9, Image: 12, Label: 2");
+    assert_string_equal(parameters, "\nSteps: 9, Image: 12, Label: 2");
     aleat_free(own);
     aleat_free(parameters);
 }

@@ -21,6 +21,8 @@
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"
 #include "aleat/model.h"
+#include "aleat/prompts.h"
+#include "aleat/replay.h"
 #include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"

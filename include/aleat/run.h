@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "aleat/model.h"
+#include "aleat/prompts.h"
 #include "aleat/sampling.h"
 #include "aleat/status.h"
 #include "aleat/vae.h"
@@ -41,6 +42,8 @@ typedef struct aleat_run_options {
     aleat_sampling_options sampling;
     uint64_t seed;
     const char *rng;       /**< a name from aleat_rng_name(); NULL: "philox" */
+    int64_t first;         /**< number of the first image, which its random numbers follow from;
+                                labels, texts and given noise are from that image on */
     const int32_t *labels; /**< [n], or NULL for a network without classes */
     int64_t batch;         /**< images at once, at most 16; 0: by their size; changes no result */
 
@@ -52,6 +55,13 @@ typedef struct aleat_run_options {
                             of contact.png; NULL: "x0-var" */
     int64_t copies;    /**< M of scoring and guidance; 0: 5 */
     const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+
+    /** For models of texts: rows that repeat over the images, as aleat_model_open_prompts() gives
+     * them; else NULL. */
+    const aleat_texts *texts;
+    const aleat_texts *negative; /**< one row: the unconditional half of classifier-free guidance */
+    const aleat_prompt_options *prompts; /**< what they were encoded from, told in run.json and in
+                                              the pictures; NULL: unknown */
 
     double cfg_scale; /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
     /** A name from aleat_statistic_name(): what guidance climbs (a statistic of the predicted
@@ -113,7 +123,7 @@ typedef struct aleat_run_result {
  *
  * @param result  filled on success; may be NULL
  * @return ALEAT_ERR_ARGUMENT: options that do not fit the model or the run in the folder;
- *         _UNSUPPORTED: a model of texts, guidance without a gradient or a null class; _SHAPE,
+ *         _UNSUPPORTED: guidance without a gradient or a null class; _SHAPE,
  *         _FORMAT, _IO: of given files; _CANCELLED: progress() said so
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_generate(aleat_model *model, const char *folder,

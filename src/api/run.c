@@ -127,6 +127,7 @@ const char *aleat_carry_name(int i, const char **help)
 static void job_clear(aleat_run_job *job)
 {
     aleat_sampling_plan_free(job->plan);
+    aleat_run_texts_clear(&job->texts);
     aleat_array_clear(&job->initial);
     aleat_array_clear(&job->step_noise);
     aleat_array_clear(&job->copy_noise);
@@ -136,8 +137,13 @@ static void job_clear(aleat_run_job *job)
 static aleat_status check_options(const aleat_run_options *o, const aleat_denoiser_info *info,
                                   aleat_error *err)
 {
-    if (o->n < 1 || o->n > UINT32_MAX)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a run of %" PRId64 " images", o->n);
+    if (o->n < 1 || o->n > UINT32_MAX || o->first < 0 || o->first > UINT32_MAX - o->n)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a run of %" PRId64 " images from %" PRId64,
+                          o->n, o->first);
+    if (o->first && o->noise_dir)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "stored noise is that of a run's images from 0, not from %" PRId64,
+                          o->first);
     const bool labelled = info->n_classes > 0 || o->classifier;
     if (labelled && !o->labels)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "this %s needs labels",
@@ -326,12 +332,8 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
     const aleat_denoiser_info *info = &job->model->files.info;
     int rng = 0;
     aleat_status st = aleat_model_check_denoiser(job->model, err);
-    if (!st && (info->context_tokens || info->pooled_dim || info->takes_guidance)) {
-        (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                         "%s: is conditioned on texts, which runs do not take", job->model->path);
-        aleat_hint(err, "'aleat score' and 'aleat uncertainty' take encoded texts (--context)");
-        return ALEAT_ERR_UNSUPPORTED;
-    }
+    if (!st)
+        st = aleat_run_texts_make(&job->texts, job->model, o, err);
     if (!st)
         st = check_options(o, info, err);
     if (!st)
@@ -513,7 +515,7 @@ static aleat_status take_images(const runner *r, aleat_error *err)
         const float *x = r->x + j * count;
         if (r->latent)
             st = aleat_run_latent_decode(
-                r->latent, (uint32_t)(r->shard->first + r->row + j), x, r->image,
+                r->latent, (uint32_t)(r->shape->first + r->shard->first + r->row + j), x, r->image,
                 r->shape->carried ? r->shard->maps + (map + j) * count : NULL,
                 r->shape->carried ? r->shard->carried + (r->row + j) * image_count(r) : NULL, err);
         if (!st)
@@ -551,17 +553,19 @@ static aleat_status run_batch(runner *r, aleat_error *err)
     const aleat_run_options *o = r->job->options;
     const int64_t first = r->shard->first + r->row;
     uint32_t images[ALEAT_SHARD_IMAGES];
+    const aleat_text *texts[ALEAT_SHARD_IMAGES];
     for (int64_t j = 0; j < r->rows; j++) {
-        images[j] = (uint32_t)(first + j);
+        images[j] = (uint32_t)(o->first + first + j);
         r->shard->labels[r->row + j] = o->labels ? o->labels[first + j] : -1;
     }
     if (r->torch)
-        aleat_noise_torch_restart(r->torch, (uint32_t)first);
+        aleat_noise_torch_restart(r->torch, images[0]);
     aleat_observer_begin(r->observer, r->noise);
     const aleat_sample_request request = {
         .n = r->rows,
         .images = images,
-        .condition = {.labels = o->labels ? o->labels + first : NULL},
+        .condition = {.labels = o->labels ? o->labels + first : NULL,
+                      .texts = aleat_run_texts_of(&r->job->texts, texts, first, r->rows)},
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
         .hooks = {.ctx = r,
@@ -643,7 +647,8 @@ static aleat_status make_noise(runner *r, aleat_error *err)
 static aleat_status runner_make(runner *r, aleat_error *err)
 {
     const aleat_run_job *job = r->job;
-    aleat_status st = aleat_model_cfg(&r->cfg, job->model, job->options->cfg_scale, NULL, err);
+    aleat_status st = aleat_model_cfg(&r->cfg, job->model, job->options->cfg_scale,
+                                      job->texts.negative.pointers, err);
     if (st)
         return st;
     const aleat_denoiser *d = r->cfg.ops ? &r->cfg : &job->model->denoiser;
@@ -783,6 +788,7 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                                                                 : 1,
                              .x0_steps = o->keep_x0 ? job->plan->n_outer : 0,
                              .seed = o->seed,
+                             .first = o->first,
                              .score_steps = steps};
     shape.n_signals = aleat_run_has_cfg(o) ? ALEAT_SIGNAL_COUNT : ALEAT_SIGNAL_CFG_GAP;
     for (int k = 0; k < shape.n_signals; k++)
@@ -882,7 +888,7 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     aleat_run_shape shape = {0};
     runner r = {.job = &job, .shape = &shape};
     json_t *settings = NULL;
-    char *parameters = NULL;
+    aleat_generation generation = {0};
     int64_t *steps = NULL;
     int resume = 0, shown = 0;
     const int64_t channels = model->files.info.channels;
@@ -901,14 +907,13 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
         st = use_thresholds(&job, settings, err);
     if (st)
         goto done;
-    parameters = aleat_run_parameters(&job, settings);
     steps = aleat_calloc((size_t)job.plan->n_outer, sizeof *steps);
-    if (!parameters || !steps) {
-        st = aleat_fail_memory(err, "a run");
+    st = steps ? aleat_run_generation(&generation, &job, settings, err)
+               : aleat_fail_memory(err, "a run");
+    if (st)
         goto done;
-    }
     shape = shape_of(&job, steps, pixels);
-    shape.parameters = parameters;
+    shape.generation = &generation;
     shape.shown = shown;
     st = aleat_run_folder_open(&r.folder, folder, &shape, settings, resumes[resume].resume, err);
     if (!st)
@@ -917,7 +922,7 @@ done:
     runner_clear(&r);
     aleat_run_folder_free(r.folder);
     json_decref(settings);
-    aleat_free(parameters);
+    aleat_generation_clear(&generation);
     aleat_free(steps);
     job_clear(&job);
     return st;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/run_state.h"
+#include "api/run_text.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/file.h"
@@ -422,6 +423,30 @@ static double score_of(const aleat_run_folder *f, int m, int64_t j)
     return score;
 }
 
+// The settings of a run with what `own` says of one image, as other programs read them.
+static char *write_parameters(const aleat_generation *of_run, const json_t *own)
+{
+    static const char *const keys[][2] = {{"Image", "image"}, {"Label", "label"}};
+    aleat_generation g = {0};
+    aleat_status st = ALEAT_OK;
+    for (int i = 0; !st && i < of_run->n_fields; i++)
+        st = aleat_generation_add(&g, of_run->fields[i].key, of_run->fields[i].value, NULL);
+    for (size_t i = 0; !st && i < sizeof keys / sizeof *keys; i++) {
+        char number[24];
+        const int64_t value = json_integer_value(json_object_get(own, keys[i][1]));
+        (void)snprintf(number, sizeof number, "%" PRId64, value);
+        if (value >= 0)
+            st = aleat_generation_add(&g, keys[i][0], number, NULL);
+    }
+    const char *prompt = json_string_value(json_object_get(own, "prompt"));
+    const char *negative = json_string_value(json_object_get(own, "negative_prompt"));
+    g.prompt = aleat_strdup(prompt ? prompt : "");
+    g.negative = aleat_strdup(negative ? negative : "");
+    char *text = st || !g.prompt || !g.negative ? NULL : aleat_generation_write(&g);
+    aleat_generation_clear(&g);
+    return text;
+}
+
 /*
  * Settings travel with a picture twice: "parameters" in the one-line form that other tools show,
  * "aleat" as JSON for ours.
@@ -429,7 +454,7 @@ static double score_of(const aleat_run_folder *f, int m, int64_t j)
 static aleat_status write_image(const aleat_run_folder *f, int64_t j, aleat_error *err)
 {
     const aleat_run_shape *s = &f->shape;
-    const int64_t number = f->shard.first + j;
+    const int64_t place = f->shard.first + j, number = s->first + place;
     const int64_t pixels = s->image_channels * s->image_height * s->image_width;
     aleat_image image = {0};
     char *parameters = NULL, *text = NULL, *path = NULL;
@@ -444,14 +469,14 @@ static aleat_status write_image(const aleat_run_folder *f, int64_t j, aleat_erro
     for (int m = 0; m < s->n_maps; m++)
         if (json_object_set_new(scores, s->maps[m].name, json_real(score_of(f, m, j))))
             goto done;
-    if (json_object_set_new(own, "image", json_integer(number)) ||
+    if (!aleat_run_texts_settings_of(own, place) ||
+        json_object_set_new(own, "image", json_integer(number)) ||
         json_object_set_new(own, "label", json_integer(f->shard.labels[j])) ||
         (s->n_maps && json_object_set(own, "scores", scores)))
         goto done;
-    parameters = aleat_asprintf("%s, Image: %" PRId64 ", Label: %" PRId64, s->parameters, number,
-                                f->shard.labels[j]);
+    parameters = write_parameters(s->generation, own);
     text = json_dumps(own, JSON_ENSURE_ASCII | JSON_COMPACT | JSON_REAL_PRECISION(17));
-    path = aleat_run_path(f, "images/%06" PRId64 ".png", number);
+    path = aleat_run_path(f, "images/%06" PRId64 ".png", place);
     if (!parameters || !text || !path)
         goto done;
     const aleat_png_text texts[] = {{"parameters", parameters}, {"aleat", text}};

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "aleat/status.h"
+#include "text/generation.h"
 
 /** Images in a shard: enough that the files are few, few enough that a kill costs little. */
 #define ALEAT_SHARD_IMAGES 16
@@ -50,7 +51,10 @@ typedef struct aleat_run_shape {
     int64_t n_guide_steps;                      /**< steps that are guided, from guide_begin on */
     int64_t guide_begin;
     uint64_t seed;          /**< for scores.csv and the pictures' text */
-    const char *parameters; /**< settings in the form that image tools read, without the label */
+    int64_t first;          /**< number of the first image, as the pictures' text tells it */
+    /** Settings as image tools read them, with the prompt of one that repeats over the images, in
+     * settings["prompts"]; told without number and label. */
+    const aleat_generation *generation;
 } aleat_run_shape;
 
 /** Arrays of one shard, C order; zeroed when begun, to be filled, owned by the folder. */

@@ -55,20 +55,31 @@ static bool put_model(json_t *o, const aleat_model *model)
            put(o, "width", json_integer(facts.width));
 }
 
-// Sampler and schedule: by name, and by a hash of every coefficient.
-static bool put_plan(json_t *o, const aleat_run_job *job)
+bool aleat_run_plan_hash(char hash[ALEAT_SHA256_TEXT], const aleat_sampling_plan *plan)
 {
-    char hash[ALEAT_SHA256_TEXT];
-    json_t *plan = aleat_sampling_plan_json(job->plan);
-    char *text = plan ? json_dumps(plan, JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(plan);
+    json_t *json = aleat_sampling_plan_json(plan);
+    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(json);
     if (!text)
         return false;
     aleat_sha256(hash, text, strlen(text));
     free(text);
+    return true;
+}
+
+// Sampler and schedule: by name, and by a hash of every coefficient.
+static bool put_plan(json_t *o, const aleat_run_job *job)
+{
+    char hash[ALEAT_SHA256_TEXT];
+    if (!aleat_run_plan_hash(hash, job->plan))
+        return false;
+    const int64_t wanted = job->options->sampling.steps;
     const aleat_clip *clip = &job->plan->clip;
     return put(o, "sampler", json_string(job->plan->kind->name)) &&
            put(o, "steps", json_integer(job->plan->n_outer)) &&
+           // of samplers whose steps are not what was asked for
+           (!wanted || wanted == job->plan->n_outer || job->options->sampling.respacing ||
+            put(o, "steps_asked", json_integer(wanted))) &&
            put(o, "eta", json_real(job->options->sampling.eta)) &&
            (!job->options->sampling.respacing ||
             put(o, "respacing", json_string(job->options->sampling.respacing))) &&
@@ -164,6 +175,8 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
               put(o, "seed", json_sprintf("%" PRIu64, r->seed)) && // JSON has no uint64
               put(o, "rng", json_string(job->torch ? "torch" : "philox")) &&
               put(o, "trajectory", json_boolean(r->trajectory));
+    if (ok && r->first)
+        ok = put(o, "first", json_integer(r->first));
     if (ok && r->keep_x0) // only where it is kept, so that older runs still match
         ok = put(o, "x0_steps", json_true());
     for (size_t i = 0; ok && i < sizeof given / sizeof *given; i++)
@@ -216,7 +229,8 @@ aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_er
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
                     put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
-                    put_labels(o, job->options) && put_variants(o, job) &&
+                    put_labels(o, job->options) &&
+                    aleat_run_texts_settings(o, job->options) && put_variants(o, job) &&
                     put_uncertainty(o, job) && put_decoder(o, job) &&
                     put_classifier(o, job->options);
     if (!ok) {
@@ -227,17 +241,41 @@ aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_er
     return ALEAT_OK;
 }
 
-char *aleat_run_parameters(const aleat_run_job *job, const json_t *settings)
+aleat_status aleat_run_generation(aleat_generation *out, const aleat_run_job *job,
+                                  const json_t *settings, aleat_error *err)
 {
+    enum { HASH_SHOWN = 10 }; // A1111 shows so much of it
+    const aleat_run_options *o = job->options;
     const aleat_denoiser_info *info = &job->model->files.info;
+    const int64_t factor = o->decoder ? o->decoder->files.factor : 1;
     const char *hash = json_string_value(json_object_get(settings, "weights_sha256"));
-    char cfg[64] = "";
-    if (json_object_get(settings, "cfg_scale"))
-        (void)snprintf(cfg, sizeof cfg, ", CFG scale: %g", job->options->cfg_scale);
-    return aleat_asprintf(
-        "Steps: %d, Sampler: %s%s, Seed: %" PRIu64 ", Size: %lldx%lld, Model hash: %.10s, "
-        "Model: %s, RNG: %s, Version: aleat %s",
-        job->plan->n_outer, job->plan->kind->name, cfg, job->options->seed, (long long)info->width,
-        (long long)info->height, hash ? hash : "", job->model->files.family,
-        job->torch ? "torch" : "philox", aleat_version());
+    const json_t *told = json_object_get(settings, "guidance");
+    const struct {
+        const char *key;
+        char *value; // owned; NULL: no memory
+        bool left_out;
+    } fields[] = {
+        {"Steps", aleat_asprintf("%d", job->plan->n_outer), false},
+        {"Sampler", aleat_strdup(aleat_sampler_known_as(job->plan->kind->name)), false},
+        {"CFG scale", aleat_asprintf("%g", o->cfg_scale), !aleat_run_has_cfg(o)},
+        {"Distilled CFG Scale", aleat_asprintf("%g", json_real_value(told)), !told},
+        {"Seed", aleat_asprintf("%" PRIu64, o->seed), false},
+        {"Size",
+         aleat_asprintf("%lldx%lld", (long long)(info->width * factor),
+                        (long long)(info->height * factor)),
+         false},
+        {"Model hash", aleat_asprintf("%.*s", HASH_SHOWN, hash ? hash : ""), false},
+        {"Model", aleat_strdup(job->model->files.family), false},
+        {"RNG", aleat_strdup(job->torch ? "torch" : "philox"), false},
+        {"Version", aleat_asprintf("aleat %s", aleat_version()), false},
+    };
+    aleat_status st = ALEAT_OK;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        if (!st && !fields[i].value)
+            st = aleat_fail_memory(err, "the settings of an image");
+        if (!st && !fields[i].left_out)
+            st = aleat_generation_add(out, fields[i].key, fields[i].value, err);
+        aleat_free(fields[i].value);
+    }
+    return st;
 }

@@ -7,7 +7,9 @@
 #include "aleat/run.h"
 #include "api/model_state.h"
 #include "api/run_latent.h"
+#include "api/run_text.h"
 #include "api/threshold.h"
+#include "io/sha256.h"
 #include "samplers/plan.h"
 #include "uncertainty/observer.h"
 
@@ -23,6 +25,7 @@ typedef struct aleat_run_job {
     const char *gradient;                   /**< name of the way to make its gradient */
     aleat_threshold threshold;              /**< owned; empty: each image's percentile */
     aleat_run_latent_options latent;        /**< vae NULL: samples are not decoded */
+    aleat_run_texts texts;                  /**< owned */
     bool torch;
     int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */
@@ -31,9 +34,11 @@ typedef struct aleat_run_job {
 /** The settings; the caller owns the reference. Reads the weights once, for their hash. */
 ALEAT_MUST_USE aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job,
                                                aleat_error *err);
-/** The same for people, "Steps: 50, Sampler: ddim, ...", in new memory (aleat_free()); NULL if
- * there is none. */
-char *aleat_run_parameters(const aleat_run_job *job, const json_t *settings);
+/** The same as other programs know it, without a prompt; to be cleared, also after a failure. */
+ALEAT_MUST_USE aleat_status aleat_run_generation(aleat_generation *out, const aleat_run_job *job,
+                                                 const json_t *settings, aleat_error *err);
+/** SHA-256 of everything that a plan does, as settings tell it; false: no memory. */
+bool aleat_run_plan_hash(char hash[ALEAT_SHA256_TEXT], const aleat_sampling_plan *plan);
 
 /** Whether there is classifier-free guidance: scales 0 (not said) and 1 stand for none. */
 bool aleat_run_has_cfg(const aleat_run_options *options);

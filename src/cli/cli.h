@@ -17,12 +17,20 @@ enum { ALEAT_EXIT_DONE = 0, ALEAT_EXIT_FAILED = 1, ALEAT_EXIT_USAGE = 2 };
 
 /** Words that a verb of several operands takes, beside the first. */
 #define ALEAT_CLI_MAX_OPERANDS 255
+/** Values that an option takes which may be repeated. */
+#define ALEAT_CLI_MAX_TEXTS 256
 
 /** Steps [begin, end) as the user wrote "begin:end"; `set` is false if the option was not given. */
 typedef struct aleat_cli_range {
     int64_t begin, end;
     bool set;
 } aleat_cli_range;
+
+/** The values of an option that may be repeated. */
+typedef struct aleat_cli_texts_given {
+    const char *at[ALEAT_CLI_MAX_TEXTS];
+    int n;
+} aleat_cli_texts_given;
 
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
@@ -99,6 +107,12 @@ typedef struct aleat_cli_args {
     // text
     const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
+    // prompts of generate; replay
+    aleat_cli_texts_given prompts;
+    const char *prompt_file, *encoders, *image_size, *model;
+    int64_t t5_tokens;
+    double told_guidance;
+    bool no_t5;
     // info and bench
     const char *tensor;
     bool tensors, vjp;
@@ -111,8 +125,10 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_SEED,   /**< uint64_t */
     ALEAT_CLI_SIZE,   /**< int64_t bytes: "512M", "4G", at least 1M */
     ALEAT_CLI_DOUBLE, /**< double in [min, max] */
+    ALEAT_CLI_AUTO,   /**< double in [min, max], or NaN for "auto" */
     ALEAT_CLI_STRING, /**< const char * */
     ALEAT_CLI_TEXT,   /**< const char *; may be empty */
+    ALEAT_CLI_TEXTS,  /**< aleat_cli_texts_given; may be empty, and repeated */
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
     ALEAT_CLI_PATHS,  /**< const char *[2]; the next word, too, unless it is an option */
     ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */

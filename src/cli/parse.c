@@ -9,7 +9,7 @@
 
 #include "cli/message.h"
 
-#define MAX_CANDIDATES 64
+#define MAX_CANDIDATES 128
 #define MAX_WORD       64
 
 // Edit distance with transpositions (optimal string alignment), for words of up to MAX_WORD
@@ -179,6 +179,24 @@ static bool parse_choice(const aleat_cli_verb *verb, const aleat_cli_option *o, 
     return false;
 }
 
+static bool parse_auto(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
+                       double *out)
+{
+    *out = NAN;
+    return strcmp(text, "auto") == 0 || parse_double(verb, o, text, out);
+}
+
+static bool add_text(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
+                     aleat_cli_texts_given *out)
+{
+    if (out->n == ALEAT_CLI_MAX_TEXTS) {
+        aleat_cli_complain(verb->name, "--%s: more than %d of them", o->name, ALEAT_CLI_MAX_TEXTS);
+        return false;
+    }
+    out->at[out->n++] = text;
+    return true;
+}
+
 static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
                       aleat_cli_args *args)
 {
@@ -189,6 +207,8 @@ static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, con
     case ALEAT_CLI_SEED: return parse_seed(verb, o, text, to);
     case ALEAT_CLI_SIZE: return parse_size(verb, o, text, to);
     case ALEAT_CLI_DOUBLE: return parse_double(verb, o, text, to);
+    case ALEAT_CLI_AUTO: return parse_auto(verb, o, text, to);
+    case ALEAT_CLI_TEXTS: return add_text(verb, o, text, to);
     case ALEAT_CLI_RANGE: return parse_range(verb, o, text, to);
     case ALEAT_CLI_CHOICE: return parse_choice(verb, o, text, to);
     case ALEAT_CLI_STRING:
@@ -280,7 +300,7 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
     }
     if (!value && *i + 1 < argc)
         value = argv[++*i];
-    if (!value || (!*value && o->type != ALEAT_CLI_TEXT)) {
+    if (!value || (!*value && o->type != ALEAT_CLI_TEXT && o->type != ALEAT_CLI_TEXTS)) {
         aleat_cli_complain(verb->name, "--%s wants a value: %s", o->name, o->value);
         return false;
     }

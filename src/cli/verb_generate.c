@@ -1,4 +1,6 @@
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/verbs.h"
 
@@ -8,16 +10,40 @@ static bool on_progress(void *ctx, double done, double total)
     return !aleat_cli_interrupted();
 }
 
-static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *labels,
-                                    aleat_model *classifier, aleat_vae *decoder,
+// What a run needs beside its options.
+typedef struct parts {
+    aleat_model *model, *classifier;
+    aleat_vae *decoder;
+    int32_t *labels;
+    aleat_cli_text_list texts;
+    aleat_prompt_options wanted; // of a model of texts: count is not 0
+    aleat_prompts prompts;
+    int64_t n;
+} parts;
+
+static void parts_clear(parts *p)
+{
+    free(p->labels);
+    aleat_prompts_clear(&p->prompts);
+    aleat_cli_text_list_clear(&p->texts);
+    aleat_vae_close(p->decoder);
+    aleat_model_close(p->classifier);
+    aleat_model_close(p->model);
+}
+
+static aleat_run_options options_of(const aleat_cli_args *args, const parts *p,
                                     aleat_cli_progress *progress)
 {
+    const bool texts = p->wanted.count > 0;
     return (aleat_run_options){
-        .n = args->n,
+        .n = p->n,
         .sampling = aleat_cli_sampling(args),
         .seed = args->seed,
         .rng = aleat_cli_choice_word(aleat_rng_name, args->rng),
-        .labels = labels,
+        .labels = p->labels,
+        .texts = texts ? &p->prompts.texts : NULL,
+        .negative = texts ? &p->prompts.negative : NULL,
+        .prompts = texts ? &p->wanted : NULL,
         .batch = args->batch,
         .uncertainty = args->uncertainty || args->score_steps.set,
         .score_steps = {args->score_steps.begin, args->score_steps.end},
@@ -26,7 +52,9 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .shown = aleat_cli_choice_word(aleat_map_name, args->show),
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
-        .cfg_scale = args->cfg_scale,
+        .cfg_scale = texts                    ? p->prompts.cfg_scale
+                     : isnan(args->cfg_scale) ? 1
+                                              : args->cfg_scale,
         .statistic = args->stat ? aleat_cli_run_statistic_choice(args->stat, NULL) : NULL,
         .compat = args->compat,
         .guide = args->guide,
@@ -36,9 +64,9 @@ static aleat_run_options options_of(const aleat_cli_args *args, const int32_t *l
         .percentile = args->percentile,
         .strength = args->strength,
         .descend = args->guide_sign == 1,
-        .classifier = classifier,
+        .classifier = p->classifier,
         .classifier_scale = args->classifier_scale,
-        .decoder = decoder,
+        .decoder = p->decoder,
         .map_space = aleat_cli_choice_word(aleat_map_space_name, args->map_space),
         .carry = aleat_cli_choice_word(aleat_carry_name, args->carry),
         .carry_products = args->carry_products,
@@ -107,49 +135,160 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
             verb->name, args->run);
 }
 
-int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+static bool has_prompts(const aleat_cli_args *args)
 {
-    if ((args->guide_steps.set || args->threshold_file) && !args->guide) {
+    return args->prompts.n > 0 || args->prompt_file;
+}
+
+static aleat_status gather_prompts(parts *p, const aleat_cli_args *args, aleat_error *err)
+{
+    aleat_status st = ALEAT_OK;
+    for (int i = 0; !st && i < args->prompts.n; i++)
+        st = aleat_cli_text_list_add(&p->texts, args->prompts.at[i], err);
+    if (!st && args->prompt_file)
+        st = aleat_cli_text_list_add_lines(&p->texts, args->prompt_file, err);
+    if (!st && p->texts.count == 0)
+        st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "%s: no prompts in it", args->prompt_file);
+    p->wanted = (aleat_prompt_options){
+        .prompts = p->texts.at,
+        .count = p->texts.count,
+        .negative = args->negative,
+        .cfg_scale = isnan(args->cfg_scale) ? 0 : args->cfg_scale,
+        .guidance = args->told_guidance,
+        .encoders = args->encoders,
+        .clip_skip = args->clip_skip,
+        .no_t5 = args->no_t5,
+        .t5_tokens = args->t5_tokens,
+    };
+    if (p->texts.count > p->n)
+        p->n = p->texts.count;
+    return st;
+}
+
+// Sizes are those of images here; `to` gets the network's.
+static aleat_status take_size(aleat_cli_args *to, const parts *p, const aleat_cli_args *args,
+                              aleat_error *err)
+{
+    int width = (int)args->width, height = (int)args->height;
+    char rest;
+    if (args->image_size && (sscanf(args->image_size, "%5dx%5d%c", &width, &height, &rest) != 2 ||
+                             width < 1 || height < 1))
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                              "--size: '%s' is not a width and a height, as in 768x512",
+                              args->image_size);
+    const int factor = (int)aleat_vae_describe(p->decoder).factor;
+    if (width % factor || height % factor)
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                              "images of %d x %d: both must be multiples of %d, as %d x %d are",
+                              width, height, factor, (width + factor - 1) / factor * factor,
+                              (height + factor - 1) / factor * factor);
+    to->width = width / factor;
+    to->height = height / factor;
+    return ALEAT_OK;
+}
+
+static void warn_of_cuts(const aleat_cli_verb *verb, const aleat_prompts *prompts)
+{
+    for (int64_t i = 0; i < prompts->n_cuts; i++) {
+        const aleat_prompt_cut *c = &prompts->cuts[i];
+        char number[32] = "the negative prompt";
+        if (c->prompt >= 0)
+            (void)snprintf(number, sizeof number, "prompt %lld", (long long)c->prompt + 1);
+        aleat_cli_complain(verb->name, "%s is cut to %lld tokens of encoder %d, without \"%s\"",
+                           number, (long long)c->tokens, c->encoder, c->rest);
+    }
+}
+
+// A model of texts with its autoencoder. The encoders are gone when this returns.
+static aleat_status open_for_prompts(const aleat_cli_verb *verb, parts *p,
+                                     const aleat_cli_args *args, aleat_error *err)
+{
+    aleat_cli_args sized = *args;
+    if (!args->decoder)
+        sized.decoder = args->operand;
+    aleat_status st = gather_prompts(p, args, err);
+    if (!st)
+        st = aleat_cli_open_vae(&p->decoder, &sized, err);
+    if (st && !args->decoder && !err->hint[0])
+        (void)snprintf(err->hint, sizeof err->hint,
+                       "prompts are for models with an autoencoder; --decoder names another place "
+                       "to take it from");
+    if (!st)
+        st = take_size(&sized, p, args, err);
+    const aleat_open_options options = aleat_cli_open_options(&sized);
+    if (!st)
+        st = aleat_model_open_prompts(&p->model, &p->prompts, args->operand, &options, &p->wanted,
+                                      err);
+    if (!st && !args->quiet)
+        warn_of_cuts(verb, &p->prompts);
+    return st;
+}
+
+/* ---- the verb -------------------------------------------------------------------------------- */
+
+static aleat_status open_parts(const aleat_cli_verb *verb, parts *p, const aleat_cli_args *args,
+                               aleat_error *err)
+{
+    aleat_cli_args opened = *args;
+    opened.batch = 0; // the network cuts batches by itself, and the copies of one image are more
+    p->n = args->n;
+    aleat_status st = has_prompts(args) ? open_for_prompts(verb, p, &opened, err)
+                                        : aleat_cli_open(&p->model, &opened, err);
+    if (!st && args->classifier)
+        st = open_classifier(&p->classifier, args, err);
+    if (!st)
+        st = aleat_cli_labels(&p->labels, "labels", args->labels, p->n, p->model, p->classifier,
+                              err);
+    if (!st && args->decoder && !p->decoder)
+        st = aleat_cli_open_vae(&p->decoder, args, err);
+    return st;
+}
+
+static bool fits_together(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    const char *of_prompts = args->negative     ? "negative-prompt"
+                             : args->image_size ? "size"
+                             : args->encoders   ? "encoders"
+                             : args->no_t5      ? "no-t5"
+                             : args->clip_skip  ? "clip-skip"
+                                                : NULL;
+    if ((args->guide_steps.set || args->threshold_file) && !args->guide)
         aleat_cli_complain(verb->name, "--%s is of use with --guide only",
                            args->guide_steps.set ? "guide-steps" : "threshold-file");
-        return ALEAT_EXIT_USAGE;
-    }
-    if (args->map_space && !args->decoder) {
+    else if (args->map_space && !args->decoder && !has_prompts(args))
         aleat_cli_complain(verb->name, "--map-space image needs a --decoder");
-        return ALEAT_EXIT_USAGE;
-    }
-    if (!aleat_cli_check_cfg(verb, args))
+    else if (of_prompts && !has_prompts(args))
+        aleat_cli_complain(verb->name, "--%s is of use with --prompt only", of_prompts);
+    else if (args->image_size && (args->width || args->height))
+        aleat_cli_complain(verb->name, "--size says the same as --width and --height");
+    else
+        return aleat_cli_check_cfg(verb, args);
+    return false;
+}
+
+int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    if (!fits_together(verb, args))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
-    aleat_model *model = NULL, *classifier = NULL;
-    aleat_vae *decoder = NULL;
-    int32_t *labels = NULL;
+    parts p = {0};
     aleat_run_result result = {0};
     aleat_cli_progress progress = aleat_cli_progress_new(verb->name, "images", args->quiet);
     aleat_cli_catch_interrupts();
-    aleat_cli_args opened = *args;
-    opened.batch = 0; // the network cuts batches by itself, and the copies of one image are more
-    aleat_status st = aleat_cli_open(&model, &opened, &err);
-    if (!st && args->classifier)
-        st = open_classifier(&classifier, args, &err);
-    if (!st)
-        st = aleat_cli_labels(&labels, "labels", args->labels, args->n, model, classifier, &err);
-    if (!st && args->decoder)
-        st = aleat_cli_open_vae(&decoder, args, &err);
-    aleat_run_options options = options_of(args, labels, classifier, decoder, &progress);
+    aleat_status st = open_parts(verb, &p, args, &err);
+    aleat_run_options options = options_of(args, &p, &progress);
     char *command = aleat_cli_command_line(verb, args);
     options.command = command;
     if (!st)
-        st = aleat_model_generate(model, args->run, &options, &result, &err);
+        st = aleat_model_generate(p.model, args->run, &options, &result, &err);
     aleat_cli_progress_clear(&progress);
     if (!st && args->report)
         st = aleat_report_write(args->run, NULL, NULL, NULL, &err);
     if (!st)
         tell(verb, args, &options, &result);
     free(command);
-    free(labels);
-    aleat_vae_close(decoder);
-    aleat_model_close(classifier);
-    aleat_model_close(model);
+    parts_clear(&p);
     return aleat_cli_exit(verb, st, &err);
 }

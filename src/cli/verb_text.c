@@ -1,90 +1,19 @@
 /* encode-text and tokenize. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/verbs.h"
 
-/** Texts: from options, borrowed, and from the lines of a file. */
-typedef struct texts {
-    const char **at;
-    int64_t count;
-    char *file; // what the lines point into
-} texts;
-
-static void texts_clear(texts *t)
-{
-    free((void *)t->at);
-    free(t->file);
-}
-
-static aleat_status add_text(texts *t, const char *text, aleat_error *err)
-{
-    const char **grown = realloc((void *)t->at, (size_t)(t->count + 1) * sizeof *grown);
-    if (!grown)
-        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: texts");
-    t->at = grown;
-    t->at[t->count++] = text;
-    return ALEAT_OK;
-}
-
-/** A whole file with a 0 behind it, in new memory; "-": standard input. */
-static aleat_status read_file(char **out, const char *path, aleat_error *err)
-{
-    enum { PIECE = 65536 };
-    FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-    if (!file)
-        return aleat_cli_fail(err, ALEAT_ERR_IO, "%s: %s", path, strerror(errno));
-    char *text = NULL;
-    size_t len = 0, got = 1;
-    while (got) {
-        char *grown = realloc(text, len + PIECE + 1);
-        if (!grown)
-            break;
-        text = grown;
-        got = fread(text + len, 1, PIECE, file);
-        len += got;
-        text[len] = '\0';
-    }
-    const bool failed = ferror(file) != 0;
-    if (file != stdin)
-        (void)fclose(file);
-    if (!got && !failed) {
-        *out = text;
-        return ALEAT_OK;
-    }
-    free(text);
-    return failed ? aleat_cli_fail(err, ALEAT_ERR_IO, "%s: %s", path, strerror(errno))
-                  : aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: %s", path);
-}
-
-/** One text a line. */
-static aleat_status add_lines(texts *t, const char *path, aleat_error *err)
-{
-    aleat_status st = read_file(&t->file, path, err);
-    for (char *line = t->file; !st && line && *line;) {
-        char *end = strchr(line, '\n');
-        char *next = end ? end + 1 : NULL;
-        if (end)
-            *end = '\0';
-        if (end && end > line && end[-1] == '\r')
-            end[-1] = '\0';
-        st = add_text(t, line, err);
-        line = next;
-    }
-    return st;
-}
-
 /** The negative prompt first, as the arrays of classifier-free guidance have it. */
-static aleat_status gather(texts *t, const aleat_cli_args *args, aleat_error *err)
+static aleat_status gather(aleat_cli_text_list *t, const aleat_cli_args *args, aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
     if (args->negative)
-        st = add_text(t, args->negative, err);
+        st = aleat_cli_text_list_add(t, args->negative, err);
     if (!st && args->prompt)
-        st = add_text(t, args->prompt, err);
+        st = aleat_cli_text_list_add(t, args->prompt, err);
     if (!st && args->file)
-        st = add_lines(t, args->file, err);
+        st = aleat_cli_text_list_add_lines(t, args->file, err);
     if (!st && t->count == 0)
         st = aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "%s: no texts in it", args->file);
     return st;
@@ -151,7 +80,7 @@ int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args
     if (!has_text(verb, args, "prompt"))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
-    texts t = {0};
+    aleat_cli_text_list t = {0};
     aleat_encoded_text text = {0};
     const aleat_text_options options = options_of(args);
     aleat_status st = gather(&t, args, &err);
@@ -164,7 +93,7 @@ int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args
     if (!st)
         tell(args, &text);
     aleat_encoded_text_clear(&text);
-    texts_clear(&t);
+    aleat_cli_text_list_clear(&t);
     return aleat_cli_exit(verb, st, &err);
 }
 
@@ -206,7 +135,7 @@ int aleat_cli_tokenize(const aleat_cli_verb *verb, const aleat_cli_args *args)
     if (!has_text(verb, args, "text"))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
-    texts t = {0};
+    aleat_cli_text_list t = {0};
     char *text = NULL;
     const aleat_text_options options = options_of(args);
     aleat_status st = gather(&t, args, &err);
@@ -224,6 +153,6 @@ int aleat_cli_tokenize(const aleat_cli_verb *verb, const aleat_cli_args *args)
         print_ids(list);
     json_decref(json);
     free(text);
-    texts_clear(&t);
+    aleat_cli_text_list_clear(&t);
     return aleat_cli_exit(verb, st, &err);
 }

@@ -58,7 +58,8 @@ static const aleat_cli_option model_options[] = {
      .fallback = "0",
      .min = 0,
      .max = 65536,
-     .help = "image height, for networks of any size; 0: as configured"},
+     .help = "image height, for networks of any size, in latents unless there are prompts; 0: as "
+             "configured"},
     {.name = "width",
      .type = ALEAT_CLI_INT,
      .offset = AT(width),
@@ -75,6 +76,24 @@ static const aleat_cli_option model_options[] = {
     {0},
 };
 static const aleat_cli_group model = {"Model", model_options};
+
+// Sizes and precision are those of the picture.
+static const aleat_cli_option replay_model_options[] = {
+    THREADS_OPTION,
+    VARIANT_OPTION,
+    {.name = "family",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(family),
+     .value = "NAME",
+     .help = "do not recognise the kind of network, take this one"},
+    {.name = "memory",
+     .type = ALEAT_CLI_SIZE,
+     .offset = AT(memory),
+     .value = "SIZE",
+     .help = "most that activations may take beside the weights"},
+    {0},
+};
+static const aleat_cli_group replay_model = {"Model", replay_model_options};
 
 // Of ADM and U-ViT files, which hold tensors only.
 static const aleat_cli_option unsaid_options[] = {
@@ -482,7 +501,15 @@ static const aleat_cli_option images_options[] = {
      .value = "0,name,..|all|Y.npy",
      .help = "classes by number or name (ImageNet's, or the model's own), repeated over the "
              "images; all: every class in turn"},
-    CFG_OPTION,
+    {.name = "cfg-scale",
+     .type = ALEAT_CLI_AUTO,
+     .offset = AT(cfg_scale),
+     .value = "W",
+     .fallback = "auto",
+     .min = -1000,
+     .max = 1000,
+     .help = "classifier-free guidance, u + W (c - u): twice the evaluations; 1: none; auto: 7.5 "
+             "for prompts (SD 3: 7, FLUX.1: none), none for classes"},
     {.name = "batch",
      .type = ALEAT_CLI_INT,
      .offset = AT(batch),
@@ -1205,11 +1232,21 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid,
+     .groups = {&images, &aleat_cli_prompting, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid,
                 &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
+    {.name = "replay",
+     .operand = "IMAGE.png",
+     .operand_help = "a picture of 'aleat generate', or one with the settings of A1111's web UI, "
+                     "stable-diffusion.cpp or ComfyUI",
+     .run = aleat_cli_replay,
+     .groups = {&aleat_cli_replaying, &classifying, &replay_model, &unsaid, &general},
+     .summary = "an image again from the settings in its file, and whether it is the same",
+     .notes = "Returns 0 if every pixel is the same, 1 if not. Without --model the model is the one "
+              "that run.json beside the picture's folder tells of. Of other programs' pictures the "
+              "remarks say what was assumed or not followed."},
     {.name = "report",
      .operand = "RUN",
      .operand_help = "the folder that 'aleat generate' wrote",

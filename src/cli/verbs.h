@@ -12,6 +12,7 @@ int aleat_cli_score(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_replay(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
@@ -28,16 +29,35 @@ int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
     aleat_cli_filtering;
 
+/** Options of generate and replay (options_generate.c). */
+extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
+
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
 
+/** How the options say to open it. */
+aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 /** Opens the autoencoder that --decoder names, as its options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args,
                                                aleat_error *err);
 
 /** The same for images x: networks of any image size get that of x, unless the user says another.
  */
+/** Texts: from options, borrowed, and from the lines of a file. Zero-initialise. */
+typedef struct aleat_cli_text_list {
+    const char **at;
+    int64_t count;
+    char *file; /**< what the lines point into */
+} aleat_cli_text_list;
+/** Appends a borrowed text. */
+ALEAT_MUST_USE aleat_status aleat_cli_text_list_add(aleat_cli_text_list *list, const char *text,
+                                                    aleat_error *err);
+/** Appends the lines of one file; "-": standard input. */
+ALEAT_MUST_USE aleat_status aleat_cli_text_list_add_lines(aleat_cli_text_list *list,
+                                                          const char *path, aleat_error *err);
+void aleat_cli_text_list_clear(aleat_cli_text_list *list);
+
 /** Encoded texts, for networks that take them; `view` is what the library is given. */
 typedef struct aleat_cli_texts {
     aleat_array context, pooled, guidance;

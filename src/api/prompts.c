@@ -1,0 +1,325 @@
+#include "aleat/prompts.h"
+
+#include <string.h>
+
+#include "aleat/text.h"
+#include "api/model_state.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "models/text_encoder.h"
+
+/** Prompts on their way. Rows are the negative prompt, if there is one, and then the others. */
+typedef struct encoding {
+    const char *path; // of the text encoders
+    const aleat_open_options *open;
+    const aleat_prompt_options *wanted;
+    const aleat_model *model;
+    const char **texts; // [rows]
+    int64_t rows, negatives;
+    aleat_prompts *out;
+    aleat_array context, pooled; // [rows,...]
+} encoding;
+
+/** How a family's program conditions its network. */
+typedef struct recipe {
+    const char *family;
+    double cfg_scale, guidance; // usual ones; 1 and 0: none
+    bool clip_skip, t5;         // options that it has
+    aleat_status (*encode)(encoding *e, aleat_error *err);
+} recipe;
+
+/* ---- encoders -------------------------------------------------------------------------------- */
+
+/** Keeps what did not fit of a row. */
+static aleat_status note_cuts(encoding *e, int number, aleat_encoded_text *text, aleat_error *err)
+{
+    aleat_prompts *p = e->out;
+    for (int64_t i = 0; i < text->count; i++) {
+        if (!text->cut[i])
+            continue;
+        const size_t size = (size_t)p->n_cuts * sizeof *p->cuts;
+        aleat_prompt_cut *grown = aleat_realloc(p->cuts, size, size + sizeof *grown);
+        if (!grown)
+            return aleat_fail_memory(err, "prompts");
+        p->cuts = grown;
+        p->cuts[p->n_cuts++] = (aleat_prompt_cut){.prompt = i - e->negatives,
+                                                  .encoder = number,
+                                                  .tokens = text->tokens,
+                                                  .rest = text->cut[i]};
+        text->cut[i] = NULL;
+    }
+    return ALEAT_OK;
+}
+
+static aleat_status encode(encoding *e, aleat_encoded_text *out, int number, int64_t tokens,
+                           aleat_error *err)
+{
+    const aleat_text_options options = {
+        .encoder = number,
+        .variant = e->open->variant,
+        .precision = e->open->precision,
+        .tokenizer = number == 1 ? e->wanted->tokenizer : NULL,
+        .threads = e->open->threads,
+        .tokens = tokens,
+        .clip_skip = e->wanted->clip_skip,
+    };
+    const aleat_status st = aleat_encode_text(out, e->path, e->texts, e->rows, &options, err);
+    return st ? st : note_cuts(e, number, out, err);
+}
+
+/** `array` becomes the encoding's; what `to` held must be nothing. */
+static void move(aleat_array *to, aleat_array *array)
+{
+    *to = *array;
+    memset(array, 0, sizeof *array);
+}
+
+static aleat_status encode_clip(encoding *e, aleat_error *err)
+{
+    aleat_encoded_text text = {0};
+    const aleat_status st = encode(e, &text, 1, 0, err);
+    if (!st)
+        move(&e->context, &text.hidden);
+    aleat_encoded_text_clear(&text);
+    return st;
+}
+
+/** FLUX.1: the context is T5's, what is pooled CLIP's. */
+static aleat_status encode_flux(encoding *e, aleat_error *err)
+{
+    aleat_encoded_text clip = {0}, t5 = {0};
+    aleat_status st = encode(e, &clip, 1, 0, err);
+    if (!st)
+        st = encode(e, &t5, 2, e->wanted->t5_tokens, err);
+    if (!st) {
+        move(&e->pooled, &clip.pooled);
+        move(&e->context, &t5.hidden);
+    }
+    aleat_encoded_text_clear(&clip);
+    aleat_encoded_text_clear(&t5);
+    return st;
+}
+
+/** Rows of a beside rows of b, both [rows,...]; b may be narrower than what is left of `width`. */
+static void lay_beside(float *out, int64_t rows, int64_t width, const aleat_array *a,
+                       const aleat_array *b)
+{
+    const int64_t wide = a->dim[a->n_dims - 1], next = b->dim[b->n_dims - 1];
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(out + i * width, a->data + i * wide, (size_t)wide * sizeof(float));
+        memcpy(out + i * width + wide, b->data + i * next, (size_t)next * sizeof(float));
+    }
+}
+
+static aleat_status wrong_widths(const encoding *e, const char *what, int64_t have, int64_t want,
+                                 aleat_error *err)
+{
+    return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: %s are %lld wide, the network wants %lld", e->path,
+                      what, (long long)have, (long long)want);
+}
+
+/**
+ * Stable Diffusion 3 (Esser et al. 2024, fig. 2): both CLIPs side by side, zeros up to the width of
+ * T5, whose tokens come behind. Without T5 there are as many tokens of zeros as CLIP has, as in
+ * diffusers.
+ */
+static aleat_status join_sd3(encoding *e, const aleat_encoded_text *l, const aleat_encoded_text *g,
+                             const aleat_encoded_text *t5, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &e->model->files.info;
+    const int64_t width = info->context_dim, clips = l->hidden.dim[2] + g->hidden.dim[2];
+    const int64_t pooled[2] = {e->rows, l->pooled.dim[1] + g->pooled.dim[1]};
+    const int64_t behind = t5 ? t5->tokens : l->tokens;
+    const int64_t context[3] = {e->rows, l->tokens + behind, width};
+    if (g->tokens != l->tokens)
+        return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: text encoders of %lld and %lld tokens",
+                          e->path, (long long)l->tokens, (long long)g->tokens);
+    if (clips > width)
+        return wrong_widths(e, "both CLIPs' states", clips, width, err);
+    if (t5 && t5->hidden.dim[2] != width)
+        return wrong_widths(e, "T5's states", t5->hidden.dim[2], width, err);
+    aleat_status st = aleat_array_new(&e->context, 3, context, err);
+    if (!st)
+        st = aleat_array_new(&e->pooled, 2, pooled, err);
+    for (int64_t i = 0; !st && i < e->rows; i++) {
+        float *row = e->context.data + i * context[1] * width;
+        aleat_array one_l = l->hidden, one_g = g->hidden;
+        one_l.data += i * l->tokens * l->hidden.dim[2];
+        one_g.data += i * g->tokens * g->hidden.dim[2];
+        lay_beside(row, l->tokens, width, &one_l, &one_g);
+        if (t5)
+            memcpy(row + l->tokens * width, t5->hidden.data + i * behind * width,
+                   (size_t)(behind * width) * sizeof *row);
+    }
+    if (!st)
+        lay_beside(e->pooled.data, e->rows, pooled[1], &l->pooled, &g->pooled);
+    return st;
+}
+
+static aleat_status encode_sd3(encoding *e, aleat_error *err)
+{
+    aleat_encoded_text l = {0}, g = {0}, t5 = {0};
+    aleat_status st = encode(e, &l, 1, 0, err);
+    if (!st)
+        st = encode(e, &g, 2, 0, err);
+    if (!st && !e->wanted->no_t5) {
+        st = encode(e, &t5, 3, e->wanted->t5_tokens, err);
+        if (st == ALEAT_ERR_ARGUMENT && !(aleat_text_encoders_in(e->path) & 4))
+            aleat_hint(err, "--no-t5 does without it");
+    }
+    if (!st)
+        st = join_sd3(e, &l, &g, e->wanted->no_t5 ? NULL : &t5, err);
+    aleat_encoded_text_clear(&l);
+    aleat_encoded_text_clear(&g);
+    aleat_encoded_text_clear(&t5);
+    return st;
+}
+
+static const recipe recipes[] = {
+    {"unet2d_condition", 7.5, 0, true, false, encode_clip},
+    {"sd3", 7, 0, false, true, encode_sd3},
+    {"flux", 1, 3.5, false, true, encode_flux},
+};
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static aleat_status find_recipe(const recipe **out, const aleat_model *model,
+                                const aleat_prompt_options *o, aleat_error *err)
+{
+    const char *family = model->files.family;
+    *out = NULL;
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes && !*out; i++)
+        if (!strcmp(recipes[i].family, family))
+            *out = &recipes[i];
+    if (!*out)
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "%s: takes no prompts: a network of the family %s", model->path, family);
+    const char *unfit = o->clip_skip && !(*out)->clip_skip               ? "another last layer"
+                        : o->no_t5 && !(*out)->t5                        ? "to leave T5 out"
+                        : o->no_t5 && (*out)->encode == encode_flux      ? "to leave T5 out"
+                        : o->t5_tokens && !(*out)->t5                    ? "tokens of T5"
+                        : o->guidance != 0 && !model->files.info.takes_guidance ? "a scale to be told"
+                                                                         : NULL;
+    return unfit ? aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: %s is nothing that %s models take",
+                              model->path, unfit, family)
+                 : ALEAT_OK;
+}
+
+/** out = rows [first, first + n) of `all`. */
+static aleat_status take_rows(aleat_array *out, const aleat_array *all, int64_t first, int64_t n,
+                              aleat_error *err)
+{
+    if (!all->data || !n)
+        return ALEAT_OK;
+    int64_t dim[ALEAT_ARRAY_DIMS];
+    memcpy(dim, all->dim, sizeof dim);
+    const int64_t row = aleat_array_count(all) / dim[0];
+    dim[0] = n;
+    const aleat_status st = aleat_array_new(out, all->n_dims, dim, err);
+    if (!st)
+        memcpy(out->data, all->data + first * row, (size_t)(n * row) * sizeof *out->data);
+    return st;
+}
+
+static aleat_status hand_out(encoding *e, double guidance, aleat_error *err)
+{
+    aleat_prompts *p = e->out;
+    const int64_t n = e->rows - e->negatives, one = 1;
+    aleat_status st = take_rows(&p->context, &e->context, e->negatives, n, err);
+    if (!st)
+        st = take_rows(&p->pooled, &e->pooled, e->negatives, n, err);
+    if (!st)
+        st = take_rows(&p->negative_context, &e->context, 0, e->negatives, err);
+    if (!st)
+        st = take_rows(&p->negative_pooled, &e->pooled, 0, e->negatives, err);
+    const bool told = e->model->files.info.takes_guidance;
+    if (!st && told)
+        st = aleat_array_new(&p->guidance, 1, &one, err);
+    if (!st && told)
+        p->guidance.data[0] = (float)guidance;
+    const aleat_array *scale = told ? &p->guidance : NULL;
+    p->texts = (aleat_texts){.context = p->context.data ? &p->context : NULL,
+                             .pooled = p->pooled.data ? &p->pooled : NULL,
+                             .guidance = scale};
+    p->negative = (aleat_texts){.context = p->negative_context.data ? &p->negative_context : NULL,
+                                .pooled = p->negative_pooled.data ? &p->negative_pooled : NULL,
+                                .guidance = scale};
+    return st;
+}
+
+static aleat_status encode_all(encoding *e, const recipe *way, aleat_error *err)
+{
+    const aleat_prompt_options *o = e->wanted;
+    const double scale = o->cfg_scale != 0 ? o->cfg_scale : way->cfg_scale;
+    e->out->cfg_scale = scale;
+    e->negatives = scale != 1;
+    e->rows = e->negatives + o->count;
+    e->texts = aleat_calloc((size_t)e->rows, sizeof *e->texts);
+    if (!e->texts)
+        return aleat_fail_memory(err, "prompts");
+    e->texts[0] = o->negative ? o->negative : "";
+    for (int64_t i = 0; i < o->count; i++)
+        e->texts[e->negatives + i] = o->prompts[i];
+    aleat_status st = way->encode(e, err);
+    if (!st)
+        st = hand_out(e, o->guidance != 0 ? o->guidance : way->guidance, err);
+    aleat_free((void *)e->texts);
+    aleat_array_clear(&e->context);
+    aleat_array_clear(&e->pooled);
+    return st;
+}
+
+aleat_status aleat_model_open_prompts(aleat_model **out, aleat_prompts *prompts, const char *path,
+                                      const aleat_open_options *options,
+                                      const aleat_prompt_options *wanted, aleat_error *err)
+{
+    *out = NULL;
+    memset(prompts, 0, sizeof *prompts);
+    const aleat_open_options defaults = {0};
+    const recipe *way = NULL;
+    aleat_open_options opened = options ? *options : defaults;
+    if (wanted->count < 1)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "no prompts");
+    // First only to see what it is: nothing of its weights is read.
+    aleat_model *model = NULL;
+    aleat_status st = aleat_model_open(&model, path, &opened, err);
+    if (st)
+        return st;
+    encoding e = {.path = wanted->encoders ? wanted->encoders : path,
+                  .open = &opened,
+                  .wanted = wanted,
+                  .model = model,
+                  .out = prompts};
+    st = find_recipe(&way, model, wanted, err);
+    if (!st)
+        st = encode_all(&e, way, err);
+    opened.context_tokens = prompts->context.dim[1];
+    if (!st && opened.context_tokens != model->files.info.context_tokens) {
+        aleat_model_close(model);
+        st = aleat_model_open(&model, path, &opened, err);
+    }
+    if (st)
+        goto done;
+    *out = model;
+    model = NULL;
+done:
+    aleat_model_close(model);
+    if (st)
+        aleat_prompts_clear(prompts);
+    return st;
+}
+
+void aleat_prompts_clear(aleat_prompts *prompts)
+{
+    if (!prompts)
+        return;
+    aleat_array_clear(&prompts->context);
+    aleat_array_clear(&prompts->pooled);
+    aleat_array_clear(&prompts->guidance);
+    aleat_array_clear(&prompts->negative_context);
+    aleat_array_clear(&prompts->negative_pooled);
+    for (int64_t i = 0; i < prompts->n_cuts; i++)
+        aleat_free(prompts->cuts[i].rest);
+    aleat_free(prompts->cuts);
+    memset(prompts, 0, sizeof *prompts);
+}
