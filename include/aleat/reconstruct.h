@@ -60,8 +60,12 @@ typedef struct aleat_reconstruct_map {
      * squared error. Errors are differences of images that run from -1 to 1 (of latents: of
      * latents): on [0, 1] areas are half as large. */
     aleat_metric_result ause;
-    /** Of aleat_metric_evaluate("calibration"), for maps in squared pixels: the predicted standard
-     * deviation is the root of the mean over the scored steps. n_values 0: another unit. */
+    /** Of maps in squared pixels: the mean squared error over the mean of the map over pixels and
+     * scored steps, 1 if the map were the variance of the error; NaN: another unit. */
+    double variance_ratio;
+    /** Of aleat_metric_evaluate("calibration"), where such a map is positive everywhere: the
+     * predicted standard deviation is the root of the mean over the scored steps. n_values 0:
+     * undefined. */
     aleat_metric_result calibration;
 } aleat_reconstruct_map;
 
@@ -78,10 +82,10 @@ typedef struct aleat_reconstruct_result {
 
 /**
  * Writes a run folder (docs/formats.md) whose images are the reconstructions, and beside them
- * original.npy, reconstruction.npy, error.npy and squared-error.npy, float32 [n,C,H,W] each (error
- * = reconstruction - original, on [-1, 1]; of pixels the reconstruction is held to that range), and
- * reconstruct.json, the numbers of the result. Goes on where it was interrupted; the same bits
- * whatever batch and threads.
+ * original.npy, reconstruction.npy and error.npy, float32 [n,C,H,W] each (error = reconstruction -
+ * original, on [-1, 1]; of pixels the reconstruction is held to that range), errors.csv, the root
+ * mean squared error of each image, and reconstruct.json, the numbers of the result. Goes on where
+ * it was interrupted; the same bits whatever batch and threads.
  *
  * @param images  the first n are taken
  * @param result  filled on success; may be NULL. To be cleared

@@ -99,6 +99,9 @@ typedef struct aleat_cli_args {
     // text
     const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
+    // images from elsewhere
+    const char *data, *image, *begin;
+    int fit; /**< index into its choices */
     // info and bench
     const char *tensor;
     bool tensors, vjp;
