@@ -17,6 +17,7 @@
 
 #include "aleat/array.h"
 #include "aleat/filter.h"
+#include "aleat/judge.h"
 #include "aleat/metrics.h"
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"

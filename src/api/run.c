@@ -78,7 +78,7 @@ static const struct {
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
 // What pictures show and the contact sheet is sorted by unless the caller says otherwise: x0-var is
 // high where the prediction of x0 is unsure, while eps-var falls there (docs/numerics.md).
-#define SHOWN "x0-var"
+const char aleat_run_map_shown[] = "x0-var";
 
 const char *aleat_map_name(int i, const char **help)
 {
@@ -132,7 +132,7 @@ const char *aleat_carry_name(int i, const char **help)
 
 /* ---- from options to a job ------------------------------------------------------------------- */
 
-static void job_clear(aleat_run_job *job)
+void aleat_run_job_clear(aleat_run_job *job)
 {
     aleat_sampling_plan_free(job->plan);
     aleat_array_clear(&job->initial);
@@ -382,7 +382,7 @@ static aleat_status read_noise_dir(aleat_run_job *job, aleat_error *err)
     return ALEAT_OK;
 }
 
-static aleat_status job_make(aleat_run_job *job, aleat_error *err)
+aleat_status aleat_run_job_make(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
     const aleat_denoiser_info *info = &job->model->files.info;
@@ -976,12 +976,12 @@ aleat_status aleat_run_make(aleat_model *model, const char *folder,
     const int64_t channels = model->files.info.channels;
     // latents, which are kept as numbers whether they are decoded or not
     const bool pixels = !options->decoder && (channels == 1 || channels == 3);
-    aleat_status st = job_make(&job, err);
+    aleat_status st = aleat_run_job_make(&job, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);
     if (!st)
-        st = aleat_name_find(&shown, aleat_map_name, options->shown ? options->shown : SHOWN, "map",
-                             err);
+        st = aleat_name_find(&shown, aleat_map_name,
+                             options->shown ? options->shown : aleat_run_map_shown, "map", err);
     job.shown = run_maps[shown].name;
     if (!st)
         st = aleat_run_settings(&settings, &job, err);
@@ -1011,6 +1011,6 @@ done:
     json_decref(settings);
     aleat_free(parameters);
     aleat_free(steps);
-    job_clear(&job);
+    aleat_run_job_clear(&job);
     return st;
 }

@@ -55,6 +55,13 @@ ALEAT_MUST_USE aleat_status aleat_run_make(aleat_model *model, const char *folde
                                            const aleat_run_options *options, aleat_run_start *start,
                                            aleat_run_result *result, aleat_error *err);
 
+/** Plan, windows, statistics and arrays of job->options, checked; nothing is written. To be
+ * cleared, also on failure. */
+ALEAT_MUST_USE aleat_status aleat_run_job_make(aleat_run_job *job, aleat_error *err);
+void aleat_run_job_clear(aleat_run_job *job);
+/** The map that pictures show if nobody says another. */
+extern const char aleat_run_map_shown[];
+
 /** Maps that runs may have: the i-th, and the name of its array; NULL beyond the last. */
 const char *aleat_run_map_at(int i, const char **file);
 
