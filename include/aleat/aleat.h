@@ -19,6 +19,7 @@
 #include "aleat/filter.h"
 #include "aleat/judge.h"
 #include "aleat/metrics.h"
+#include "aleat/corrupt.h"
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"
 #include "aleat/model.h"
