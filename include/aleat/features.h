@@ -34,16 +34,24 @@ typedef struct aleat_image_set aleat_image_set;
 
 /**
  * Reads the folder of a run (its samples.npz), an .npy, or a data set that `aleat train` takes,
- * which an .npz is, too. An .npy is [N,H,W,C], [N,C,H,W] or [N,H,W], of bytes, or of floats from 0
- * to 1; the axis of 1 or 3 is that of the channels, the last one if both are.
+ * which an .npz is, too, or a single PNG or JPEG. An .npy is [N,H,W,C], [N,C,H,W] or [N,H,W], of
+ * bytes, or of floats from 0 to 1; the axis of 1 or 3 is that of the channels, the last one if both
+ * are.
  *
  * @param out    to be released by aleat_image_set_close(); NULL on error
- * @param split  "train" or "test": which part of a data set that has both; NULL: train, or all
+ * @param split  "train" or "test": which part of a data set that has both; "any": test, or all if
+ *               it has none; NULL: train, or all
  * @return ALEAT_ERR_IO, _FORMAT, _SHAPE, _ARGUMENT (no such split), with a message that names the
  *         file
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_image_set_open(aleat_image_set **out, const char *path,
                                                            const char *split, aleat_error *err);
+/** The same, with the middle square of each image resampled to size x size: needed where images
+ * differ in size. 0: as they are; an .npy and a run are of one size and stay as they are. */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_image_set_open_sized(aleat_image_set **out,
+                                                                 const char *path,
+                                                                 const char *split, int64_t size,
+                                                                 aleat_error *err);
 /** Accepts NULL. */
 ALEAT_API void aleat_image_set_close(aleat_image_set *set);
 /** The images; they live as long as the set. */

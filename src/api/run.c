@@ -78,7 +78,7 @@ static const struct {
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
 // What pictures show and the contact sheet is sorted by unless the caller says otherwise: x0-var is
 // high where the prediction of x0 is unsure, while eps-var falls there (docs/numerics.md).
-#define SHOWN "x0-var"
+const char aleat_run_map_shown[] = "x0-var";
 
 const char *aleat_map_name(int i, const char **help)
 {
@@ -86,6 +86,14 @@ const char *aleat_map_name(int i, const char **help)
         return NULL;
     if (help)
         *help = aleat_statistic_find(run_maps[i].name)->description;
+    return run_maps[i].name;
+}
+
+const char *aleat_run_map_at(int i, const char **file)
+{
+    if (i < 0 || i >= N_ALL_MAPS)
+        return NULL;
+    *file = run_maps[i].file;
     return run_maps[i].name;
 }
 
@@ -124,7 +132,7 @@ const char *aleat_carry_name(int i, const char **help)
 
 /* ---- from options to a job ------------------------------------------------------------------- */
 
-static void job_clear(aleat_run_job *job)
+void aleat_run_job_clear(aleat_run_job *job)
 {
     aleat_sampling_plan_free(job->plan);
     aleat_run_texts_clear(&job->texts);
@@ -198,6 +206,58 @@ static aleat_status find_guidance(aleat_run_job *job, aleat_guide_options *out, 
     return st;
 }
 
+// Finds the step that a run from known images begins with, and its level.
+static aleat_status find_start(const aleat_run_job *job, aleat_error *err)
+{
+    aleat_run_start *s = job->start;
+    const aleat_sampling_plan *plan = job->plan;
+    const int n = plan->n_outer;
+    const int64_t outer = s->from ? s->from : (int64_t)floor(s->share * n);
+    if (outer < 1 || outer >= n)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "images cannot be noised to step %" PRId64
+                          " of %d: steps 1 to %d have something before and behind them",
+                          outer, n, n - 1);
+    const int k = aleat_sampling_plan_begin(plan, (int)outer);
+    if (k < 0) {
+        (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                         "sampler %s cannot begin with step %" PRId64 ": it needs those before",
+                         plan->kind->name, outer);
+        aleat_hint(err, "begin one step earlier or later, or with another sampler");
+        return ALEAT_ERR_UNSUPPORTED;
+    }
+    const aleat_sampling_step *step = &plan->steps[k];
+    s->outer = (int)outer;
+    s->outer_steps = n;
+    s->evaluation = k;
+    s->t = step->t;
+    s->alpha = step->alpha;
+    s->sigma = step->sigma;
+    if (!s->step_index)
+        return ALEAT_OK;
+    if (plan->prediction == ALEAT_PREDICTS_FLOW || outer >= plan->train_steps)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "there is no abar of step number %" PRId64 " in this schedule", outer);
+    s->alpha = sqrt(plan->alphas_cumprod[outer]);
+    s->sigma = sqrt(1 - plan->alphas_cumprod[outer]);
+    return ALEAT_OK;
+}
+
+// Steps that are not executed cannot be scored.
+static aleat_status start_window(aleat_run_job *job, aleat_error *err)
+{
+    aleat_window *w = &job->observe.score;
+    const aleat_run_start *s = job->start;
+    if (!job->options->score_steps.end)
+        *w = (aleat_window){s->outer, job->plan->n_outer};
+    if (w->begin < s->outer)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "step %d cannot be scored: this run begins with step %d", w->begin,
+                          s->outer);
+    job->observe.signals = *w;
+    return ALEAT_OK;
+}
+
 static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
@@ -228,6 +288,8 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     w->guidance.descend = o->descend;
     if (!st) // also where nothing is scored: they cost nothing
         st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
+    if (!st && job->start)
+        st = start_window(job, err);
     if (!st)
         st = aleat_compat_parse(&w->compat, o->compat, err);
     return st || !o->guide ? st : find_guidance(job, &w->guidance, err);
@@ -326,7 +388,7 @@ static aleat_status read_noise_dir(aleat_run_job *job, aleat_error *err)
     return ALEAT_OK;
 }
 
-static aleat_status job_make(aleat_run_job *job, aleat_error *err)
+aleat_status aleat_run_job_make(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
     const aleat_denoiser_info *info = &job->model->files.info;
@@ -342,6 +404,8 @@ static aleat_status job_make(aleat_run_job *job, aleat_error *err)
     if (!st)
         st = aleat_schedule_plan(&job->plan, &job->model->files, job->model->path, &o->sampling,
                                  err);
+    if (!st && job->start)
+        st = find_start(job, err);
     if (!st)
         st = make_observation(job, err);
     if (!st)
@@ -373,6 +437,7 @@ typedef struct runner {
     aleat_noise_source noise;
     aleat_denoiser cfg;          // classifier-free guidance; empty: none
     float *x;                    // [batch, count]
+    float *state;                // [batch, count], noised images to begin with; NULL: noise
     aleat_classifier_pull *pull; // NULL: no classifier
     float *t_classifier;         // [batch]
     aleat_run_latent *latent;    // NULL: samples are the images
@@ -548,6 +613,24 @@ static void take_signals(const runner *r)
                 aleat_signals_value(signals, (aleat_signal)k, j);
 }
 
+// x = alpha x0 + sigma z of the images that the run begins with.
+static aleat_status noise_images(const runner *r, const uint32_t *images, aleat_error *err)
+{
+    const aleat_run_start *s = r->job->start;
+    const int64_t count = count_of(r);
+    for (int64_t j = 0; j < r->rows; j++) {
+        const aleat_rng_key key = {.image = images[j], .purpose = ALEAT_FOR_DATA};
+        float *x = r->state + j * count;
+        const float *x0 = s->x0 + (int64_t)images[j] * count;
+        const aleat_status st = aleat_noise_fill(&r->noise, &key, x, count, err);
+        if (st)
+            return st;
+        for (int64_t i = 0; i < count; i++)
+            x[i] = (float)(s->alpha * (double)x0[i] + s->sigma * (double)x[i]);
+    }
+    return ALEAT_OK;
+}
+
 static aleat_status run_batch(runner *r, aleat_error *err)
 {
     const aleat_run_options *o = r->job->options;
@@ -568,11 +651,15 @@ static aleat_status run_batch(runner *r, aleat_error *err)
                       .texts = aleat_run_texts_of(&r->job->texts, texts, first, r->rows)},
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
+        .state = r->state,
+        .first = r->job->start ? r->job->start->evaluation : 0,
         .hooks = {.ctx = r,
                   .evaluated = evaluated,
                   .gradient = r->pull ? classifier_gradient : NULL,
                   .advanced = advanced}};
-    aleat_status st = aleat_sampler_run(r->sampler, &request, r->x, err);
+    aleat_status st = r->job->start ? noise_images(r, images, err) : ALEAT_OK;
+    if (!st)
+        st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)
         return st;
     take_maps(r);
@@ -614,6 +701,7 @@ static void runner_clear(runner *r)
     aleat_run_latent_free(r->latent);
     aleat_free(r->image);
     aleat_free(r->x);
+    aleat_free(r->state);
     aleat_free(r->guided_evaluations);
     aleat_denoiser_destroy(&r->cfg);
 }
@@ -663,7 +751,9 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     observe.thresholds = job->threshold.by_step;
     r->x = aleat_calloc((size_t)(job->batch * count_of(r)), sizeof *r->x);
     r->guided_evaluations = aleat_calloc((size_t)job->plan->n_outer, sizeof *r->guided_evaluations);
-    if (!r->x || !r->guided_evaluations)
+    if (job->start)
+        r->state = aleat_calloc((size_t)(job->batch * count_of(r)), sizeof *r->state);
+    if (!r->x || !r->guided_evaluations || (job->start && !r->state))
         return aleat_fail_memory(err, "a batch of images");
     for (int k = 0; k < job->plan->n_steps; k++)
         r->guided_evaluations[job->plan->steps[k].outer]++;
@@ -717,6 +807,15 @@ static json_t *names_of_labels(const aleat_run_job *job)
         (void)json_object_set_new(names, key, json_string(name));
     }
     return names;
+}
+
+// The same of a run from known images, whether any was made now or not.
+static int64_t planned_evaluations(const aleat_run_job *job, bool cfg)
+{
+    int64_t n = job->plan->n_steps - job->start->evaluation;
+    n += (int64_t)(job->observe.score.end - job->observe.score.begin) *
+         job->observe.estimator.copies;
+    return n * (cfg ? 2 : 1);
 }
 
 // What run.json tells beside the settings; of the images made in this call.
@@ -783,9 +882,9 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
                              .image_width = info->width,
                              .carried = job->latent.carry != ALEAT_CARRY_NONE,
                              .keep_steps = o->keep_step_maps,
-                             .trajectory_states = o->trajectory ? job->plan->n_outer + 1
-                                                  : pixels      ? 0
-                                                                : 1,
+                             .trajectory_states = o->trajectory           ? job->plan->n_outer + 1
+                                                  : pixels && !job->start ? 0
+                                                                          : 1,
                              .x0_steps = o->keep_x0 ? job->plan->n_outer : 0,
                              .seed = o->seed,
                              .first = o->first,
@@ -884,7 +983,14 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
                                   const aleat_run_options *options, aleat_run_result *result,
                                   aleat_error *err)
 {
-    aleat_run_job job = {.model = model, .options = options};
+    return aleat_run_make(model, folder, options, NULL, result, err);
+}
+
+aleat_status aleat_run_make(aleat_model *model, const char *folder,
+                            const aleat_run_options *options, aleat_run_start *start,
+                            aleat_run_result *result, aleat_error *err)
+{
+    aleat_run_job job = {.model = model, .options = options, .start = start};
     aleat_run_shape shape = {0};
     runner r = {.job = &job, .shape = &shape};
     json_t *settings = NULL;
@@ -894,12 +1000,12 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     const int64_t channels = model->files.info.channels;
     // latents, which are kept as numbers whether they are decoded or not
     const bool pixels = !options->decoder && (channels == 1 || channels == 3);
-    aleat_status st = job_make(&job, err);
+    aleat_status st = aleat_run_job_make(&job, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);
     if (!st)
-        st = aleat_name_find(&shown, aleat_map_name, options->shown ? options->shown : SHOWN, "map",
-                             err);
+        st = aleat_name_find(&shown, aleat_map_name,
+                             options->shown ? options->shown : aleat_run_map_shown, "map", err);
     job.shown = run_maps[shown].name;
     if (!st)
         st = aleat_run_settings(&settings, &job, err);
@@ -918,12 +1024,16 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     st = aleat_run_folder_open(&r.folder, folder, &shape, settings, resumes[resume].resume, err);
     if (!st)
         st = fill_folder(&r, folder, pixels, result, err);
+    if (!st && start) {
+        start->evaluations = planned_evaluations(&job, aleat_run_has_cfg(options));
+        start->scored_steps = shape.n_score_steps;
+    }
 done:
     runner_clear(&r);
     aleat_run_folder_free(r.folder);
     json_decref(settings);
     aleat_generation_clear(&generation);
     aleat_free(steps);
-    job_clear(&job);
+    aleat_run_job_clear(&job);
     return st;
 }

@@ -192,12 +192,14 @@ static aleat_status write_settings(const aleat_run_folder *f, aleat_error *err)
 static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
 {
     static const char *const files[][2] = {
-        {".", "run.json"},       {"shards", "settings.json"}, {"shards", "*.npz"},
-        {"shards", "*.npy"},     {".", "samples.npz"},        {".", "scores.csv"},
-        {".", "contact.png"},    {"images", NUMBERED},        {"maps", NUMBERED},
-        {".", "trajectory.npy"}, {".", "samples.npy"},        {".", "uncertainty.npy"},
-        {".", "*-var.npy"},      {".", "post-var-se.npy"},    {".", "*-steps.npy"},
-        {".", "eps-*.npy"},      {".", "report.html"},
+        {".", "run.json"},           {"shards", "settings.json"}, {"shards", "*.npz"},
+        {"shards", "*.npy"},         {".", "samples.npz"},        {".", "scores.csv"},
+        {".", "contact.png"},        {"images", NUMBERED},        {"maps", NUMBERED},
+        {".", "trajectory.npy"},     {".", "samples.npy"},        {".", "uncertainty.npy"},
+        {".", "*-var.npy"},          {".", "post-var-se.npy"},    {".", "*-steps.npy"},
+        {".", "eps-*.npy"},          {".", "report.html"},        {".", "original.npy"},
+        {".", "reconstruction.npy"}, {".", "error.npy"},          {".", "errors.csv"},
+        {".", "reconstruct.json"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)

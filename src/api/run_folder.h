@@ -18,7 +18,7 @@
 /** Images in a shard: enough that the files are few, few enough that a kill costs little. */
 #define ALEAT_SHARD_IMAGES 16
 /** Kinds of map that one run may hold. */
-#define ALEAT_RUN_MAX_MAPS 8
+#define ALEAT_RUN_MAX_MAPS 16
 /** Numbers of each image beside the maps. */
 #define ALEAT_RUN_MAX_SIGNALS 8
 

@@ -162,6 +162,19 @@ static bool put_variants(json_t *o, const aleat_run_job *job)
            (!*variant || put(o, "map_variant", json_string(variant)));
 }
 
+static bool put_start(json_t *o, const aleat_run_job *job)
+{
+    char hash[ALEAT_SHA256_TEXT];
+    const aleat_run_start *s = job->start;
+    const aleat_denoiser_info *info = &job->model->files.info;
+    aleat_sha256(hash, s->x0,
+                 (size_t)(job->options->n * info->channels * info->height * info->width) *
+                     sizeof *s->x0);
+    return put(o, "originals_sha256", json_string(hash)) &&
+           put(o, "from", json_integer(s->outer)) &&
+           (!s->compat || put(o, "reconstruct_compat", json_string(s->compat)));
+}
+
 static bool put_noise(json_t *o, const aleat_run_job *job)
 {
     const aleat_run_options *r = job->options;
@@ -179,6 +192,8 @@ static bool put_noise(json_t *o, const aleat_run_job *job)
         ok = put(o, "first", json_integer(r->first));
     if (ok && r->keep_x0) // only where it is kept, so that older runs still match
         ok = put(o, "x0_steps", json_true());
+    if (ok && job->start)
+        ok = put_start(o, job);
     for (size_t i = 0; ok && i < sizeof given / sizeof *given; i++)
         if (given[i].array->data)
             ok = put(o, given[i].key, hash_of_array(given[i].array));

@@ -13,10 +13,24 @@
 #include "samplers/plan.h"
 #include "uncertainty/observer.h"
 
+/** Where a run begins that does not begin with pure noise: known images, noised. */
+typedef struct aleat_run_start {
+    const float *x0; /**< [n,C,H,W], model scale; borrowed */
+    int64_t from;    /**< the first outer step; 0: `share` of the steps, rounded down */
+    double share;
+    bool step_index;        /**< to abar of the step's number, not of its training step */
+    const char *compat;     /**< what the settings tell of variants, or NULL; borrowed */
+    int outer, evaluation;  /**< out: the first step, and evaluation */
+    int outer_steps;        /**< out: of the whole sampler */
+    double t, alpha, sigma; /**< out: the level */
+    int64_t evaluations, scored_steps; /**< out: of each image, copies included; and scored */
+} aleat_run_start;
+
 /** A run, made ready: options with their defaults, and the arrays that they name. */
 typedef struct aleat_run_job {
     aleat_model *model; /**< borrowed, as are the options */
     const aleat_run_options *options;
+    aleat_run_start *start;         /**< borrowed; NULL: noise */
     aleat_sampling_plan *plan;      /**< owned */
     aleat_observer_options observe; /**< with the windows and M in effect */
     const char *shown;              /**< name of the map of the pictures */
@@ -39,6 +53,22 @@ ALEAT_MUST_USE aleat_status aleat_run_generation(aleat_generation *out, const al
                                                  const json_t *settings, aleat_error *err);
 /** SHA-256 of everything that a plan does, as settings tell it; false: no memory. */
 bool aleat_run_plan_hash(char hash[ALEAT_SHA256_TEXT], const aleat_sampling_plan *plan);
+
+/** aleat_model_generate(), and with `start` the same from known images. Then the last states stay
+ * in trajectory.npy, and the default of scored steps is all that are executed. */
+ALEAT_MUST_USE aleat_status aleat_run_make(aleat_model *model, const char *folder,
+                                           const aleat_run_options *options, aleat_run_start *start,
+                                           aleat_run_result *result, aleat_error *err);
+
+/** Plan, windows, statistics and arrays of job->options, checked; nothing is written. To be
+ * cleared, also on failure. */
+ALEAT_MUST_USE aleat_status aleat_run_job_make(aleat_run_job *job, aleat_error *err);
+void aleat_run_job_clear(aleat_run_job *job);
+/** The map that pictures show if nobody says another. */
+extern const char aleat_run_map_shown[];
+
+/** Maps that runs may have: the i-th, and the name of its array; NULL beyond the last. */
+const char *aleat_run_map_at(int i, const char **file);
 
 /** Whether there is classifier-free guidance: scales 0 (not said) and 1 stand for none. */
 bool aleat_run_has_cfg(const aleat_run_options *options);

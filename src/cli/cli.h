@@ -113,6 +113,9 @@ typedef struct aleat_cli_args {
     int64_t t5_tokens;
     double told_guidance;
     bool no_t5;
+    // images from elsewhere
+    const char *data, *image, *begin;
+    int fit; /**< index into its choices */
     // info and bench
     const char *tensor;
     bool tensors, vjp;

@@ -212,3 +212,52 @@ aleat_status aleat_cli_labels(int32_t **out, const char *option, const char *tex
         *out = labels;
     return st;
 }
+
+static aleat_status take_own(int32_t *labels, const int32_t *own, int64_t n, int64_t count,
+                             aleat_error *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (own[i] < 0 || own[i] >= count)
+            return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                                  "image %lld has label %d, the model's classes are 0 to %lld",
+                                  (long long)i, (int)own[i], (long long)count - 1);
+        labels[i] = own[i];
+    }
+    return ALEAT_OK;
+}
+
+aleat_status aleat_cli_labels_of_images(int32_t **out, const char *text, const int32_t *own,
+                                        bool prefer_own, int64_t n, const aleat_model *model,
+                                        aleat_error *err)
+{
+    *out = NULL;
+    const aleat_model_facts facts = aleat_model_describe(model);
+    const bool said = text && strcmp(text, "data") == 0;
+    if (facts.n_classes == 0 && (!text || said))
+        return ALEAT_OK;
+    if (text && !said)
+        return aleat_cli_labels(out, "label", text, n, model, NULL, err);
+    const bool take = own && (said || prefer_own);
+    if (said && !own)
+        return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "--label data: these images have no labels");
+    if (!take && facts.null_class < 0) {
+        (void)aleat_cli_fail(err, ALEAT_ERR_ARGUMENT,
+                             "this model needs a class for each image, and has none that means "
+                             "'no label'");
+        (void)snprintf(err->hint, sizeof err->hint, "--label Y: from 0 to %lld, or names%s",
+                       (long long)facts.n_classes - 1,
+                       own ? "; --label data takes those of the set" : "");
+        return ALEAT_ERR_ARGUMENT;
+    }
+    int32_t *labels = calloc(n > 0 ? (size_t)n : 1, sizeof *labels);
+    if (!labels)
+        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: labels");
+    aleat_status st = take ? take_own(labels, own, n, facts.n_classes, err) : ALEAT_OK;
+    for (int64_t i = 0; !take && i < n; i++)
+        labels[i] = (int32_t)facts.null_class;
+    if (st)
+        free(labels);
+    else
+        *out = labels;
+    return st;
+}

@@ -1264,6 +1264,21 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .notes = "Algorithm 1 of arXiv 2412.00205: the x0 predicted at X is noised again M times, and "
               "the noise predictions of the copies are compared. G is d sum(U) / d eps, with the "
               "copies' noise held."},
+    {.name = "reconstruct",
+     .operand = "MODEL DATA",
+     .operand_help = "a model, and images: IDX, CIFAR-10's binary version, .npz, .npy, a folder of "
+                     "pictures, a run; of a data set its test part if it has one",
+     .several = true,
+     .run = aleat_cli_reconstruct,
+     .groups = {&aleat_cli_reconstructing, &aleat_cli_reconstruct_sampling, &aleat_cli_encoding,
+                &model, &unsaid, &general},
+     .summary = "noise real images halfway, denoise them, and hold the maps against the errors",
+     .notes = "RUN is a run whose images are the reconstructions, with original.npy, "
+              "reconstruction.npy and error.npy on [-1, 1] beside its maps, which are summed over "
+              "all executed steps: 'aleat eval ause --uncertainty RUN/x0-var.npy --error "
+              "RUN/error.npy' reads them. Both signs of every map are told: '+' removes what the "
+              "map calls high first, '-' what it calls low. An interrupted run goes on when the "
+              "same command is given again."},
     {.name = "threshold",
      .operand = "RUN...",
      .operand_help = "a folder of 'aleat generate --maps all'; more may follow",

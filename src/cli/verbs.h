@@ -25,6 +25,12 @@ int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_decode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
+int aleat_cli_reconstruct(const aleat_cli_verb *verb, const aleat_cli_args *args);
+
+/** Options of verbs that look at images from elsewhere (options_images.c). */
+extern const aleat_cli_group aleat_cli_reconstructing, aleat_cli_reconstruct_sampling,
+    aleat_cli_encoding;
+
 /** Options of eval and filter (options_eval.c). */
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
     aleat_cli_filtering;
@@ -98,6 +104,15 @@ ALEAT_MUST_USE aleat_status aleat_cli_labels(int32_t **out, const char *option, 
                                              int64_t n, const aleat_model *model,
                                              const aleat_model *classifier, aleat_error *err);
 
+/**
+ * Classes of images from elsewhere, likewise: `text` as above or "data", those of the set, which
+ * `own` [n] are (NULL: it has none). NULL: "data" if `prefer_own` and there are some, else the
+ * class that means none; ALEAT_ERR_ARGUMENT if the model has no such class.
+ */
+ALEAT_MUST_USE aleat_status aleat_cli_labels_of_images(int32_t **out, const char *text,
+                                                       const int32_t *own, bool prefer_own,
+                                                       int64_t n, const aleat_model *model,
+                                                       aleat_error *err);
 /** The operands of eval. */
 const char *aleat_cli_metric_choice(int i, const char **help);
 /** The choices of --sampler, --maps, --guide-sign and --order. */

@@ -67,21 +67,25 @@ static aleat_status take_array(aleat_image_set *set, const char *path, aleat_err
 static aleat_status open_array(aleat_image_set *set, const char *path, const char *split,
                                aleat_error *err)
 {
-    if (split)
+    if (split && strcmp(split, "any") != 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: an array has no split '%s'", path, split);
     const aleat_status st = aleat_npy_read(&set->array, path, err);
     return st ? st : take_array(set, path, err);
 }
 
 static aleat_status open_data(aleat_image_set *set, const char *path, const char *split,
-                              aleat_error *err)
+                              int64_t size, aleat_error *err)
 {
-    const bool test = split && strcmp(split, "test") == 0;
+    const bool any = split && strcmp(split, "any") == 0;
+    const bool test = any || (split && strcmp(split, "test") == 0);
     if (split && !test && strcmp(split, "train") != 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no split '%s', but train and test",
                           split);
     const aleat_dataset_part part = test ? ALEAT_DATA_HELD_OUT : ALEAT_DATA_TRAIN;
-    const aleat_status st = aleat_dataset_open(&set->data, path, part, NULL, err);
+    const aleat_dataset_options options = {.size = size};
+    aleat_status st = aleat_dataset_open(&set->data, path, part, &options, err);
+    if (!st && any && !set->data.count)
+        st = aleat_dataset_open(&set->data, path, ALEAT_DATA_TRAIN, &options, err);
     if (st)
         return st;
     if (!set->data.count)
@@ -97,14 +101,23 @@ static aleat_status open_data(aleat_image_set *set, const char *path, const char
 aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, const char *split,
                                   aleat_error *err)
 {
+    return aleat_image_set_open_sized(out, path, split, 0, err);
+}
+
+aleat_status aleat_image_set_open_sized(aleat_image_set **out, const char *path, const char *split,
+                                        int64_t size, aleat_error *err)
+{
     *out = NULL;
     aleat_image_set *set = aleat_calloc(1, sizeof *set);
     char *run = aleat_path_join(path, "samples.npz");
     aleat_status st = set && run ? ALEAT_OK : aleat_fail_memory(err, path);
+    if (!st && (size < 0 || size > UINT16_MAX))
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "images of size %lld", (long long)size);
     if (!st)
         st = aleat_path_ends_in(path, ".npy")
                  ? open_array(set, path, split, err)
-                 : open_data(set, aleat_is_file(run) ? run : path, split, err);
+                 : open_data(set, aleat_is_file(run) ? run : path, split,
+                             aleat_is_file(run) ? 0 : size, err);
     aleat_free(run);
     if (st)
         aleat_image_set_close(set);

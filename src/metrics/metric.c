@@ -215,6 +215,7 @@ static void fill_curves(aleat_metric_result *out, const double *sparse, const do
 
 // Means over images of their own areas.
 static aleat_status sparsify_images(aleat_metric_result *out, const aleat_metric_task *task,
+                                    const double *x, const char *ause_name, const char *aurg_name,
                                     aleat_error *err)
 {
     const aleat_metric_inputs *in = task->inputs;
@@ -222,15 +223,15 @@ static aleat_status sparsify_images(aleat_metric_result *out, const aleat_metric
     double ause = 0, aurg = 0;
     for (int64_t i = 0; i < in->images; i++) {
         aleat_sparsification s;
-        aleat_status st = aleat_sparsify(&s, NULL, NULL, in->x + i * size, in->y + i * size, size,
+        aleat_status st = aleat_sparsify(&s, NULL, NULL, x + i * size, in->y + i * size, size,
                                          task->options.intervals, err);
         if (st)
             return st;
         ause += s.ause / (double)in->images;
         aurg += s.aurg / (double)in->images;
     }
-    add(out, "ause_per_image", ause);
-    add(out, "aurg_per_image", aurg);
+    add(out, ause_name, ause);
+    add(out, aurg_name, aurg);
     return ALEAT_OK;
 }
 
@@ -256,6 +257,9 @@ static aleat_status sparsify_others(aleat_metric_result *out, const aleat_metric
         add(out, "aurg_inverted", s.aurg);
         add(out, "spearman", rank);
     }
+    if (!st && in->images > 1)
+        st = sparsify_images(out, task, scratch, "ause_per_image_inverted",
+                             "aurg_per_image_inverted", err);
     aleat_free(scratch);
     return st;
 }
@@ -275,7 +279,7 @@ static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_
     add(out, "aurg_closed", s.aurg_closed);
     add(out, "rmse", s.rmse);
     if (in->images > 1)
-        st = sparsify_images(out, task, err);
+        st = sparsify_images(out, task, in->x, "ause_per_image", "aurg_per_image", err);
     if (!st)
         st = sparsify_others(out, task, err);
     if (st || task->resampled)

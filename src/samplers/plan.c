@@ -7,6 +7,17 @@
 #include "base/error.h"
 #include "samplers/schedule.h"
 
+int aleat_sampling_plan_begin(const aleat_sampling_plan *plan, int outer)
+{
+    int first = 0;
+    while (first < plan->n_steps && plan->steps[first].outer < outer)
+        first++;
+    for (int k = first; k < plan->n_steps && !plan->steps[k].sets_base; k++)
+        if (plan->steps[k].c_base != 0)
+            return -1;
+    return first < plan->n_steps ? first : -1;
+}
+
 aleat_status aleat_sampling_plan_reserve(aleat_sampling_plan *plan, int n, aleat_error *err)
 {
     plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);

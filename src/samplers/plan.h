@@ -64,6 +64,10 @@ ALEAT_MUST_USE aleat_status aleat_sampling_plan_new(aleat_sampling_plan **out,
 /** Accepts NULL. */
 void aleat_sampling_plan_free(aleat_sampling_plan *plan);
 
+/** The first evaluation of outer step `outer`, 0 <= outer < n_outer, if a run can begin with it: no
+ * step from there on may look back on a state before it. -1: it cannot. */
+int aleat_sampling_plan_begin(const aleat_sampling_plan *plan, int outer);
+
 /**
  * The plan as a JSON object: sampler, prediction, timesteps, alphas_cumprod (at the visited steps
  * and as the full table; not of flow models), sigmas (sigma / alpha, of flow models sigma; the last

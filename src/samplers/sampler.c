@@ -135,6 +135,10 @@ static aleat_status start(const aleat_sampler *s, const aleat_sample_request *r,
                           aleat_error *err)
 {
     const float scale = (float)s->plan->init_scale;
+    if (r->state) {
+        memcpy(x, r->state, (size_t)(r->n * s->count) * sizeof *x);
+        return ALEAT_OK;
+    }
     for (int64_t i = 0; i < r->n; i++) {
         float *mine = x + i * s->count;
         if (r->initial)
@@ -155,6 +159,15 @@ static void rotate(float *ring[], int length)
     for (int j = length - 1; j > 0; j--)
         ring[j] = ring[j - 1];
     ring[0] = oldest;
+}
+
+// Before the first evaluation of a run that begins midway lie none: they were like it.
+static void repeat_predictions(const aleat_sampler *s, int64_t n)
+{
+    for (int j = 1; j < s->rings[0]; j++)
+        memcpy(s->x0[j], s->x0[0], (size_t)(n * s->count) * sizeof(float));
+    for (int j = 1; j < s->rings[1]; j++)
+        memcpy(s->eps[j], s->eps[0], (size_t)(n * s->count) * sizeof(float));
 }
 
 static void clip_batch(const aleat_sampler *s, int64_t n)
@@ -357,15 +370,18 @@ aleat_status aleat_sampler_run(aleat_sampler *s, const aleat_sample_request *r, 
     if (r->n < 1 || r->n > s->max_n)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a batch of %lld images, the sampler holds %lld",
                           (long long)r->n, (long long)s->max_n);
+    const int first = r->state ? r->first : 0;
     aleat_status st = start(s, r, x, err);
     if (!st && r->hooks.advanced)
-        st = r->hooks.advanced(r->hooks.ctx, -1, x, r->n, err);
-    for (int k = 0; !st && k < s->plan->n_steps; k++) {
+        st = r->hooks.advanced(r->hooks.ctx, first - 1, x, r->n, err);
+    for (int k = first; !st && k < s->plan->n_steps; k++) {
         rotate(s->x0, s->rings[0]);
         rotate(s->eps, s->rings[1]);
         st = evaluate(s, r, &s->plan->steps[k], x, err);
         if (!st)
             st = show(s, r, k, x, err);
+        if (!st && k == first && first > 0)
+            repeat_predictions(s, r->n);
         if (!st)
             st = advance(s, r, k, x, err);
         if (!st && r->hooks.advanced)

@@ -45,7 +45,8 @@ typedef struct aleat_sampler_hooks {
     void *ctx;
     /** After each evaluation, before the sampler advances (once). */
     aleat_status (*evaluated)(void *ctx, aleat_evaluation *evaluation, aleat_error *err);
-    /** With each state: index -1 is x_T, index k the state after evaluation k. */
+    /** With each state: index k is the state after evaluation k, so -1 is x_T; the first is that
+     * which the run begins with. */
     aleat_status (*advanced)(void *ctx, int index, const float *x, int64_t n, aleat_error *err);
     /**
      * The gradient of a log probability of the state that the run is to raise, [n,C,H,W], after
@@ -64,6 +65,11 @@ typedef struct aleat_sample_request {
     aleat_condition condition;
     aleat_noise_source noise;
     const float *initial; /**< [n,C,H,W] standard normal to start from; NULL: from `noise` */
+    /** [n,C,H,W], a state at the level of evaluation `first`, with which the run then begins: one
+     * that aleat_sampling_plan_begin() gave. Predictions before it, which some samplers look back
+     * on, are taken to have been the first one, which lowers the order of that step. NULL: x_T. */
+    const float *state;
+    int first; /**< 0 without a state */
     aleat_sampler_hooks hooks;
 } aleat_sample_request;
 

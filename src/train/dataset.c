@@ -22,6 +22,7 @@ static const aleat_dataset_kind kinds[] = {
      aleat_is_npz_data, aleat_read_npz_data},
     {"folder", "PNG and JPEG files; subfolders are classes, in the order of their names",
      aleat_is_image_folder, aleat_read_image_folder},
+    {"image", "a PNG or JPEG file by itself", aleat_is_image_file, aleat_read_image_file},
     {0},
 };
 

@@ -1,5 +1,6 @@
-/* A folder of PNG and JPEG files. With subfolders each of them is a class, numbered in the order
- * of their names, as torchvision's ImageFolder has it; else the images have no labels. */
+/* A folder of PNG and JPEG files, or one of them. With subfolders each of them is a class, numbered
+ * in the order of their names, as torchvision's ImageFolder has it; else the images have no labels.
+ */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,5 +234,25 @@ aleat_status aleat_read_image_folder(aleat_dataset *out, const char *path, aleat
         list.labels = NULL;
     }
     list_clear(&list);
+    return st;
+}
+
+bool aleat_is_image_file(const char *path)
+{
+    return is_image_name(path) && aleat_is_file(path);
+}
+
+aleat_status aleat_read_image_file(aleat_dataset *out, const char *path, aleat_dataset_part part,
+                                   const aleat_dataset_options *options, aleat_error *err)
+{
+    aleat_image image = {0};
+    if (part == ALEAT_DATA_HELD_OUT)
+        return ALEAT_OK;
+    aleat_status st = read_image(&image, path, err);
+    if (!st)
+        st = begin(out, &image, 1, options, path, err);
+    if (!st)
+        st = take_image(out, &image, options, path, err);
+    aleat_image_clear(&image);
     return st;
 }

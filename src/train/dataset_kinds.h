@@ -11,9 +11,9 @@ typedef aleat_status aleat_dataset_read_fn(aleat_dataset *out, const char *path,
                                            const aleat_dataset_options *options, aleat_error *err);
 
 aleat_dataset_recognise_fn aleat_is_idx_data, aleat_is_cifar10_data, aleat_is_npz_data,
-    aleat_is_image_folder;
+    aleat_is_image_folder, aleat_is_image_file;
 aleat_dataset_read_fn aleat_read_idx_data, aleat_read_cifar10_data, aleat_read_npz_data,
-    aleat_read_image_folder;
+    aleat_read_image_folder, aleat_read_image_file;
 
 /** Appends images, bytes [n,h,w] or [n,h,w,c] of the size of those before them; takes the tensor's
  * data over if it is the first. Errors name `path`. */

@@ -1,0 +1,205 @@
+/* Options of the verbs that look at images from elsewhere. */
+#include "cli/verbs.h"
+
+#define AT(member) offsetof(aleat_cli_args, member)
+
+#define LABEL_OPTION(text)                                                                         \
+    {                                                                                              \
+        .name = "label", .type = ALEAT_CLI_STRING, .offset = AT(label), .value = "Y|data|Y.npy",   \
+        .help = text                                                                               \
+    }
+#define FIT_OPTION                                                                                 \
+    {                                                                                              \
+        .name = "fit", .type = ALEAT_CLI_CHOICE, .offset = AT(fit), .value = "F",                  \
+        .fallback = "centre", .choices = aleat_image_fit_name,                                     \
+        .help = "how images come to the model's size"                                              \
+    }
+#define SIZE_OPTION                                                                                \
+    {                                                                                              \
+        .name = "size", .type = ALEAT_CLI_INT, .offset = AT(size), .value = "N", .fallback = "0",  \
+        .min = 0, .max = 65535,                                                                    \
+        .help = "first the middle square of each image, resampled to N x N: where they differ in " \
+                "size; 0: as they are"                                                             \
+    }
+#define COPIES_OPTION                                                                              \
+    {                                                                                              \
+        .name = "copies", .type = ALEAT_CLI_INT, .offset = AT(copies), .value = "M",               \
+        .fallback = "5", .min = 2, .max = 65536, .help = "copies compared at each scored step"     \
+    }
+#define CLIP_OPTION                                                                                \
+    {                                                                                              \
+        .name = "clip", .type = ALEAT_CLI_CHOICE, .offset = AT(clip), .value = "C",                \
+        .fallback = "auto", .choices = aleat_clip_name, .help = "what the copies start from"       \
+    }
+#define SEED_OPTION                                                                                \
+    {                                                                                              \
+        .name = "seed", .type = ALEAT_CLI_SEED, .offset = AT(seed), .value = "N", .fallback = "0", \
+        .help = "what all random numbers follow from"                                              \
+    }
+#define BATCH_OPTION                                                                               \
+    {                                                                                              \
+        .name = "batch", .type = ALEAT_CLI_INT, .offset = AT(batch), .value = "B",                 \
+        .fallback = "0", .min = 0, .max = 16,                                                      \
+        .help = "images at once, 0: by their size; no result depends on it"                        \
+    }
+#define RESUME_OPTION                                                                              \
+    {                                                                                              \
+        .name = "resume", .type = ALEAT_CLI_CHOICE, .offset = AT(resume), .value = "R",            \
+        .fallback = "auto", .choices = aleat_resume_name, .help = "if RUN holds a run already"     \
+    }
+#define SHOW_OPTION                                                                                \
+    {                                                                                              \
+        .name = "show", .type = ALEAT_CLI_CHOICE, .offset = AT(show), .value = "MAP",              \
+        .fallback = "x0-var", .choices = aleat_map_name,                                           \
+        .help = "map of the pictures and of their order"                                           \
+    }
+
+static const aleat_cli_option reconstruct_options[] = {
+    {.name = "run",
+     .letter = 'o',
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(run),
+     .value = "RUN",
+     .required = true,
+     .help = "the folder to write"},
+    {.name = "count",
+     .letter = 'n',
+     .type = ALEAT_CLI_INT,
+     .offset = AT(n),
+     .value = "N",
+     .fallback = "0",
+     .min = 0,
+     .max = 4294967295,
+     .help = "the first N images; 0: all"},
+    {.name = "split",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(split),
+     .value = "S",
+     .help = "of a data set: test (usual, if there is one) or train"},
+    FIT_OPTION,
+    SIZE_OPTION,
+    LABEL_OPTION("classes, by number or name, repeated, or an .npy; default: those of the data, "
+                 "else the class that means none"),
+    {.name = "from",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(begin),
+     .value = "K|SHARE",
+     .fallback = "0.5",
+     .help = "the first step that is executed, as its number or, with a point, as a share of the "
+             "steps: images are noised to its level"},
+    SEED_OPTION,
+    BATCH_OPTION,
+    COPIES_OPTION,
+    {.name = "score-steps",
+     .type = ALEAT_CLI_RANGE,
+     .offset = AT(score_steps),
+     .value = "A:B",
+     .help = "steps whose maps are summed; default: all that are executed"},
+    {.name = "maps",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(maps),
+     .value = "K",
+     .fallback = "sum",
+     .choices = aleat_cli_maps_choice,
+     .help = "maps to keep"},
+    SHOW_OPTION,
+    CLIP_OPTION,
+    {.name = "stat",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(stat),
+     .value = "S",
+     .fallback = "auto",
+     .choices = aleat_cli_run_statistic_choice,
+     .help = "a further map"},
+    {.name = "compat",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(compat),
+     .value = "NAME,..",
+     .choices = aleat_reconstruct_compat_name,
+     .help = "do as the code published with the paper does; the variants of 'aleat generate' are "
+             "taken, too"},
+    {.name = "bootstrap",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(bootstrap),
+     .value = "N",
+     .fallback = "200",
+     .min = 0,
+     .max = 1000000,
+     .help = "resamples of the images for an interval of every number; 0: no intervals"},
+    {.name = "confidence",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(confidence),
+     .value = "P",
+     .fallback = "0.95",
+     .min = 0.001,
+     .max = 0.9999,
+     .help = "of the intervals"},
+    RESUME_OPTION,
+    {0},
+};
+const aleat_cli_group aleat_cli_reconstructing = {"Images", reconstruct_options};
+
+static const aleat_cli_option sampling_options[] = {
+    {.name = "steps",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(steps),
+     .value = "S",
+     .fallback = "50",
+     .min = 2,
+     .max = 1000000,
+     .help = "steps of the whole sampler, from pure noise"},
+    {.name = "sampler",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(sampler),
+     .value = "NAME",
+     .fallback = "ddim",
+     .choices = aleat_cli_sampler_choice,
+     .help = "whose steps they are"},
+    {.name = "eta",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(eta),
+     .value = "E",
+     .fallback = "0",
+     .min = 0,
+     .max = 1000,
+     .help = "noise of DDIM: 0 none, 1 as much as DDPM"},
+    {.name = "schedule",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(schedule),
+     .value = "FILE",
+     .help = "a scheduler_config.json to use instead of the model's"},
+    {.name = "respacing",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(respacing),
+     .value = "R",
+     .help = "ddim, ddpm: the steps of guided-diffusion's timestep_respacing: 250, ddim50"},
+    {.name = "cfg-scale",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(cfg_scale),
+     .value = "W",
+     .fallback = "1",
+     .min = -1000,
+     .max = 1000,
+     .help = "classifier-free guidance, u + W (c - u): twice the evaluations; 1: none"},
+    {0},
+};
+const aleat_cli_group aleat_cli_reconstruct_sampling = {"Sampling", sampling_options};
+
+static const aleat_cli_option encoding_options[] = {
+    {.name = "encoder",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(decoder),
+     .value = "VAE",
+     .help = "the autoencoder of a latent model: a diffusers folder or an autoencoder's file; "
+             "maps are then those of latents"},
+    {.name = "scale-factor",
+     .type = ALEAT_CLI_DOUBLE,
+     .offset = AT(scale_factor),
+     .value = "F",
+     .fallback = "0",
+     .min = 0,
+     .max = 1e6,
+     .help = "of its latents; 0: as configured, or 0.18215"},
+    {0},
+};
+const aleat_cli_group aleat_cli_encoding = {"Latent models", encoding_options};
