@@ -21,6 +21,7 @@
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"
 #include "aleat/model.h"
+#include "aleat/paper.h"
 #include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"
