@@ -26,6 +26,7 @@
 #include "aleat/prompts.h"
 #include "aleat/replay.h"
 #include "aleat/reconstruct.h"
+#include "aleat/paper.h"
 #include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"

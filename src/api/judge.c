@@ -44,7 +44,7 @@ typedef struct judge {
     aleat_shard *shard;
     int64_t row, rows, done, made;
     float *scratch;   // [count]
-    char *parameters; // of the pictures' text
+    aleat_generation generation; // of the pictures' text
 } judge;
 
 static void judge_clear(judge *j)
@@ -55,7 +55,7 @@ static void judge_clear(judge *j)
     aleat_intake_clear(&j->images);
     aleat_run_job_clear(&j->job);
     aleat_free(j->scratch);
-    aleat_free(j->parameters);
+    aleat_generation_clear(&j->generation);
     aleat_free(j);
 }
 
@@ -185,12 +185,12 @@ static aleat_status open_folder(judge *j, const char *path, aleat_error *err)
         aleat_name_find(&resume, aleat_resume_name, j->run_options.resume, "way to resume", err);
     if (!st)
         st = make_settings(j, &settings, err);
-    if (!st) {
-        j->shape.parameters = j->parameters = aleat_run_parameters(&j->job, settings);
-        st = j->parameters ? aleat_run_folder_open(&j->folder, path, &j->shape, settings,
-                                                   (aleat_resume)resume, err)
-                           : aleat_fail_memory(err, path);
-    }
+    if (!st)
+        st = aleat_run_generation(&j->generation, &j->job, settings, err);
+    j->shape.generation = &j->generation;
+    if (!st)
+        st = aleat_run_folder_open(&j->folder, path, &j->shape, settings, (aleat_resume)resume,
+                                   err);
     json_decref(settings);
     return st;
 }

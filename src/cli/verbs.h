@@ -16,6 +16,7 @@ int aleat_cli_replay(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
@@ -37,6 +38,9 @@ extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cl
 
 /** Options of generate and replay (options_generate.c). */
 extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
+/** Options of paper (options_paper.c). */
+extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
+    aleat_cli_paper_judging;
 
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
