@@ -2,16 +2,16 @@
 
   export_onnx.py --out DIR --batch 5 [--model ddpm-cifar10-32] [--weights FILE.safetensors] [--ref DIR]
 
-writes to DIR
-  MODEL-bN.onnx       weights inside, static shapes
-  MODEL-bN.json       what ort_bench.mjs needs: input and output names, files, flop, tolerance
-  MODEL-bN.*.npy      inputs, PyTorch's output, and (with --ref) the reference output of the first samples
-Each file appears under its name only when complete, the .json last.
+writes the folder DIR/MODEL-bN, which appears under its name only when complete:
+  model.onnx          static shapes; weights inside, those of larger networks in files beside it
+  model.json          what ort_bench.mjs needs: input and output names, files, flop, tolerance
+  *.npy               inputs, PyTorch's output, and (with --ref) the reference output of the first samples
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import warnings
 
@@ -19,12 +19,7 @@ import numpy as np
 import torch
 
 import models
-
-
-def save_npy(path, array):
-    with open(path + ".tmp", "wb") as f:
-        np.save(f, np.ascontiguousarray(array))
-    os.replace(path + ".tmp", path)
+from checkpoint_torch import Checkpoint
 
 
 def main():
@@ -45,49 +40,50 @@ def main():
     tensors = tuple(torch.from_numpy(array) for array in arrays)
     with torch.no_grad():
         output = module(*tensors).numpy()
+    if isinstance(module, Checkpoint):
+        module.check()
     if expected is not None:
         err = models.max_rel_err(output[: len(expected)], expected)
         if not err < spec.tolerance:
             sys.exit("export_onnx: PyTorch's own output is off the reference: max rel err %.3g" % err)
 
-    os.makedirs(a.out, exist_ok=True)
-    stem = os.path.join(a.out, "%s-b%d" % (a.model, a.batch))
+    out = os.path.join(a.out, "%s-b%d" % (a.model, a.batch))
+    shutil.rmtree(out + ".tmp", ignore_errors=True)
+    os.makedirs(out + ".tmp")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own shape inference; the output is checked
         # No dynamic axes: the runtime may then fold every shape and plan its memory once.
         torch.onnx.export(
             module,
             tensors,
-            stem + ".onnx.tmp",
+            os.path.join(out + ".tmp", "model.onnx"),
             opset_version=a.opset,
             input_names=list(spec.inputs),
             output_names=[spec.output],
             do_constant_folding=True,
         )
-    os.replace(stem + ".onnx.tmp", stem + ".onnx")
 
-    base = os.path.basename(stem)
     meta = {
         "model": a.model,
         "batch": a.batch,
-        "onnx": base + ".onnx",
-        "inputs": {name: "%s.%s.npy" % (base, name) for name in spec.inputs},
+        "onnx": "model.onnx",
+        "inputs": {name: name + ".npy" for name in spec.inputs},
         "output": spec.output,
-        "torch_output": base + ".torch.npy",
-        "reference": None,
+        "torch_output": "torch.npy",
+        "reference": None if expected is None else "ref.npy",
         "tolerance": spec.tolerance,
         "flop": models.count_flop(module, tensors),
     }
-    for name, array in zip(spec.inputs, arrays):
-        save_npy(os.path.join(a.out, meta["inputs"][name]), array)
-    save_npy(os.path.join(a.out, meta["torch_output"]), output)
+    saved = dict(zip(meta["inputs"].values(), arrays), **{"torch.npy": output})
     if expected is not None:
-        meta["reference"] = base + ".ref.npy"
-        save_npy(os.path.join(a.out, meta["reference"]), expected)
-    with open(stem + ".json.tmp", "w") as f:
+        saved["ref.npy"] = expected
+    for name, array in saved.items():
+        np.save(os.path.join(out + ".tmp", name), np.ascontiguousarray(array))
+    with open(os.path.join(out + ".tmp", "model.json"), "w") as f:
         json.dump(meta, f, indent=1)
         f.write("\n")
-    os.replace(stem + ".json.tmp", stem + ".json")
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(out + ".tmp", out)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def load_safetensors(path):
         if head_len > 100 << 20:
             raise ValueError("%s: header of %d bytes: not a safetensors file" % (path, head_len))
         head = json.loads(f.read(head_len))
-        data = f.read()
+    data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + head_len)
     out = {}
     for name, info in head.items():
         if name == "__metadata__":
@@ -36,7 +36,7 @@ def load_safetensors(path):
         begin, end = info["data_offsets"]
         if info["dtype"] not in DTYPES or not 0 <= begin <= end <= len(data):
             raise ValueError("%s: tensor '%s': unsupported dtype or bad offsets" % (path, name))
-        flat = np.frombuffer(data[begin:end], dtype=DTYPES[info["dtype"]])
+        flat = data[begin:end].view(DTYPES[info["dtype"]])
         out[name] = torch.from_numpy(flat.astype(np.float32).reshape(info["shape"]))
     return out
 
