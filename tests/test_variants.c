@@ -365,12 +365,13 @@ static void other_updates_of_the_chosen_elements(void **state)
 {
     (void)state;
     static const char *const compat[] = {"mode=random-sign", "mode=posterior",
-                                         "mode=multiplicative", "mode=random-sign,side=lower"};
+                                         "mode=multiplicative", "mode=random-sign,side=lower",
+                                         "mode=posterior-published"};
     scene s;
     make(&s, "ddim");
     aleat_guide_options g = aleat_guide_defaults();
     g.percentile = 0.5;
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < 5; v++) {
         watch w = {0};
         const char *statistic = v == 2 ? "eps-std" : "eps-mse";
         assert_int_equal(observe(&s, &w, compat[v], statistic, false, true, &g, NULL), ALEAT_OK);
@@ -388,7 +389,7 @@ static void other_updates_of_the_chosen_elements(void **state)
                     middle += c.e[k][j] / (M + 1);
                 for (int k = 0; k < M; k++)
                     all += (c.e[k][j] - middle) * (c.e[k][j] - middle);
-                u[j] = v == 1   ? (all + (e0 - middle) * (e0 - middle)) / M
+                u[j] = v == 1 || v == 4 ? (all + (e0 - middle) * (e0 - middle)) / M
                        : v == 2 ? sqrt(variance(&c, j))
                                 : mse(&c, j, e0);
                 sorted[j] = (float)u[j];
@@ -419,6 +420,7 @@ static void other_updates_of_the_chosen_elements(void **state)
                 for (int k = 0; k < M; k++)
                     sum += c.e[k][j];
                 const double want = v == 1 ? sum / u[j] / ((M + 1) / u[j] + 1 / (w.alpha * w.alpha))
+                                    : v == 4 ? e / u[j] / (M / u[j] + 1 / (w.alpha * w.alpha))
                                     : v == 2 ? e * product[j]
                                              : e + (signs[j] < 0 ? -u[j] : u[j]);
                 assert_close(got, want);

@@ -24,7 +24,7 @@ typedef struct encoding {
 typedef struct recipe {
     const char *family;
     double cfg_scale, guidance; // usual ones; 1 and 0: none
-    bool clip_skip, t5;         // options that it has
+    bool clip_skip, t5, optional_t5; // options that it has
     aleat_status (*encode)(encoding *e, aleat_error *err);
 } recipe;
 
@@ -176,9 +176,9 @@ static aleat_status encode_sd3(encoding *e, aleat_error *err)
 }
 
 static const recipe recipes[] = {
-    {"unet2d_condition", 7.5, 0, true, false, encode_clip},
-    {"sd3", 7, 0, false, true, encode_sd3},
-    {"flux", 1, 3.5, false, true, encode_flux},
+    {"unet2d_condition", 7.5, 0, true, false, false, encode_clip},
+    {"sd3", 7, 0, false, true, true, encode_sd3},
+    {"flux", 1, 3.5, false, true, false, encode_flux},
 };
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -194,15 +194,21 @@ static aleat_status find_recipe(const recipe **out, const aleat_model *model,
     if (!*out)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "%s: takes no prompts: a network of the family %s", model->path, family);
-    const char *unfit = o->clip_skip && !(*out)->clip_skip               ? "another last layer"
-                        : o->no_t5 && !(*out)->t5                        ? "to leave T5 out"
-                        : o->no_t5 && (*out)->encode == encode_flux      ? "to leave T5 out"
-                        : o->t5_tokens && !(*out)->t5                    ? "tokens of T5"
-                        : o->guidance != 0 && !model->files.info.takes_guidance ? "a scale to be told"
-                                                                         : NULL;
-    return unfit ? aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: %s is nothing that %s models take",
-                              model->path, unfit, family)
-                 : ALEAT_OK;
+    const struct {
+        bool unfit;
+        const char *what;
+    } options[] = {
+        {o->clip_skip && !(*out)->clip_skip, "is not used with another last layer (--clip-skip)"},
+        {o->no_t5 && !(*out)->optional_t5, "has no T5 that could be left out (--no-t5)"},
+        {o->t5_tokens && !(*out)->t5, "has no T5 (--t5-tokens)"},
+        {o->guidance != 0 && !model->files.info.takes_guidance,
+         "is not told a scale of guidance (--guidance)"},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].unfit)
+            return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: a model of the family %s %s",
+                              model->path, family, options[i].what);
+    return ALEAT_OK;
 }
 
 /** out = rows [first, first + n) of `all`. */
@@ -261,6 +267,8 @@ static aleat_status encode_all(encoding *e, const recipe *way, aleat_error *err)
     for (int64_t i = 0; i < o->count; i++)
         e->texts[e->negatives + i] = o->prompts[i];
     aleat_status st = way->encode(e, err);
+    if (st == ALEAT_ERR_ARGUMENT && aleat_text_encoders_in(e->path) == 0)
+        aleat_hint(err, "--encoders names a diffusers folder, or a file, to take them from");
     if (!st)
         st = hand_out(e, o->guidance != 0 ? o->guidance : way->guidance, err);
     aleat_free((void *)e->texts);

@@ -27,6 +27,7 @@ typedef struct replayer {
     aleat_model *model, *classifier;
     aleat_vae *vae;
     aleat_prompts prompts;
+    aleat_image there;
     char *folder; // temporary
 } replayer;
 
@@ -192,6 +193,14 @@ static aleat_status size_of(const replayer *r, int64_t *height, int64_t *width, 
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "%s: is %" PRId64 " x %" PRId64 ", no multiple of the decoder's %" PRId64,
                           r->png, s->width, s->height, factor);
+    const int64_t pixels = r->vae ? r->vae->files.factor : 1;
+    if (r->there.width != s->width / factor * pixels ||
+        r->there.height != s->height / factor * pixels)
+        return aleat_fail(err, ALEAT_ERR_SHAPE,
+                          "%s: is %" PRId64 " x %" PRId64 ", its settings make %" PRId64
+                          " x %" PRId64,
+                          r->png, r->there.width, r->there.height, s->width / factor * pixels,
+                          s->height / factor * pixels);
     *height = s->height / factor;
     *width = s->width / factor;
     return ALEAT_OK;
@@ -340,10 +349,10 @@ static aleat_status make_again(replayer *r, aleat_error *err)
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
-static aleat_status compare(replayer *r, const aleat_image *there, const aleat_image *here,
-                            aleat_error *err)
+static aleat_status compare(replayer *r, const aleat_image *here, aleat_error *err)
 {
     aleat_replay *o = r->out;
+    const aleat_image *there = &r->there;
     if (there->width != here->width || there->height != here->height ||
         there->channels != here->channels)
         return aleat_fail(err, ALEAT_ERR_SHAPE,
@@ -367,14 +376,12 @@ static aleat_status compare(replayer *r, const aleat_image *there, const aleat_i
 /** The new picture, compared and, if asked for, put where it is wanted. */
 static aleat_status look_at(replayer *r, aleat_error *err)
 {
-    aleat_image there = {0}, here = {0};
+    aleat_image here = {0};
     aleat_mapping file = {0};
     char *path = aleat_path_join(r->folder, "images/000000.png");
     aleat_status st = path ? aleat_png_read(&here, path, err) : aleat_fail_memory(err, r->png);
     if (!st)
-        st = aleat_png_read(&there, r->png, err);
-    if (!st)
-        st = compare(r, &there, &here, err);
+        st = compare(r, &here, err);
     if (!st)
         st = remark_differences(r, r->folder, err);
     if (!st && r->options->out)
@@ -382,7 +389,6 @@ static aleat_status look_at(replayer *r, aleat_error *err)
     if (!st && r->options->out)
         st = aleat_write_file(r->options->out, file.data, file.len, err);
     aleat_mapping_close(&file);
-    aleat_image_clear(&there);
     aleat_image_clear(&here);
     aleat_free(path);
     return st;
@@ -401,6 +407,8 @@ aleat_status aleat_replay_image(aleat_replay *out, const char *png,
     for (int i = 0; !st && i < r.settings.n_missing; i++)
         st = remark(&r, aleat_strdup(r.settings.missing[i]), err);
     if (!st)
+        st = aleat_png_read(&r.there, png, err);
+    if (!st)
         st = need_model(&r, err);
     if (!st)
         st = need_files(&r, err);
@@ -418,6 +426,7 @@ aleat_status aleat_replay_image(aleat_replay *out, const char *png,
         st = look_at(&r, err);
     remove_folder(&r);
     aleat_free(r.folder);
+    aleat_image_clear(&r.there);
     aleat_prompts_clear(&r.prompts);
     aleat_model_close(r.model);
     aleat_model_close(r.classifier);

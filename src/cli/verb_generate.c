@@ -211,10 +211,10 @@ static aleat_status open_for_prompts(const aleat_cli_verb *verb, parts *p,
     aleat_status st = gather_prompts(p, args, err);
     if (!st)
         st = aleat_cli_open_vae(&p->decoder, &sized, err);
-    if (st && !args->decoder && !err->hint[0])
+    if (st && !args->decoder)
         (void)snprintf(err->hint, sizeof err->hint,
-                       "prompts are for models with an autoencoder; --decoder names another place "
-                       "to take it from");
+                       "prompts are for Stable Diffusion and FLUX.1; if this is one without its "
+                       "autoencoder, --decoder names a place to take it from");
     if (!st)
         st = take_size(&sized, p, args, err);
     const aleat_open_options options = aleat_cli_open_options(&sized);

@@ -34,6 +34,8 @@ static const struct {
      "move by the uncertainty itself, with a random sign"},
     {"mode=posterior", offsetof(aleat_compat, update), ALEAT_UPDATE_POSTERIOR,
      "the mean of the copies' noise under a Gaussian prior, where the mask is"},
+    {"mode=posterior-published", offsetof(aleat_compat, update), ALEAT_UPDATE_POSTERIOR_PUBLISHED,
+     "the same as published for Stable Diffusion: the noise itself in place of the copies' sum"},
     {"batch-mean=N", offsetof(aleat_compat, batch_mean), 0,
      "average the gradient over a batch of N: the strength of that batch"},
 };

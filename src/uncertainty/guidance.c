@@ -238,6 +238,11 @@ static void map_and_weights(aleat_guide *g, int64_t row, const float *e0, float 
     }
 }
 
+static bool is_posterior(const aleat_guide_options *o)
+{
+    return o->update == ALEAT_UPDATE_POSTERIOR || o->update == ALEAT_UPDATE_POSTERIOR_PUBLISHED;
+}
+
 // The unbiased variance of the copies and e0 together, and in row 0 of the copies the mean of e
 // under the prior N(0, abar) that it leaves.
 static void map_and_posterior(aleat_guide *g, int64_t row, const aleat_noisy_state *state,
@@ -256,7 +261,10 @@ static void map_and_posterior(aleat_guide *g, int64_t row, const aleat_noisy_sta
         }
         const double u = squares / m, floored = u > LEAST_VARIANCE ? u : LEAST_VARIANCE;
         const double prior = state->alpha * state->alpha;
-        e[0] = (float)((m + 1) * mean / floored / ((m + 1) / floored + 1 / prior));
+        const bool published = g->options.update == ALEAT_UPDATE_POSTERIOR_PUBLISHED;
+        const double sum = published ? e0 : (m + 1) * mean;
+        const int observations = published ? m : m + 1;
+        e[0] = (float)(sum / floored / (observations / floored + 1 / prior));
         map[j] = (float)u;
     }
 }
@@ -435,7 +443,8 @@ static double updated(const aleat_guide *g, double unit, double e, double u, dou
     case ALEAT_UPDATE_GRADIENT: return e + unit * lambda * direction;
     case ALEAT_UPDATE_PRODUCT: return lambda * e * direction;
     case ALEAT_UPDATE_RANDOM_SIGN: return e + lambda * u * (direction < 0 ? -1 : 1);
-    case ALEAT_UPDATE_POSTERIOR: return direction;
+    case ALEAT_UPDATE_POSTERIOR:
+    case ALEAT_UPDATE_POSTERIOR_PUBLISHED: return direction;
     }
     return NAN;
 }
@@ -484,6 +493,7 @@ static aleat_status find_direction(aleat_guide *g, const aleat_noisy_state *stat
     switch (g->options.update) {
     case ALEAT_UPDATE_RANDOM_SIGN: return aleat_noise_fill(noise, &key, g->gradient, c->count, err);
     case ALEAT_UPDATE_POSTERIOR:
+    case ALEAT_UPDATE_POSTERIOR_PUBLISHED:
         memcpy(g->gradient, c->eps + row * c->count, (size_t)c->count * sizeof *g->gradient);
         return ALEAT_OK;
     case ALEAT_UPDATE_GRADIENT:
@@ -529,7 +539,7 @@ static aleat_status guide_group(aleat_guide *g, const aleat_noisy_state *state,
         st = evaluate_group(g, state, noise, request, first, images, err);
     for (int64_t i = 0; !st && i < images; i++) {
         float *map = g->maps + i * c->count;
-        if (g->options.update == ALEAT_UPDATE_POSTERIOR)
+        if (is_posterior(&g->options))
             map_and_posterior(g, i * m, state, first + i, map);
         else
             map_and_weights(g, i * m, state->eps + (first + i) * c->count, map);

@@ -51,7 +51,10 @@ typedef enum aleat_guide_update {
     ALEAT_UPDATE_RANDOM_SIGN, /**< e + lambda U times a random sign; no gradient */
     /** The mean of e under a Gaussian prior of variance abar and M + 1 observations, e0 among them,
      * of variance U, their unbiased variance; no gradient, no lambda. */
-    ALEAT_UPDATE_POSTERIOR
+    ALEAT_UPDATE_POSTERIOR,
+    /** What the paper's code for Stable Diffusion makes of it for one image: (e0 / U) / (M / U +
+     * 1 / abar), of the same U. */
+    ALEAT_UPDATE_POSTERIOR_PUBLISHED
 } aleat_guide_update;
 
 typedef struct aleat_guide_options {
