@@ -100,7 +100,7 @@ typedef struct aleat_cli_args {
     const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
     // images from elsewhere
-    const char *data, *image, *begin;
+    const char *image, *begin, *kinds;
     int fit; /**< index into its choices */
     // info and bench
     const char *tensor;
