@@ -118,7 +118,7 @@ typedef struct aleat_cli_args {
     double told_guidance;
     bool no_t5;
     // images from elsewhere
-    const char *data, *image, *begin;
+    const char *image, *begin, *kinds;
     int fit; /**< index into its choices */
     // info and bench
     const char *tensor;

@@ -54,28 +54,67 @@
         .help = "map of the pictures and of their order"                                           \
     }
 
+#define RUN_OPTION                                                                                 \
+    {                                                                                              \
+        .name = "run", .letter = 'o', .type = ALEAT_CLI_PATH, .offset = AT(run), .value = "RUN",   \
+        .required = true, .help = "the folder to write"                                            \
+    }
+#define COUNT_OPTION                                                                               \
+    {                                                                                              \
+        .name = "count", .letter = 'n', .type = ALEAT_CLI_INT, .offset = AT(n), .value = "N",      \
+        .fallback = "0", .min = 0, .max = 4294967295, .help = "the first N images; 0: all"         \
+    }
+#define SPLIT_OPTION                                                                               \
+    {                                                                                              \
+        .name = "split", .type = ALEAT_CLI_STRING, .offset = AT(split), .value = "S",              \
+        .help = "of a data set: test (usual, if there is one) or train"                            \
+    }
+#define SCORE_STEPS_OPTION                                                                         \
+    {                                                                                              \
+        .name = "score-steps", .type = ALEAT_CLI_RANGE, .offset = AT(score_steps), .value = "A:B", \
+        .help =                                                                                    \
+            "steps that are scored, from 0, B not included; default: all that are executed, of "   \
+            "single images 0.90 <= step/S < 0.98"                                                  \
+    }
+#define STAT_OPTION                                                                                \
+    {                                                                                              \
+        .name = "stat", .type = ALEAT_CLI_CHOICE, .offset = AT(stat), .value = "S",                \
+        .fallback = "auto", .choices = aleat_cli_run_statistic_choice, .help = "a further map"     \
+    }
+#define BOOTSTRAP_OPTION                                                                           \
+    {                                                                                              \
+        .name = "bootstrap", .type = ALEAT_CLI_INT, .offset = AT(bootstrap), .value = "N",         \
+        .fallback = "200", .min = 0, .max = 1000000,                                               \
+        .help = "resamples of the images for an interval of every number; "                        \
+                "0: none"                                                                          \
+    }
+#define CONFIDENCE_OPTION                                                                          \
+    {                                                                                              \
+        .name = "confidence", .type = ALEAT_CLI_DOUBLE, .offset = AT(confidence), .value = "P",    \
+        .fallback = "0.95", .min = 0.001, .max = 0.9999, .help = "of the intervals"                \
+    }
+#define STEPS_OPTION                                                                               \
+    {                                                                                              \
+        .name = "steps", .type = ALEAT_CLI_INT, .offset = AT(steps), .value = "S",                 \
+        .fallback = "50", .min = 2, .max = 1000000,                                                \
+        .help = "steps of the whole sampler, from pure noise"                                      \
+    }
+#define SAMPLER_OPTION                                                                             \
+    {                                                                                              \
+        .name = "sampler", .type = ALEAT_CLI_CHOICE, .offset = AT(sampler), .value = "NAME",       \
+        .fallback = "ddim", .choices = aleat_cli_sampler_choice, .help = "whose steps they are"    \
+    }
+#define REPEATS_OPTION                                                                             \
+    {                                                                                              \
+        .name = "repeats", .type = ALEAT_CLI_INT, .offset = AT(repeats), .value = "R",             \
+        .fallback = "1", .min = 1, .max = 1048576,                                                 \
+        .help = "draws of the noise; with 2 and more all maps have standard errors, *-se.npy"      \
+    }
+
 static const aleat_cli_option reconstruct_options[] = {
-    {.name = "run",
-     .letter = 'o',
-     .type = ALEAT_CLI_PATH,
-     .offset = AT(run),
-     .value = "RUN",
-     .required = true,
-     .help = "the folder to write"},
-    {.name = "count",
-     .letter = 'n',
-     .type = ALEAT_CLI_INT,
-     .offset = AT(n),
-     .value = "N",
-     .fallback = "0",
-     .min = 0,
-     .max = 4294967295,
-     .help = "the first N images; 0: all"},
-    {.name = "split",
-     .type = ALEAT_CLI_STRING,
-     .offset = AT(split),
-     .value = "S",
-     .help = "of a data set: test (usual, if there is one) or train"},
+    RUN_OPTION,
+    COUNT_OPTION,
+    SPLIT_OPTION,
     FIT_OPTION,
     SIZE_OPTION,
     LABEL_OPTION("classes, by number or name, repeated, or an .npy; default: those of the data, "
@@ -90,11 +129,7 @@ static const aleat_cli_option reconstruct_options[] = {
     SEED_OPTION,
     BATCH_OPTION,
     COPIES_OPTION,
-    {.name = "score-steps",
-     .type = ALEAT_CLI_RANGE,
-     .offset = AT(score_steps),
-     .value = "A:B",
-     .help = "steps whose maps are summed; default: all that are executed"},
+    SCORE_STEPS_OPTION,
     {.name = "maps",
      .type = ALEAT_CLI_CHOICE,
      .offset = AT(maps),
@@ -104,13 +139,7 @@ static const aleat_cli_option reconstruct_options[] = {
      .help = "maps to keep"},
     SHOW_OPTION,
     CLIP_OPTION,
-    {.name = "stat",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(stat),
-     .value = "S",
-     .fallback = "auto",
-     .choices = aleat_cli_run_statistic_choice,
-     .help = "a further map"},
+    STAT_OPTION,
     {.name = "compat",
      .type = ALEAT_CLI_STRING,
      .offset = AT(compat),
@@ -118,43 +147,16 @@ static const aleat_cli_option reconstruct_options[] = {
      .choices = aleat_reconstruct_compat_name,
      .help = "do as the code published with the paper does; the variants of 'aleat generate' are "
              "taken, too"},
-    {.name = "bootstrap",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(bootstrap),
-     .value = "N",
-     .fallback = "200",
-     .min = 0,
-     .max = 1000000,
-     .help = "resamples of the images for an interval of every number; 0: no intervals"},
-    {.name = "confidence",
-     .type = ALEAT_CLI_DOUBLE,
-     .offset = AT(confidence),
-     .value = "P",
-     .fallback = "0.95",
-     .min = 0.001,
-     .max = 0.9999,
-     .help = "of the intervals"},
+    BOOTSTRAP_OPTION,
+    CONFIDENCE_OPTION,
     RESUME_OPTION,
     {0},
 };
 const aleat_cli_group aleat_cli_reconstructing = {"Images", reconstruct_options};
 
 static const aleat_cli_option sampling_options[] = {
-    {.name = "steps",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(steps),
-     .value = "S",
-     .fallback = "50",
-     .min = 2,
-     .max = 1000000,
-     .help = "steps of the whole sampler, from pure noise"},
-    {.name = "sampler",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(sampler),
-     .value = "NAME",
-     .fallback = "ddim",
-     .choices = aleat_cli_sampler_choice,
-     .help = "whose steps they are"},
+    STEPS_OPTION,
+    SAMPLER_OPTION,
     {.name = "eta",
      .type = ALEAT_CLI_DOUBLE,
      .offset = AT(eta),
@@ -203,3 +205,77 @@ static const aleat_cli_option encoding_options[] = {
     {0},
 };
 const aleat_cli_group aleat_cli_encoding = {"Latent models", encoding_options};
+
+// What judging takes beside the images.
+static const aleat_cli_option judging_options[] = {
+    {.name = "image",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(image),
+     .value = "X",
+     .help =
+         "a PNG or JPEG, a folder of them (in the order of their names), an .npy, a run, a data "
+         "set: judged instead of --x"},
+    {.name = "run",
+     .letter = 'o',
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(run),
+     .value = "RUN",
+     .help = "the folder to write: maps, heat maps beside the pictures, scores.csv"},
+    COUNT_OPTION,
+    SPLIT_OPTION,
+    FIT_OPTION,
+    SIZE_OPTION,
+    REPEATS_OPTION,
+    SCORE_STEPS_OPTION,
+    BATCH_OPTION,
+    SHOW_OPTION,
+    RESUME_OPTION,
+    {0},
+};
+const aleat_cli_group aleat_cli_judging = {"Images (of --image)", judging_options};
+
+static const aleat_cli_option judge_sampling_options[] = {
+    STEPS_OPTION,
+    SAMPLER_OPTION,
+    {0},
+};
+const aleat_cli_group aleat_cli_judge_sampling = {"Steps (of --image)", judge_sampling_options};
+
+static const aleat_cli_option damaging_options[] = {
+    RUN_OPTION,
+    COUNT_OPTION,
+    SPLIT_OPTION,
+    {.name = "kinds",
+     .type = ALEAT_CLI_STRING,
+     .offset = AT(kinds),
+     .value = "KIND=STRENGTH,..",
+     .choices = aleat_cli_damage_choice,
+     .help = "kinds of damage; default: all, each at its usual strength"},
+    FIT_OPTION,
+    SIZE_OPTION,
+    LABEL_OPTION("classes, by number or name, repeated, or an .npy; default: those of the data, "
+                 "else the class that means none"),
+    SEED_OPTION,
+    BATCH_OPTION,
+    COPIES_OPTION,
+    REPEATS_OPTION,
+    SCORE_STEPS_OPTION,
+    SHOW_OPTION,
+    CLIP_OPTION,
+    STAT_OPTION,
+    BOOTSTRAP_OPTION,
+    CONFIDENCE_OPTION,
+    RESUME_OPTION,
+    {0},
+};
+const aleat_cli_group aleat_cli_damaging = {"Images and damage", damaging_options};
+
+const char *aleat_cli_damage_choice(int i, const char **help)
+{
+    aleat_corruption_facts facts;
+    if (!aleat_corruption_at(i, &facts))
+        return NULL;
+    if (help)
+        *help = facts.help;
+    return facts.name;
+}

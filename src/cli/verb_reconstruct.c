@@ -4,12 +4,6 @@
 
 #include "cli/verbs.h"
 
-static bool on_progress(void *ctx, double done, double total)
-{
-    aleat_cli_progress_show(ctx, done, total);
-    return !aleat_cli_interrupted();
-}
-
 // --from: a whole number is a step, one with a point a share.
 static bool read_from(const aleat_cli_verb *verb, const char *text,
                       aleat_reconstruct_options *options)
@@ -27,30 +21,6 @@ static bool read_from(const aleat_cli_verb *verb, const char *text,
                        "between 0 and 1",
                        text);
     return false;
-}
-
-static void fill(aleat_reconstruct_options *o, const aleat_cli_args *args, const int32_t *labels,
-                 aleat_vae *vae)
-{
-    o->run.n = args->n;
-    o->run.sampling = aleat_cli_sampling(args);
-    o->run.seed = args->seed;
-    o->run.labels = labels;
-    o->run.batch = args->batch;
-    o->run.score_steps = (aleat_steps){args->score_steps.begin, args->score_steps.end};
-    o->run.keep_step_maps = args->maps == 1;
-    o->run.shown = aleat_cli_choice_word(aleat_map_name, args->show);
-    o->run.copies = args->copies;
-    o->run.clip = aleat_cli_choice_word(aleat_clip_name, args->clip);
-    o->run.cfg_scale = args->cfg_scale;
-    o->run.statistic = args->stat ? aleat_cli_run_statistic_choice(args->stat, NULL) : NULL;
-    o->run.compat = args->compat;
-    o->run.decoder = vae;
-    o->run.resume = aleat_cli_choice_word(aleat_resume_name, args->resume);
-    o->fit = aleat_cli_choice_word(aleat_image_fit_name, args->fit);
-    o->encoder = vae;
-    o->draws = args->bootstrap;
-    o->confidence = args->confidence;
 }
 
 /* ---- what came out --------------------------------------------------------------------------- */
@@ -135,46 +105,6 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
 
 /* ---- the verb -------------------------------------------------------------------------------- */
 
-static aleat_status reconstruct(const aleat_cli_verb *verb, const aleat_cli_args *args,
-                                aleat_reconstruct_options *options,
-                                aleat_reconstruct_result *result, aleat_error *err)
-{
-    aleat_model *model = NULL;
-    aleat_image_set *set = NULL;
-    aleat_vae *vae = NULL;
-    int32_t *labels = NULL;
-    aleat_images images = {0};
-    aleat_cli_progress progress = aleat_cli_progress_new(verb->name, "images", args->quiet);
-    aleat_cli_args opened = *args;
-    opened.batch = 0; // the network cuts batches by itself, and the copies of one image are more
-    aleat_status st = aleat_cli_open(&model, &opened, err);
-    if (!st)
-        st = aleat_image_set_open_sized(&set, args->more_operands[0],
-                                        args->split ? args->split : "any", args->size, err);
-    if (!st)
-        images = aleat_image_set_images(set);
-    const int64_t n = args->n && args->n < images.n ? args->n : images.n;
-    if (!st)
-        st = aleat_cli_labels_of_images(&labels, args->label, aleat_image_set_labels(set), true, n,
-                                        model, err);
-    if (!st && args->decoder)
-        st = aleat_cli_open_vae(&vae, args, err);
-    fill(options, args, labels, vae);
-    options->run.progress = on_progress;
-    options->run.ctx = &progress;
-    char *command = aleat_cli_command_line(verb, args);
-    options->run.command = command;
-    if (!st)
-        st = aleat_model_reconstruct(model, &images, args->run, options, result, err);
-    aleat_cli_progress_clear(&progress);
-    free(command);
-    free(labels);
-    aleat_vae_close(vae);
-    aleat_image_set_close(set);
-    aleat_model_close(model);
-    return st;
-}
-
 int aleat_cli_reconstruct(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     aleat_reconstruct_options options = {0};
@@ -186,10 +116,23 @@ int aleat_cli_reconstruct(const aleat_cli_verb *verb, const aleat_cli_args *args
     }
     if (!read_from(verb, args->begin, &options) || !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
-    aleat_cli_catch_interrupts();
-    const aleat_status st = reconstruct(verb, args, &options, &result, &err);
+    aleat_cli_looked looked = {0};
+    aleat_status st = aleat_cli_look(&looked, verb, args, args->more_operands[0], true, &err);
+    if (!st) {
+        options.run = aleat_cli_look_options(&looked, args);
+        options.run.keep_step_maps = args->maps == 1;
+        options.run.decoder = looked.vae;
+        options.encoder = looked.vae;
+        options.fit = aleat_cli_choice_word(aleat_image_fit_name, args->fit);
+        options.draws = args->bootstrap;
+        options.confidence = args->confidence;
+        st = aleat_model_reconstruct(looked.model, &looked.images, args->run, &options, &result,
+                                     &err);
+    }
+    aleat_cli_progress_clear(&looked.progress);
     if (!st)
         tell(verb, args, &result);
     aleat_reconstruct_clear(&result);
+    aleat_cli_looked_clear(&looked);
     return aleat_cli_exit(verb, st, &err);
 }

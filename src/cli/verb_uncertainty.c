@@ -69,6 +69,19 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const a
 int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     double t;
+    if (args->image && (args->x || args->t || args->out)) {
+        aleat_cli_complain(verb->name, "--image and --x, --t, --out do not go together");
+        return ALEAT_EXIT_USAGE;
+    }
+    if (args->image)
+        return aleat_cli_check_cfg(verb, args) ? aleat_cli_judge(verb, args) : ALEAT_EXIT_USAGE;
+    if (!args->x || !args->t || !args->out) {
+        aleat_cli_complain(verb->name, "needs --%s, or --image X -o RUN",
+                           !args->x   ? "x X.npy: the noisy images"
+                           : !args->t ? "t T: their training step"
+                                      : "out U.npy: where the map goes");
+        return ALEAT_EXIT_USAGE;
+    }
     if (!read_step(verb, args->t, &t) || !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
     if (args->cosine && !args->grad) {

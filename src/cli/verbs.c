@@ -380,13 +380,11 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_PATH,
      .offset = AT(x),
      .value = "X.npy",
-     .required = true,
      .help = "[N,C,H,W] the noisy images"},
     {.name = "t",
      .type = ALEAT_CLI_STRING,
      .offset = AT(t),
      .value = "T",
-     .required = true,
      .help = "training step of these images, from 0; of flow models 1000 sigma"},
     {.name = "label",
      .type = ALEAT_CLI_STRING,
@@ -413,7 +411,6 @@ static const aleat_cli_option at_state_options[] = {
      .type = ALEAT_CLI_PATH,
      .offset = AT(out),
      .value = "U.npy",
-     .required = true,
      .help = "where the map goes, [N,C,H,W]"},
     {.name = "x0",
      .type = ALEAT_CLI_PATH,
@@ -1259,11 +1256,29 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "uncertainty",
      MODEL_OPERAND,
      .run = aleat_cli_uncertainty,
-     .groups = {&at_state, &estimate, &model, &unsaid, &general},
-     .summary = "uncertainty at given noisy images: arrays in, arrays out",
+     .groups = {&at_state, &aleat_cli_judging, &aleat_cli_judge_sampling, &aleat_cli_encoding,
+                &estimate, &model, &unsaid, &general},
+     .summary = "uncertainty at given noisy images, or of any image",
      .notes = "Algorithm 1 of arXiv 2412.00205: the x0 predicted at X is noised again M times, and "
               "the noise predictions of the copies are compared. G is d sum(U) / d eps, with the "
-              "copies' noise held."},
+              "copies' noise held.\n"
+              "With --image X -o RUN any images are judged: noised to the scored steps, looked at "
+              "there, the maps averaged over R draws of that noise. Scores go to stdout and to "
+              "RUN/scores.csv; x0-error is the squared error of the x0 predicted at the noised "
+              "image. Without --label the class that means none is taken; --label data: those of "
+              "the set."},
+    {.name = "corruptions",
+     .operand = "MODEL DATA",
+     .operand_help = "a model, and images: as of 'aleat reconstruct'",
+     .several = true,
+     .run = aleat_cli_corruptions,
+     .groups = {&aleat_cli_damaging, &aleat_cli_reconstruct_sampling, &aleat_cli_encoding, &model,
+                &unsaid, &general},
+     .summary = "how well scores tell damaged images from whole ones",
+     .notes = "Each image is judged, as by 'aleat uncertainty --image', whole and with every kind "
+              "of damage. Told is the area under the ROC curve of each score, the sum of its map, "
+              "for both signs; intervals are by bootstrap over images. RUN/corruptions.csv and "
+              ".json hold the same; an interrupted command goes on when it is given again."},
     {.name = "reconstruct",
      .operand = "MODEL DATA",
      .operand_help = "a model, and images: IDX, CIFAR-10's binary version, .npz, .npy, a folder of "

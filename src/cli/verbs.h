@@ -27,10 +27,13 @@ int aleat_cli_decode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 int aleat_cli_reconstruct(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_corruptions(const aleat_cli_verb *verb, const aleat_cli_args *args);
+/** `uncertainty --image`. */
+int aleat_cli_judge(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
 /** Options of verbs that look at images from elsewhere (options_images.c). */
 extern const aleat_cli_group aleat_cli_reconstructing, aleat_cli_reconstruct_sampling,
-    aleat_cli_encoding;
+    aleat_cli_encoding, aleat_cli_judging, aleat_cli_judge_sampling, aleat_cli_damaging;
 
 /** Options of eval and filter (options_eval.c). */
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
@@ -126,9 +129,30 @@ const char *aleat_cli_maps_choice(int i, const char **help);
 const char *aleat_cli_run_statistic_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
+const char *aleat_cli_damage_choice(int i, const char **help);
 /** Whether --cfg-scale can be taken: not 0, which stands for none in the library. Has complained.
  */
 bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args);
+/** Model, images and what else the verbs that look at images open. Zero-initialise. */
+typedef struct aleat_cli_looked {
+    aleat_model *model;
+    aleat_image_set *set;
+    aleat_vae *vae; /**< NULL unless --encoder */
+    int32_t *labels;
+    aleat_images images;
+    int64_t n; /**< the first n are looked at */
+    char *command;
+    aleat_cli_progress progress;
+} aleat_cli_looked;
+/** Opens the model and the images at `path`; those of a set that has classes are preferred to the
+ * class that means none if `own_labels`. */
+ALEAT_MUST_USE aleat_status aleat_cli_look(aleat_cli_looked *out, const aleat_cli_verb *verb,
+                                           const aleat_cli_args *args, const char *path,
+                                           bool own_labels, aleat_error *err);
+/** What run options these verbs have in common. */
+aleat_run_options aleat_cli_look_options(aleat_cli_looked *looked, const aleat_cli_args *args);
+void aleat_cli_looked_clear(aleat_cli_looked *looked);
+
 /** What the sampler options say. */
 aleat_sampling_options aleat_cli_sampling(const aleat_cli_args *args);
 
