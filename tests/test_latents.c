@@ -1,165 +1,28 @@
-/* Decoding in tiles, latent runs, class names: from the denoiser's interface to the tool. */
+/* The autoencoder, latent runs, class names: from the denoiser's interface to the tool. */
 #include "case.h"
 #include "checkpoint.h"
 
 #include <float.h>
 #include <stdarg.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "aleat/aleat.h"
 #include "api/run_latent.h"
-#include "denoiser/tiled.h"
+#include "api/vae_state.h"
+#include "base/arena.h"
 #include "io/json.h"
 #include "models/class_names.h"
 #include "models/resemblance.h"
 #include "samplers/prediction.h"
 
-/* ---- tiles ----------------------------------------------------------------------------------- */
-
-// A network without memory of its surroundings: each pixel becomes 2 x 2 of its square, so tiles
-// must give exactly what the whole gives.
-typedef struct local {
-    float x[64 * 64];
-} local;
-
-static aleat_status local_jvp(void *self, const aleat_batch *in, const float *tangent, float *out,
-                              float *tangent_out, aleat_error *err)
-{
-    (void)self;
-    (void)err;
-    const int64_t h = in->height, w = in->width;
-    for (int64_t i = 0; i < in->n * h * 2 * w * 2; i++) {
-        const int64_t y = i / (2 * w), x = i % (2 * w), at = y / 2 * w + x / 2;
-        if (out)
-            out[i] = in->x[at] * in->x[at];
-        if (tangent)
-            tangent_out[i] = 2 * in->x[at] * tangent[at];
-    }
-    return ALEAT_OK;
-}
-
-static aleat_status local_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
-{
-    return local_jvp(self, in, NULL, out, NULL, err);
-}
-
-static int64_t local_width;
-static aleat_status local_keep(void *self, const aleat_batch *in, float *out, aleat_error *err)
-{
-    local *l = self;
-    memcpy(l->x, in->x, (size_t)(in->height * in->width) * sizeof(float));
-    local_width = in->width;
-    return local_predict(self, in, out, err);
-}
-
-static aleat_status local_backward(void *self, const float *cotangent, float *grad_x,
-                                   aleat_error *err)
-{
-    (void)err;
-    const local *l = self;
-    const int64_t w = local_width; // tiles are square here
-    for (int64_t at = 0; at < w * w; at++) {
-        const float *c = cotangent + at / w * 2 * 2 * w + at % w * 2;
-        grad_x[at] = 2 * l->x[at] * (c[0] + c[1] + c[2 * w] + c[2 * w + 1]);
-    }
-    return ALEAT_OK;
-}
-
-static const aleat_denoiser_ops local_ops = {.predict = local_predict,
-                                             .forward_keep = local_keep,
-                                             .backward = local_backward,
-                                             .jvp = local_jvp};
+/* ---- the autoencoder ------------------------------------------------------------------------- */
 
 static void fill(float *x, int64_t n, uint64_t seed)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] = (float)formula(seed, (uint64_t)i);
 }
-
-static void tiles_of_a_local_network_give_what_the_whole_gives(void **state)
-{
-    (void)state;
-    enum { H = 21, W = 16, IN = H * W, OUT = 4 * IN };
-    static const struct {
-        int64_t tile, overlap;
-    } cases[] = {{8, 0}, {8, 2}, {8, 7}, {5, 2}, {16, 4}};
-    static float x[IN], t[IN], c[OUT], out[OUT], jt[OUT], grad[IN], want[OUT], want_jt[OUT];
-    fill(x, IN, 1);
-    fill(t, IN, 2);
-    fill(c, OUT, 3);
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        aleat_error err = {0};
-        local self;
-        const aleat_denoiser tile = {
-            .ops = &local_ops, .self = &self, .info = {.channels = 1, .out_channels = 1}};
-        const aleat_tiling tiling = {.height = H,
-                                     .width = W,
-                                     .tile_height = cases[k].tile,
-                                     .tile_width = cases[k].tile,
-                                     .overlap = cases[k].overlap,
-                                     .in_cell = 1,
-                                     .out_cell = 2};
-        aleat_denoiser whole;
-        assert_ok(aleat_tiled_denoiser(&whole, &tile, &tiling, &err), &err);
-        const aleat_batch batch = {.n = 1, .height = H, .width = W, .x = x};
-        (void)local_jvp(NULL, &batch, t, want, want_jt, NULL);
-        assert_ok(whole.ops->jvp(whole.self, &batch, t, out, jt, &err), &err);
-        double forward = 0, back = 0;
-        for (int i = 0; i < OUT; i++) {
-            // weights sum to 1 within a rounding each; up to four tiles meet
-            assert_true(fabsf(out[i] - want[i]) <= 8 * FLT_EPSILON * fabsf(want[i]));
-            assert_true(fabsf(jt[i] - want_jt[i]) <= 8 * FLT_EPSILON * fabsf(want_jt[i]));
-            forward += (double)c[i] * (double)jt[i];
-        }
-        assert_ok(whole.ops->forward_keep(whole.self, &batch, out, &err), &err);
-        assert_ok(whole.ops->backward(whole.self, c, grad, &err), &err);
-        for (int i = 0; i < IN; i++)
-            back += (double)grad[i] * (double)t[i];
-        assert_true(fabs(forward - back) < 1e-4); // 1344 products of size 1 in float
-        aleat_denoiser_destroy(&whole);
-    }
-}
-
-// The worst tiles: each is all of one value, the first pixel of its input.
-static aleat_status flat_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
-{
-    (void)self;
-    (void)err;
-    for (int64_t i = 0; i < 4 * in->height * in->width; i++)
-        out[i] = in->x[0];
-    return ALEAT_OK;
-}
-
-static void tiles_that_disagree_are_blended_without_a_step(void **state)
-{
-    (void)state;
-    enum { H = 8, W = 32, TILE = 8, OVERLAP = 4 };
-    static const aleat_denoiser_ops ops = {.predict = flat_predict};
-    const aleat_denoiser tile = {.ops = &ops, .info = {.channels = 1, .out_channels = 1}};
-    const aleat_tiling tiling = {.height = H,
-                                 .width = W,
-                                 .tile_height = TILE,
-                                 .tile_width = TILE,
-                                 .overlap = OVERLAP,
-                                 .in_cell = 1,
-                                 .out_cell = 2};
-    static float x[H * W], out[4 * H * W];
-    aleat_error err = {0};
-    aleat_denoiser whole;
-    for (int i = 0; i < H * W; i++) // neighbouring tiles, four apart, are 0 and 1
-        x[i] = (float)(i % W / 4 % 2);
-    assert_ok(aleat_tiled_denoiser(&whole, &tile, &tiling, &err), &err);
-    const aleat_batch batch = {.n = 1, .height = H, .width = W, .x = x};
-    assert_ok(aleat_denoiser_predict(&whole, &batch, out, &err), &err);
-    for (int row = 0; row < 2 * H; row++)
-        for (int col = 1; col < 2 * W; col++)
-            // from one tile to the next in the pixels that they share
-            assert_true(fabsf(out[row * 2 * W + col] - out[row * 2 * W + col - 1]) <=
-                        1.0f / (2 * OVERLAP) + 4 * FLT_EPSILON);
-    aleat_denoiser_destroy(&whole);
-}
-
-/* ---- the autoencoder ------------------------------------------------------------------------- */
 
 // A checkpoint filled by formula from the list of tests/data/synthetic.
 static const char *synthetic(const char *name)
@@ -211,6 +74,114 @@ static void what_is_encoded_has_the_size_and_scale_of_latents(void **state)
     aleat_array_clear(&mean);
     aleat_array_clear(&logvar);
     aleat_array_clear(&noise);
+    aleat_array_clear(&z);
+    aleat_vae_close(vae);
+}
+
+static void assert_same_bits(const aleat_array *a, const aleat_array *b)
+{
+    assert_int_equal(aleat_array_count(a), aleat_array_count(b));
+    assert_memory_equal(a->data, b->data, (size_t)aleat_array_count(a) * sizeof(float));
+}
+
+// What a decoder and an encoder give with so much memory.
+typedef struct products {
+    aleat_array image, decoder_grad, image_tangent, mean, encoder_grad;
+} products;
+
+static products products_with(int64_t memory, int threads)
+{
+    aleat_error err = {0};
+    aleat_vae *vae;
+    const aleat_vae_options options = {.memory = memory, .threads = threads};
+    assert_ok(aleat_vae_open(&vae, synthetic("vae"), &options, &err), &err);
+    aleat_array z = images(2, 4, 20, 28, 1), v = images(2, 4, 20, 28, 2);
+    aleat_array c = images(2, 3, 40, 56, 3);
+    products p = {.image_tangent = images(2, 3, 40, 56, 0)};
+    assert_ok(aleat_vae_decode(vae, &z, &p.image, &c, &p.decoder_grad, &err), &err);
+    const aleat_denoiser *decoder;
+    assert_ok(aleat_vae_decoder(vae, 20, 28, &decoder, &err), &err);
+    const aleat_batch batch = {.n = 2, .height = 20, .width = 28, .x = z.data};
+    assert_ok(decoder->ops->jvp(decoder->self, &batch, v.data, NULL, p.image_tangent.data, &err),
+              &err);
+    assert_ok(aleat_vae_encode(vae, &c, &p.mean, NULL, &v, &p.encoder_grad, &err), &err);
+    aleat_array_clear(&z);
+    aleat_array_clear(&v);
+    aleat_array_clear(&c);
+    aleat_vae_close(vae);
+    return p;
+}
+
+static void products_clear(products *p)
+{
+    aleat_array_clear(&p->image);
+    aleat_array_clear(&p->decoder_grad);
+    aleat_array_clear(&p->image_tangent);
+    aleat_array_clear(&p->mean);
+    aleat_array_clear(&p->encoder_grad);
+}
+
+static void activations_in_a_file_change_no_bit(void **state)
+{
+    (void)state;
+    products in_memory = products_with(-1, 1);
+    // so little that every step is taken in many parts; and that only the largest are
+    const int64_t memory[] = {32 << 10, 200 << 10};
+    for (int threads = 1; threads <= 3; threads += 2)
+        for (int i = 0; i < 2; i++) {
+            products in_file = products_with(memory[i], threads);
+            assert_same_bits(&in_memory.image, &in_file.image);
+            assert_same_bits(&in_memory.decoder_grad, &in_file.decoder_grad);
+            assert_same_bits(&in_memory.image_tangent, &in_file.image_tangent);
+            assert_same_bits(&in_memory.mean, &in_file.mean);
+            assert_same_bits(&in_memory.encoder_grad, &in_file.encoder_grad);
+            products_clear(&in_file);
+        }
+    products_clear(&in_memory);
+}
+
+static int64_t resident_bytes(void)
+{
+    long long total, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lld %lld", &total, &resident), 2);
+    (void)fclose(f);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+static void pages_of_a_file_leave_memory_and_keep_what_they_hold(void **state)
+{
+    (void)state;
+    enum { BYTES = 32 << 20 };
+    aleat_error err = {0};
+    aleat_arena arena;
+    assert_ok(aleat_arena_new(&arena, BYTES, true, &err), &err);
+    for (int i = 0; i < BYTES; i++)
+        arena.data[i] = (char)(i % 251);
+    const int64_t before = resident_bytes();
+    aleat_arena_rest(&arena);
+    assert_true(before - resident_bytes() > BYTES / 2); // other pages may come meanwhile
+    for (int i = 0; i < BYTES; i++)
+        assert_int_equal(arena.data[i], (char)(i % 251));
+    aleat_arena_free(&arena);
+}
+
+static void a_folder_for_temporary_files_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    aleat_vae *vae;
+    const aleat_vae_options options = {.memory = 4096};
+    const char *given = getenv("TMPDIR");
+    char *before = given ? strdup(given) : NULL;
+    aleat_array z = images(1, 4, 8, 8, 1), image;
+    assert_ok(aleat_vae_open(&vae, synthetic("vae"), &options, &err), &err);
+    assert_int_equal(setenv("TMPDIR", "/does/not/exist", 1), 0);
+    assert_failed(aleat_vae_decode(vae, &z, &image, NULL, NULL, &err), ALEAT_ERR_IO, &err,
+                  "/does/not/exist");
+    assert_int_equal(before ? setenv("TMPDIR", before, 1) : unsetenv("TMPDIR"), 0);
+    free(before);
     aleat_array_clear(&z);
     aleat_vae_close(vae);
 }
@@ -745,9 +716,10 @@ static void the_autoencoder_verbs_are_the_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tiles_of_a_local_network_give_what_the_whole_gives),
-        cmocka_unit_test(tiles_that_disagree_are_blended_without_a_step),
         cmocka_unit_test(what_is_encoded_has_the_size_and_scale_of_latents),
+        cmocka_unit_test(activations_in_a_file_change_no_bit),
+        cmocka_unit_test(pages_of_a_file_leave_memory_and_keep_what_they_hold),
+        cmocka_unit_test(a_folder_for_temporary_files_that_is_not_there_is_named),
         cmocka_unit_test(random_sign_products_estimate_the_first_order_variance),
         cmocka_unit_test(copies_are_decoded_and_their_variance_taken),
         cmocka_unit_test(classes_are_named_by_the_models_own_files_or_as_imagenets),

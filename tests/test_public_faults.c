@@ -167,11 +167,11 @@ static aleat_status features(subject *s, aleat_error *err)
     return st;
 }
 
-// The autoencoder of tests/data/synthetic in `s->vae`; both directions, and in tiles.
+// The autoencoder of tests/data/synthetic in `s->vae`; both directions, with values in a file.
 static aleat_status autoencode(subject *s, aleat_error *err)
 {
     aleat_vae *vae;
-    const aleat_vae_options options = {.threads = 1, .tile = 4};
+    const aleat_vae_options options = {.threads = 1, .memory = 4096};
     aleat_array mean = {0}, logvar = {0}, noise = {0}, latents = {0}, grad = {0}, back = {0};
     aleat_status st = aleat_vae_open(&vae, s->vae, &options, err);
     if (!st)

@@ -24,11 +24,11 @@ typedef struct aleat_vae_options {
     int threads;           /**< 0: all processors of this process; changes no result */
     double scaling_factor; /**< of latents; 0: the configured one, or 0.18215 */
     /**
-     * Larger images are worked on in square tiles of this many latents, and their memory is that of
-     * one tile. 0: 64, which are 512 pixels of Stable Diffusion's; negative: never in tiles.
+     * Bytes of activations beyond which those of an image lie in a temporary file, in $TMPDIR or
+     * /var/tmp, and at most about so many are in memory at once. 0: 2 GiB; negative: never in a
+     * file. No result depends on it.
      */
-    int64_t tile;
-    int64_t overlap; /**< latents that neighbouring tiles share and are blended over; 0: tile / 4 */
+    int64_t memory;
 } aleat_vae_options;
 
 /** What an autoencoder is. Strings live as long as it does. */
@@ -38,9 +38,8 @@ typedef struct aleat_vae_facts {
     int64_t factor; /**< pixels of a latent in each direction */
     /** A latent as diffusion models see it is scaling_factor (latent - shift_factor). */
     double scaling_factor, shift_factor;
-    int64_t tile, overlap; /**< in effect, in latents; tile 0: never in tiles */
     int64_t n_tensors, n_parameters;
-    double flop;                     /**< of the last size that was run, one image or tile */
+    double flop;                     /**< of the last size that was run, one image */
     size_t weight_bytes, plan_bytes; /**< as packed; activations and scratch of that size */
 } aleat_vae_facts;
 

@@ -229,8 +229,7 @@ static bool put_decoder(json_t *o, const aleat_run_job *job)
               put(o, "decoder_precision",
                   json_string(aleat_precision_name((int)l->vae->engine.precision, NULL))) &&
               put(o, "scaling_factor", json_real(f.scaling_factor)) &&
-              put(o, "shift_factor", json_real(f.shift_factor)) &&
-              put(o, "tile", json_integer(f.tile)) && put(o, "overlap", json_integer(f.overlap));
+              put(o, "shift_factor", json_real(f.shift_factor));
     if (ok && l->carry != ALEAT_CARRY_NONE)
         ok = put(o, "carry", json_string(aleat_carry_name((int)l->carry - 1, NULL)));
     if (ok && l->carry == ALEAT_CARRY_JVP)

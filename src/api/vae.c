@@ -8,16 +8,14 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/rng.h"
-#include "denoiser/tiled.h"
 
-#define DEFAULT_TILE 64 // latents: 512 pixels of the decoder that all published models share
+#define DEFAULT_MEMORY (2LL << 30) // Stable Diffusion's decoder takes it at 110 x 110 latents
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void half_clear(aleat_vae_half *half)
 {
-    aleat_denoiser_destroy(&half->whole);
-    aleat_denoiser_destroy(&half->tile);
+    aleat_denoiser_destroy(&half->denoiser);
     aleat_autoencoder_network_clear(&half->network);
     memset(half, 0, sizeof *half);
 }
@@ -25,12 +23,7 @@ static void half_clear(aleat_vae_half *half)
 static aleat_status read_options(aleat_vae *vae, const aleat_vae_options *o, aleat_error *err)
 {
     vae->engine.threads = o->threads;
-    vae->tile = o->tile < 0 ? 0 : o->tile ? o->tile : DEFAULT_TILE;
-    vae->overlap = o->overlap ? o->overlap : vae->tile / 4;
-    if (vae->tile && (vae->overlap < 0 || vae->overlap >= vae->tile))
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          "tiles of %lld latents cannot overlap by %lld: expected 0 to %lld",
-                          (long long)vae->tile, (long long)vae->overlap, (long long)vae->tile - 1);
+    vae->engine.memory = o->memory < 0 ? 0 : o->memory ? o->memory : DEFAULT_MEMORY;
     if (!(o->scaling_factor >= 0) || !isfinite(o->scaling_factor))
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the scale of latents must be positive");
     return aleat_precision_find(&vae->engine.precision, o->precision, err);
@@ -78,8 +71,8 @@ aleat_vae_facts aleat_vae_describe(const aleat_vae *vae)
 {
     const aleat_autoencoder_files *f = &vae->files;
     aleat_network_stats stats = {0};
-    if (vae->last && vae->last->tile.ops)
-        stats = aleat_network_denoiser_stats(&vae->last->tile);
+    if (vae->last && vae->last->denoiser.ops)
+        stats = aleat_network_denoiser_stats(&vae->last->denoiser);
     return (aleat_vae_facts){
         .path = vae->path,
         .weights_path = aleat_weights_path(f->weights),
@@ -90,8 +83,6 @@ aleat_vae_facts aleat_vae_describe(const aleat_vae *vae)
         .factor = f->factor,
         .scaling_factor = f->scaling_factor,
         .shift_factor = f->shift_factor,
-        .tile = vae->tile,
-        .overlap = vae->tile ? vae->overlap : 0,
         .n_tensors = aleat_weights_count(f->weights),
         .n_parameters = vae->n_parameters,
         .flop = stats.flop,
@@ -108,7 +99,7 @@ typedef aleat_status build_fn(aleat_autoencoder_network *out, const aleat_autoen
 // Which half, as numbers.
 typedef struct half_kind {
     build_fn *build;
-    int64_t in_cell, out_cell;         // pixels of a latent on either side
+    int64_t in_cell;                   // pixels of a latent in the input
     int64_t in_channels, out_channels; // of the network
 } half_kind;
 
@@ -116,34 +107,12 @@ static half_kind kind_of(const aleat_vae *vae, const aleat_vae_half *half)
 {
     const aleat_autoencoder_files *f = &vae->files;
     if (half == &vae->encoder)
-        return (half_kind){aleat_autoencoder_encoder, f->factor, 1, f->image_channels,
+        return (half_kind){aleat_autoencoder_encoder, f->factor, f->image_channels,
                            2 * f->latent_channels};
-    return (half_kind){aleat_autoencoder_decoder, 1, f->factor, f->latent_channels,
-                       f->image_channels};
+    return (half_kind){aleat_autoencoder_decoder, 1, f->latent_channels, f->image_channels};
 }
 
-// The network of a tile or of the whole, [h, w] in latents. One image at once: they are large.
-static aleat_status build_tile(const aleat_vae *vae, aleat_vae_half *half, const half_kind *kind,
-                               int64_t h, int64_t w, aleat_error *err)
-{
-    const aleat_status st =
-        kind->build(&half->network, &vae->files, h * kind->in_cell, w * kind->in_cell, err);
-    const aleat_network_spec spec = {.graph = half->network.graph,
-                                     .x = half->network.x,
-                                     .t = ALEAT_NO_VALUE,
-                                     .label = ALEAT_NO_VALUE,
-                                     .out = half->network.out,
-                                     .info = {.channels = kind->in_channels,
-                                              .height = h * kind->in_cell,
-                                              .width = w * kind->in_cell,
-                                              .out_channels = kind->out_channels,
-                                              .null_class = -1},
-                                     .engine = vae->engine,
-                                     .max_images = 1};
-    return st ? st : aleat_network_denoiser(&half->tile, &spec, err);
-}
-
-// Builds `half` for height x width latents unless that is there.
+// Builds `half` for height x width latents unless that is there. One image at once: they are large.
 static aleat_status build_half(aleat_vae *vae, aleat_vae_half *half, int64_t height, int64_t width,
                                aleat_error *err)
 {
@@ -152,18 +121,22 @@ static aleat_status build_half(aleat_vae *vae, aleat_vae_half *half, int64_t hei
         return ALEAT_OK;
     half_clear(half);
     const half_kind kind = kind_of(vae, half);
-    const int64_t h = vae->tile && height > vae->tile ? vae->tile : height;
-    const int64_t w = vae->tile && width > vae->tile ? vae->tile : width;
-    const aleat_tiling tiling = {.height = height,
-                                 .width = width,
-                                 .tile_height = h,
-                                 .tile_width = w,
-                                 .overlap = vae->overlap,
-                                 .in_cell = kind.in_cell,
-                                 .out_cell = kind.out_cell};
-    aleat_status st = build_tile(vae, half, &kind, h, w, err);
-    if (!st && (h < height || w < width))
-        st = aleat_tiled_denoiser(&half->whole, &half->tile, &tiling, err);
+    const int64_t h = height * kind.in_cell, w = width * kind.in_cell;
+    aleat_status st = kind.build(&half->network, &vae->files, h, w, err);
+    const aleat_network_spec spec = {.graph = half->network.graph,
+                                     .x = half->network.x,
+                                     .t = ALEAT_NO_VALUE,
+                                     .label = ALEAT_NO_VALUE,
+                                     .out = half->network.out,
+                                     .info = {.channels = kind.in_channels,
+                                              .height = h,
+                                              .width = w,
+                                              .out_channels = kind.out_channels,
+                                              .null_class = -1},
+                                     .engine = vae->engine,
+                                     .max_images = 1};
+    if (!st)
+        st = aleat_network_denoiser(&half->denoiser, &spec, err);
     if (st) {
         half_clear(half);
         return st;
@@ -173,16 +146,11 @@ static aleat_status build_half(aleat_vae *vae, aleat_vae_half *half, int64_t hei
     return ALEAT_OK;
 }
 
-static const aleat_denoiser *network_of(const aleat_vae_half *half)
-{
-    return half->whole.ops ? &half->whole : &half->tile;
-}
-
 aleat_status aleat_vae_decoder(aleat_vae *vae, int64_t height, int64_t width,
                                const aleat_denoiser **out, aleat_error *err)
 {
     const aleat_status st = build_half(vae, &vae->decoder, height, width, err);
-    *out = network_of(&vae->decoder);
+    *out = &vae->decoder.denoiser;
     return st;
 }
 
@@ -220,7 +188,7 @@ static bool same_shape(const aleat_array *a, const aleat_array *b)
 static aleat_status run_half(const aleat_vae_half *half, const aleat_array *x, aleat_array *out,
                              const float *cotangent, float *grad, aleat_error *err)
 {
-    const aleat_denoiser *d = network_of(half);
+    const aleat_denoiser *d = &half->denoiser;
     const aleat_batch batch = {
         .n = x->dim[0], .height = x->dim[2], .width = x->dim[3], .x = x->data};
     if (!cotangent)

@@ -8,17 +8,16 @@
 
 /** Encoder or decoder, built for one image size; built anew when another is asked for. */
 typedef struct aleat_vae_half {
-    aleat_autoencoder_network network; /**< of a tile, or of the whole */
-    aleat_denoiser tile;               /**< runs it */
-    aleat_denoiser whole;              /**< of all tiles; ops NULL: `tile` is the whole */
-    int64_t height, width;             /**< in latents; 0: not built */
+    aleat_autoencoder_network network;
+    aleat_denoiser denoiser; /**< runs it */
+    int64_t height, width;   /**< in latents; 0: not built */
 } aleat_vae_half;
 
 struct aleat_vae {
     char *path;
     aleat_autoencoder_files files;
     aleat_engine_options engine;
-    int64_t tile, overlap, n_parameters;
+    int64_t n_parameters;
     aleat_vae_half encoder, decoder, *last;
 };
 

@@ -158,7 +158,7 @@ void aleat_team_barrier(void)
 }
 
 typedef struct range_job {
-    int64_t n;
+    int64_t first, n;
     aleat_range_fn *fn;
     void *ctx;
 } range_job;
@@ -169,15 +169,35 @@ static void run_range(void *ctx, int thread, int threads)
     int64_t begin, end;
     aleat_split(job->n, thread, threads, &begin, &end);
     if (begin < end)
-        job->fn(job->ctx, begin, end, thread);
+        job->fn(job->ctx, job->first + begin, job->first + end, thread);
+}
+
+/** How this thread's loops are taken apart. */
+static _Thread_local struct {
+    int64_t count;
+    void (*between)(void *ctx);
+    void *ctx;
+} parts;
+
+void aleat_parallel_in_parts(int64_t count, void (*between)(void *ctx), void *ctx)
+{
+    parts.count = count;
+    parts.between = between;
+    parts.ctx = ctx;
 }
 
 void aleat_parallel_for(int threads, int64_t n, aleat_range_fn *fn, void *ctx)
 {
-    if (n <= 0)
-        return;
-    range_job job = {n, fn, ctx};
-    aleat_parallel_team(threads < n ? threads : (int)n, run_range, &job);
+    const bool in_parts = parts.count > 1 && !team_size;
+    const int64_t count = !in_parts ? 1 : parts.count < n ? parts.count : n;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t begin = n * i / count, items = n * (i + 1) / count - begin;
+        range_job job = {begin, items, fn, ctx};
+        if (items > 0)
+            aleat_parallel_team(threads < items ? threads : (int)items, run_range, &job);
+        if (in_parts)
+            parts.between(parts.ctx);
+    }
 }
 
 int aleat_cpu_count(void)

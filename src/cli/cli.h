@@ -104,7 +104,6 @@ typedef struct aleat_cli_args {
     // autoencoders
     const char *decoder, *latents, *images, *mean, *logvar;
     double scale_factor;
-    int64_t tile, overlap;
     bool sample;
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;

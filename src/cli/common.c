@@ -51,8 +51,7 @@ aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args, ale
         .precision = aleat_precision_name(args->precision, NULL),
         .threads = (int)args->threads,
         .scaling_factor = args->scale_factor,
-        .tile = args->tile,
-        .overlap = args->overlap,
+        .memory = args->memory,
     };
     return aleat_vae_open(out, args->decoder, &options, err);
 }

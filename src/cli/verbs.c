@@ -955,21 +955,10 @@ static const aleat_cli_group page = {"The page", page_options};
         .value = "F", .fallback = "0", .min = 0, .max = 1e6,                                       \
         .help = "of latents; 0: the configured one, or 0.18215"                                    \
     }
-#define TILE_OPTION                                                                                \
-    {                                                                                              \
-        .name = "tile", .type = ALEAT_CLI_INT, .offset = AT(tile), .value = "N", .fallback = "0",  \
-        .min = -1, .max = 65536,                                                                   \
-        .help = "larger images are worked on in tiles of N x N latents, whose memory bounds the "  \
-                "whole; 0: 64; -1: never"                                                          \
-    }
-#define OVERLAP_OPTION                                                                             \
-    {                                                                                              \
-        .name = "overlap", .type = ALEAT_CLI_INT, .offset = AT(overlap), .value = "N",             \
-        .fallback = "0", .min = 0, .max = 65535,                                                   \
-        .help = "latents over which neighbouring tiles are blended; 0: a quarter of a tile"        \
-    }
 static const aleat_cli_option vae_options[] = {
-    DECODER_OPTION(true), SCALE_FACTOR_OPTION, TILE_OPTION, OVERLAP_OPTION, {0},
+    DECODER_OPTION(true),
+    SCALE_FACTOR_OPTION,
+    {0},
 };
 static const aleat_cli_group vae = {"Autoencoder", vae_options};
 
@@ -978,6 +967,13 @@ static const aleat_cli_option vae_run_options[] = {
     PRECISION_OPTION,
     THREADS_OPTION,
     VARIANT_OPTION,
+    {.name = "memory",
+     .type = ALEAT_CLI_SIZE,
+     .offset = AT(memory),
+     .value = "SIZE",
+     .fallback = "2G",
+     .help = "activations of large images beyond this lie in a temporary file ($TMPDIR, or "
+             "/var/tmp); no result depends on it"},
     {0},
 };
 static const aleat_cli_group vae_run = {"Computation", vae_run_options};
@@ -1091,8 +1087,6 @@ static const aleat_cli_group classifying = {"Guidance by a classifier", classify
 static const aleat_cli_option latent_options[] = {
     DECODER_OPTION(false),
     SCALE_FACTOR_OPTION,
-    TILE_OPTION,
-    OVERLAP_OPTION,
     {.name = "map-space",
      .type = ALEAT_CLI_CHOICE,
      .offset = AT(map_space),

@@ -30,6 +30,7 @@ aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
     engine->k = k;
     engine->threads = options->threads > 0 ? options->threads : aleat_cpu_count();
     engine->precision = options->precision;
+    engine->memory = options->memory;
     engine->training = options->training;
     *out = engine;
     return ALEAT_OK;

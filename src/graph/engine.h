@@ -21,6 +21,7 @@ struct aleat_engine {
     const aleat_kernels *k;
     int threads;
     aleat_precision precision;
+    int64_t memory;
     bool training;
     aleat_engine_weight *weights;
     size_t weight_bytes;

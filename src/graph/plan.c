@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/parallel.h"
 #include "graph/engine.h"
 
 struct aleat_plan {
@@ -18,15 +19,15 @@ struct aleat_plan {
     int64_t n_steps;
     aleat_view *views; // one a node of the graph at planning time; data is NULL if it has none
     int64_t n_views;
-    char *arena; // values
-    char *kept;  // values that depend on the condition alone, and conditions: never shared
+    aleat_arena values, scratch; // scratch is for one step at a time
+    char *kept; // values that depend on the condition alone, and conditions: never shared
     aleat_view *conditioned; // of `kept`, those that later halves read; one row an image
     int64_t n_conditioned;
     int64_t distinct;   // conditions, for which the early steps are to be run; 0: they have been
     int32_t *condition; // [images] which one of them
-    void *scratch;      // for one step at a time
-    size_t arena_bytes, kept_bytes, scratch_bytes;
-    aleat_plan_pool *pool; // which then owns both; or NULL
+    size_t arena_bytes, kept_bytes, scratch_bytes; // that this plan needs
+    size_t resident;       // bytes of files that the steps since the last rest have touched
+    aleat_plan_pool *pool; // which then owns values and scratch; or NULL
     aleat_plan *next;      // of the pool
     double flop;
     uint64_t dropout_seed;
@@ -429,7 +430,7 @@ static void make_view(planner *p, aleat_value v)
     if (node_at(p, v)->op == ALEAT_OP_CONSTANT)
         return; // its data is a parameter: set by load_constant()
     view->image_ld = node_at(p, info->root)->shared ? 0 : pixels(whole) * whole.c;
-    char *memory = p->info[info->root].kept ? p->plan->kept : p->plan->arena;
+    char *memory = p->info[info->root].kept ? p->plan->kept : p->plan->values.data;
     view->data = (float *)(void *)(memory + p->info[info->root].place) + info->offset;
     if (p->info[v].kept && owns_memory(p, v) && view->image_ld)
         p->plan->conditioned[p->plan->n_conditioned++] = *view;
@@ -511,9 +512,13 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
 static aleat_status make_steps(planner *p, aleat_error *err)
 {
     aleat_plan *plan = p->plan;
-    plan->arena = aleat_alloc(plan->arena_bytes);
+    const int64_t memory = plan->engine->memory;
+    const bool in_file = memory && plan->arena_bytes > (size_t)memory / 4 * 3;
+    const aleat_status made = aleat_arena_new(&plan->values, plan->arena_bytes, in_file, err);
+    if (made == ALEAT_ERR_IO)
+        return made;
     plan->kept = aleat_calloc(plan->kept_bytes, 1);
-    if (!plan->arena || !plan->kept)
+    if (made || !plan->kept)
         return aleat_fail(err, ALEAT_ERR_MEMORY,
                           "out of memory: %lld images need %zu MB of working memory",
                           (long long)plan->images, (plan->arena_bytes + plan->kept_bytes) >> 20);
@@ -549,8 +554,9 @@ static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
         if (bytes > plan->scratch_bytes)
             plan->scratch_bytes = bytes;
     }
-    plan->scratch = aleat_alloc(plan->scratch_bytes);
-    return plan->scratch ? ALEAT_OK : aleat_fail_memory(err, "scratch of a plan");
+    const int64_t memory = plan->engine->memory;
+    const bool in_file = memory && plan->scratch_bytes > (size_t)memory / 4;
+    return aleat_arena_new(&plan->scratch, plan->scratch_bytes, in_file, err);
 }
 
 aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
@@ -608,13 +614,14 @@ done:
 /** Moves a view that lies in the plan's arena; those of parameters lie elsewhere. */
 static void move_view(const aleat_plan *plan, aleat_view *view, char *arena)
 {
-    const uintptr_t at = (uintptr_t)view->data, begin = (uintptr_t)plan->arena;
+    const uintptr_t at = (uintptr_t)view->data, begin = (uintptr_t)plan->values.data;
     if (view->data && at >= begin && at < begin + plan->arena_bytes)
         view->data = (float *)(void *)(arena + (at - begin));
 }
 
-static void move_arena(aleat_plan *plan, char *arena)
+static void move_values(aleat_plan *plan, const aleat_arena *values)
 {
+    char *arena = values->data;
     for (int64_t i = 0; i < plan->n_steps; i++) {
         aleat_step *s = &plan->steps[i];
         aleat_view *const views[] = {&s->out, &s->side, &s->vec, &s->residual, &s->scale_shift};
@@ -625,7 +632,7 @@ static void move_arena(aleat_plan *plan, char *arena)
     }
     for (int64_t v = 0; v < plan->n_views; v++)
         move_view(plan, &plan->views[v], arena);
-    plan->arena = arena;
+    plan->values = *values;
 }
 
 static void leave_pool(aleat_plan *plan)
@@ -639,33 +646,29 @@ static void leave_pool(aleat_plan *plan)
 void aleat_plan_share(aleat_plan *plan, aleat_plan_pool *pool)
 {
     // The larger memory of both serves; the other is released when nothing points to it.
-    const bool more_arena = plan->arena_bytes > pool->arena_bytes;
-    const bool more_scratch = plan->scratch_bytes > pool->scratch_bytes;
-    char *arena = more_arena ? plan->arena : pool->arena;
-    void *scratch = more_scratch ? plan->scratch : pool->scratch;
-    char *arena_left = more_arena ? pool->arena : plan->arena;
-    void *scratch_left = more_scratch ? pool->scratch : plan->scratch;
+    const bool more_values = plan->values.bytes > pool->values.bytes;
+    const bool more_scratch = plan->scratch.bytes > pool->scratch.bytes;
+    aleat_arena values_left = more_values ? pool->values : plan->values;
+    aleat_arena scratch_left = more_scratch ? pool->scratch : plan->scratch;
     plan->pool = pool;
     plan->next = pool->plans;
     pool->plans = plan;
-    pool->arena = arena;
-    pool->scratch = scratch;
-    if (more_arena)
-        pool->arena_bytes = plan->arena_bytes;
+    if (more_values)
+        pool->values = plan->values;
     if (more_scratch)
-        pool->scratch_bytes = plan->scratch_bytes;
+        pool->scratch = plan->scratch;
     for (aleat_plan *p = plan; p; p = p->next) {
-        move_arena(p, arena);
-        p->scratch = scratch;
+        move_values(p, &pool->values);
+        p->scratch = pool->scratch;
     }
-    aleat_free(arena_left);
-    aleat_free(scratch_left);
+    aleat_arena_free(&values_left);
+    aleat_arena_free(&scratch_left);
 }
 
 void aleat_plan_pool_clear(aleat_plan_pool *pool)
 {
-    aleat_free(pool->arena);
-    aleat_free(pool->scratch);
+    aleat_arena_free(&pool->values);
+    aleat_arena_free(&pool->scratch);
     *pool = (aleat_plan_pool){0};
 }
 
@@ -676,8 +679,8 @@ void aleat_plan_free(aleat_plan *plan)
     if (plan->pool)
         leave_pool(plan);
     else {
-        aleat_free(plan->arena);
-        aleat_free(plan->scratch);
+        aleat_arena_free(&plan->values);
+        aleat_arena_free(&plan->scratch);
     }
     aleat_free(plan->kept);
     aleat_free(plan->conditioned);
@@ -729,11 +732,54 @@ static void spread_conditions(const aleat_plan *plan)
     }
 }
 
-static void run_steps(const aleat_plan *plan, int half, int64_t images)
+/* ---- values in a file -------------------------------------------------------------------------
+ */
+
+static void rest(void *plan)
+{
+    aleat_plan *p = plan;
+    aleat_arena_rest(&p->values);
+    aleat_arena_rest(&p->scratch);
+    p->resident = 0;
+}
+
+static size_t view_bytes(const aleat_view *view, int64_t images)
+{
+    const int64_t floats = pixels(view->dims) * view->ld;
+    return view->data ? (size_t)(view->image_ld ? images * floats : floats) * sizeof(float) : 0;
+}
+
+/** Bytes of the plan's memory that a step touches, some of them perhaps twice. */
+static size_t bytes_of_step(const aleat_step *s, const aleat_exec *exec)
+{
+    const aleat_op_exec *op = aleat_op_exec_of(s->node.op);
+    const aleat_view *const views[] = {&s->out, &s->side, &s->vec, &s->residual, &s->scale_shift};
+    size_t bytes = op->scratch ? op->scratch(s, exec) : 0;
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        bytes += view_bytes(views[i], s->images);
+    for (int i = 0; i < s->node.n_in; i++)
+        bytes += view_bytes(&s->in[i], s->images);
+    return bytes;
+}
+
+/** Half of the memory is for what has been touched, half for a step, or a part of a large one. */
+static void run_in_file(aleat_plan *plan, const aleat_step *step, const aleat_exec *exec)
+{
+    const size_t share = (size_t)plan->engine->memory / 2 + 1, bytes = bytes_of_step(step, exec);
+    const int64_t parts = (int64_t)(bytes / share) + 1;
+    if (parts > 1 || plan->resident + bytes > share)
+        rest(plan);
+    aleat_parallel_in_parts(parts, rest, plan);
+    aleat_op_exec_of(step->node.op)->run(step, exec);
+    aleat_parallel_in_parts(1, NULL, NULL);
+    plan->resident += bytes / (size_t)parts;
+}
+
+static void run_steps(aleat_plan *plan, int half, int64_t images)
 {
     const aleat_exec exec = {.k = plan->engine->k,
                              .threads = plan->engine->threads,
-                             .scratch = plan->scratch,
+                             .scratch = plan->scratch.data,
                              .dropout_seed = plan->dropout_seed,
                              .dropout_step = plan->dropout_step,
                              .dropout_images = plan->dropout_images};
@@ -742,7 +788,10 @@ static void run_steps(const aleat_plan *plan, int half, int64_t images)
             continue;
         aleat_step step = plan->steps[i];
         step.images = step.images < images ? step.images : images; // 1 for what all share
-        aleat_op_exec_of(step.node.op)->run(&step, &exec);
+        if (plan->values.in_file || plan->scratch.in_file)
+            run_in_file(plan, &step, &exec);
+        else
+            aleat_op_exec_of(step.node.op)->run(&step, &exec);
     }
 }
 

@@ -6,6 +6,7 @@
 #ifndef ALEAT_GRAPH_PLAN_H
 #define ALEAT_GRAPH_PLAN_H
 
+#include "base/arena.h"
 #include "base/cpu.h"
 #include "graph/graph.h"
 
@@ -18,6 +19,9 @@ typedef enum aleat_precision {
 typedef struct aleat_engine_options {
     int threads;               /**< 0: all processors of this process */
     aleat_precision precision; /**< BF16 on a processor without it: an error */
+    int64_t memory; /**< bytes of a plan's values and scratch beyond which they lie in a temporary
+                         file (base/arena.h), of which about as much is in memory; 0: never. Changes
+                         no result. */
     bool training;  /**< dropout drops (aleat_plan_dropout()) instead of being the identity,
                          and the batch is taken to be large */
     bool isa_given; /**< use `isa` instead of the best one (tests) */
@@ -52,9 +56,7 @@ void aleat_plan_free(aleat_plan *plan);
  * needs. What a plan has computed is lost when another one of the pool runs. Zero-initialise.
  */
 typedef struct aleat_plan_pool {
-    char *arena;
-    void *scratch;
-    size_t arena_bytes, scratch_bytes;
+    aleat_arena values, scratch;
     aleat_plan *plans; /**< that use it */
 } aleat_plan_pool;
 
@@ -63,7 +65,7 @@ typedef struct aleat_plan_pool {
 void aleat_plan_share(aleat_plan *plan, aleat_plan_pool *pool);
 static inline size_t aleat_plan_pool_bytes(const aleat_plan_pool *pool)
 {
-    return pool->arena_bytes + pool->scratch_bytes;
+    return pool->values.bytes + pool->scratch.bytes;
 }
 /** Releases its memory; its plans must be gone. */
 void aleat_plan_pool_clear(aleat_plan_pool *pool);
