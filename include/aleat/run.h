@@ -22,6 +22,11 @@ extern "C" {
 ALEAT_API const char *aleat_rng_name(int i, const char **help);
 /** Maps of a scored run, the score's first. */
 ALEAT_API const char *aleat_map_name(int i, const char **help);
+/** Where maps and scores come from. */
+ALEAT_API const char *aleat_estimator_name(int i, const char **help);
+/** The map that the estimator called `estimator` (NULL: "copies") makes its score of; NULL if there
+ * is no such estimator. */
+ALEAT_API const char *aleat_estimator_map(const char *estimator);
 /** What to do with a folder that holds a run already. */
 ALEAT_API const char *aleat_resume_name(int i, const char **help);
 
@@ -44,13 +49,14 @@ typedef struct aleat_run_options {
     const int32_t *labels; /**< [n], or NULL for a network without classes */
     int64_t batch;         /**< images at once, at most 16; 0: by their size; changes no result */
 
-    bool uncertainty;        /**< score steps by M copies */
+    bool uncertainty;        /**< score steps by M copies, or as `estimator` does */
+    const char *estimator;   /**< a name from aleat_estimator_name(); NULL: "copies" */
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
     const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
                             of contact.png; NULL: "x0-var" */
-    int64_t copies;    /**< M of scoring and guidance; 0: 5 */
+    int64_t copies;    /**< M of scoring and guidance; passes of mc-dropout; 0: 5 */
     const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     double cfg_scale; /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */

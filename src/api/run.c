@@ -73,6 +73,8 @@ static const struct {
     {"eps-std", "eps-std.npy", NULL},
     {"eps-square", "eps-square.npy", NULL},
     {"v-var", "v-var.npy", NULL},
+    // of other estimators
+    {"dropout-var", "dropout-var.npy", NULL},
 };
 #define N_MAPS     4 // of every scored run
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
@@ -163,6 +165,15 @@ static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, 
     return ALEAT_OK;
 }
 
+// The row of the table of maps.
+static int run_map_of(const char *name)
+{
+    int m = 0;
+    while (m < N_ALL_MAPS - 1 && strcmp(run_maps[m].name, name) != 0)
+        m++;
+    return m;
+}
+
 // The statistic that guidance climbs and a scored run keeps.
 static aleat_status find_statistic(aleat_run_job *job, aleat_error *err)
 {
@@ -192,20 +203,61 @@ static aleat_status find_guidance(aleat_run_job *job, aleat_guide_options *out, 
     return st;
 }
 
+// What an estimator other than Algorithm 1 cannot be asked for.
+static aleat_status check_rival(const aleat_run_job *job, const char *name, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    const struct {
+        bool set;
+        const char *what;
+    } asked[] = {{!o->uncertainty, "a run that is not scored"},
+                 {o->guide, "guidance by uncertainty"},
+                 {o->statistic != NULL, "a statistic of the copies"},
+                 {o->compat && *o->compat, "a variant of Algorithm 1"},
+                 {o->map_space && strcmp(o->map_space, "image") == 0,
+                  "maps carried into the space of images"}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        if (asked[i].set)
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator %s does not go with %s", name,
+                              asked[i].what);
+    return ALEAT_OK;
+}
+
+// Which estimator, and the maps it will give.
+static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
+{
+    aleat_estimator_options *e = &job->observe.estimator;
+    int kind = 0;
+    aleat_status st =
+        aleat_name_find(&kind, aleat_estimator_name, job->options->estimator, "estimator", err);
+    if (st)
+        return st;
+    e->kind = (aleat_estimator_kind)kind;
+    job->n_maps = 0;
+    const aleat_statistic *own = aleat_estimator_statistic(e->kind);
+    if (own) {
+        job->statistic = own->name;
+        job->maps[job->n_maps] = run_map_of(own->name);
+        e->statistics[job->n_maps++] = own;
+        return check_rival(job, job->options->estimator, err);
+    }
+    st = find_statistic(job, err);
+    for (int m = 0; !st && m < N_ALL_MAPS; m++)
+        if (m < N_MAPS || strcmp(run_maps[m].name, job->statistic) == 0) {
+            job->maps[job->n_maps] = m;
+            e->statistics[job->n_maps++] = aleat_statistic_find(run_maps[m].name);
+        }
+    return st;
+}
+
 static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
     aleat_observer_options *w = &job->observe;
-    aleat_status st = find_statistic(job, err);
+    aleat_status st = find_maps(job, err);
     if (st)
         return st;
     w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
-    job->n_maps = 0;
-    for (int m = 0; m < N_ALL_MAPS; m++)
-        if (m < N_MAPS || strcmp(run_maps[m].name, job->statistic) == 0) {
-            job->maps[job->n_maps] = m;
-            w->estimator.statistics[job->n_maps++] = aleat_statistic_find(run_maps[m].name);
-        }
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
     if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
@@ -876,7 +928,9 @@ aleat_status aleat_model_generate(aleat_model *model, const char *folder,
     if (!st)
         st = aleat_name_find(&shown, aleat_map_name, options->shown ? options->shown : SHOWN, "map",
                              err);
-    job.shown = run_maps[shown].name;
+    if (!st && aleat_estimator_statistic(job.observe.estimator.kind))
+        shown = 0; // the only map there is
+    job.shown = st ? NULL : run_maps[job.maps[shown]].name;
     if (!st)
         st = aleat_run_settings(&settings, &job, err);
     if (!st && options->guide && options->thresholds)

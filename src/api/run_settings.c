@@ -125,6 +125,10 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
              put(o, "statistic", json_string(job->statistic)) &&
              put(o, "shown", json_string(job->shown)) &&
              put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
+    if (ok && w->estimator.kind != ALEAT_ESTIMATOR_COPIES) // older runs do not say it
+        ok = put(o, "estimator", json_string(aleat_estimator_name((int)w->estimator.kind, NULL)));
+    if (ok && w->estimator.kind == ALEAT_ESTIMATOR_DROPOUT)
+        ok = put(o, "dropout", json_real(job->model->denoiser.info.dropout));
     if (ok && r->guide)
         ok = put(o, "guide_steps", window_text(w->guide)) &&
              put(o, "percentile", json_real(r->percentile)) &&

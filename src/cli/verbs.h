@@ -85,6 +85,8 @@ const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 /** The statistics of runs: "auto", then those of the library. */
 const char *aleat_cli_run_statistic_choice(int i, const char **help);
+/** Those of a state: "auto", then the same. */
+const char *aleat_cli_state_statistic_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
 /** Whether --cfg-scale can be taken: not 0, which stands for none in the library. Has complained.

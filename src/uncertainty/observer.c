@@ -144,7 +144,8 @@ static aleat_status guide(aleat_observer *o, aleat_evaluation *e, const aleat_no
 // Whether the copies of guidance are the estimator's.
 static bool same_copies(const aleat_observer *o)
 {
-    return o->options.estimator.copies == o->options.guidance.copies &&
+    return o->options.estimator.kind == ALEAT_ESTIMATOR_COPIES &&
+           o->options.estimator.copies == o->options.guidance.copies &&
            o->options.estimator.clip == o->options.guidance.clip;
 }
 
