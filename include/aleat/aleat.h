@@ -20,6 +20,7 @@
 #include "aleat/metrics.h"
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"
+#include "aleat/laplace.h"
 #include "aleat/model.h"
 #include "aleat/report.h"
 #include "aleat/run.h"

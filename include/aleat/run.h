@@ -54,10 +54,15 @@ typedef struct aleat_run_options {
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
-    const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
-                            of contact.png; NULL: "x0-var" */
-    int64_t copies;    /**< M of scoring and guidance; passes of mc-dropout; 0: 5 */
-    const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+    const char *shown;   /**< a name from aleat_map_name(): the map of the pictures and of the order
+                              of contact.png; NULL: "x0-var" */
+    int64_t copies;      /**< M of scoring and guidance; passes of mc-dropout; states that bayesdiff
+                              draws for a covariance; 0: 5, of bayesdiff 10 */
+    const char *laplace; /**< bayesdiff: a file of aleat_model_laplace() */
+    int64_t every;       /**< bayesdiff: K, every K-th step draws its prediction; 0: 5 */
+    int64_t laplace_draws; /**< bayesdiff: weights drawn for each variance, as the published code
+                                does (100); 0: the exact variance */
+    const char *clip;      /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     double cfg_scale; /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
     /** A name from aleat_statistic_name(): what guidance climbs (a statistic of the predicted

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/laplace_file.h"
 #include "api/run_folder.h"
 #include "api/run_settings.h"
 #include "api/schedule.h"
@@ -18,7 +19,10 @@
 #include "io/npy.h"
 #include "io/sha256.h"
 
-#define DEFAULT_COPIES   5
+#define DEFAULT_COPIES 5
+// BayesDiff's own: every 5th step, 10 states.
+#define DEFAULT_EVERY    5
+#define DEFAULT_STATES   10
 #define DEFAULT_PRODUCTS 4
 // A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
 #define BATCH_PIXELS (16 * 32 * 32)
@@ -75,6 +79,7 @@ static const struct {
     {"v-var", "v-var.npy", NULL},
     // of other estimators
     {"dropout-var", "dropout-var.npy", NULL},
+    {"bayes-var", "bayes-var.npy", "squared pixels"},
 };
 #define N_MAPS     4 // of every scored run
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
@@ -133,6 +138,7 @@ static void job_clear(aleat_run_job *job)
     aleat_array_clear(&job->step_noise);
     aleat_array_clear(&job->copy_noise);
     aleat_threshold_clear(&job->threshold);
+    aleat_posterior_free(job->posterior);
 }
 
 static aleat_status check_options(const aleat_run_options *o, const aleat_denoiser_info *info,
@@ -223,6 +229,40 @@ static aleat_status check_rival(const aleat_run_job *job, const char *name, alea
     return ALEAT_OK;
 }
 
+// BayesDiff takes its map from the end of the run, and its formulas from steps that are linear.
+static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    aleat_observer_options *w = &job->observe;
+    if (o->classifier || o->score_steps.end)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator bayesdiff does not go with %s",
+                          o->classifier ? "a classifier"
+                                        : "scored steps: it scores the last state");
+    if (!o->laplace) {
+        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                         "bayesdiff needs a posterior over the last layer");
+        aleat_hint(err, "fit one with 'aleat laplace' and give it by --laplace FILE");
+        return ALEAT_ERR_ARGUMENT;
+    }
+    if (o->every < 0 || o->every > job->plan->n_outer || o->laplace_draws < 0 ||
+        o->laplace_draws >= 1 << 24)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "every %" PRId64 " steps of %d, %" PRId64 " weights drawn", o->every,
+                          job->plan->n_outer, o->laplace_draws);
+    job->plan->clip = (aleat_clip){0};
+    job->plan->eps_from_clipped = false;
+    w->score = (aleat_window){job->plan->n_outer - 1, job->plan->n_outer};
+    w->bayesdiff = (aleat_bayesdiff_options){
+        .every = o->every ? (int)o->every : DEFAULT_EVERY,
+        .samples = o->copies ? (int)o->copies : DEFAULT_STATES,
+        .draws = (int)o->laplace_draws,
+        .time_map = {job->model->files.time_scale,
+                     job->model->files.time_scale * job->model->files.time_offset}};
+    const aleat_status st = aleat_laplace_open(&job->posterior, job->model, o->laplace, err);
+    w->bayesdiff.posterior = job->posterior;
+    return st;
+}
+
 // Which estimator, and the maps it will give.
 static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
 {
@@ -259,7 +299,9 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
         return st;
     w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
-    if (!st && o->uncertainty)
+    if (!st && w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+        st = make_bayesdiff(job, err);
+    else if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
     // All steps, as the paper's Algorithm 2 has it.
     const aleat_steps all = {0, job->plan->n_outer};
@@ -715,8 +757,6 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     for (int k = 0; k < job->plan->n_steps; k++)
         r->guided_evaluations[job->plan->steps[k].outer]++;
     st = make_noise(r, err);
-    if (!st)
-        st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
     if (!st && job->options->classifier) {
         st = aleat_classifier_pull_new(&r->pull, &job->options->classifier->denoiser,
                                        job->options->classifier_scale, job->batch, err);
@@ -731,11 +771,15 @@ static aleat_status runner_make(runner *r, aleat_error *err)
             st = aleat_fail_memory(err, "a decoded image");
     }
     observe.guidance.beside = d;
-    if (!st && job->latent.vae)
-        d = aleat_run_latent_tap(r->latent);
+    // what is decoded are copies, which BayesDiff has none of
+    const bool tapped = !st && job->latent.vae && !job->posterior;
     if (!st)
-        st = aleat_observer_new(&r->observer, d, job->plan->prediction, &observe, job->batch,
-                                height, width, err);
+        st = aleat_observer_new(&r->observer, job->plan,
+                                tapped ? aleat_run_latent_tap(r->latent) : d, job->plan->prediction,
+                                &observe, job->batch, height, width, err);
+    if (!st)
+        st = aleat_sampler_new(&r->sampler, job->plan, aleat_observer_tap(r->observer, d), map,
+                               job->batch, height, width, err);
     return st;
 }
 

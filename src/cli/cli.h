@@ -63,6 +63,8 @@ typedef struct aleat_cli_args {
     double percentile, strength, cfg_scale;
     int gradient, estimator; /**< index into their choices */
     bool cosine;
+    const char *laplace;
+    int64_t every, laplace_draws;
     const char *compat, *threshold_file;
     // eval (and logits of features)
     const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;

@@ -18,6 +18,7 @@ int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_laplace(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_tokenize(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);

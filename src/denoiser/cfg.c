@@ -225,6 +225,29 @@ static aleat_status cfg_jvp(void *self, const aleat_batch *in, const float *tang
     return ALEAT_OK;
 }
 
+static aleat_status cfg_features(void *self, const aleat_batch *in, float *features, float *out,
+                                 aleat_error *err)
+{
+    cfg *g = self;
+    aleat_batch both;
+    const int64_t size = g->inner->info.features, n = in->n;
+    float *halves = aleat_calloc((size_t)(2 * n) * (size_t)size, sizeof *halves);
+    aleat_status st = halves ? double_batch(g, in, &both, err)
+                             : aleat_fail_memory(err, "features of both halves");
+    if (!st)
+        st = g->inner->ops->features(g->inner->self, &both, halves, g->raw, err);
+    if (!st) {
+        combine(g, g->raw, n, out);
+        measure_gap(g, n);
+        for (int64_t j = 0; j < n * size; j++)
+            features[j] =
+                (float)((double)halves[n * size + j] +
+                        g->options.scale * ((double)halves[j] - (double)halves[n * size + j]));
+    }
+    aleat_free(halves);
+    return st;
+}
+
 static void cfg_destroy(void *self)
 {
     cfg *g = self;
@@ -238,21 +261,20 @@ static void cfg_destroy(void *self)
 // What the inner denoiser lacks, this one lacks, too.
 static const aleat_denoiser_ops *ops_for(const aleat_denoiser_ops *inner)
 {
-    static const aleat_denoiser_ops table[2][2] = {
-        {{.predict = cfg_predict, .destroy = cfg_destroy},
-         {.predict = cfg_predict, .jvp = cfg_jvp, .destroy = cfg_destroy}},
-        {{.predict = cfg_predict,
-          .forward_keep = cfg_forward_keep,
-          .backward = cfg_backward,
-          .keep_limit = cfg_keep_limit,
-          .destroy = cfg_destroy},
-         {.predict = cfg_predict,
-          .forward_keep = cfg_forward_keep,
-          .backward = cfg_backward,
-          .keep_limit = cfg_keep_limit,
-          .jvp = cfg_jvp,
-          .destroy = cfg_destroy}}};
-    return &table[inner->forward_keep && inner->backward][inner->jvp != NULL];
+    // [gradients][derivatives][features]
+#define GRADIENTS                                                                                  \
+    .forward_keep = cfg_forward_keep, .backward = cfg_backward, .keep_limit = cfg_keep_limit
+#define PREDICTS .predict = cfg_predict, .destroy = cfg_destroy
+    static const aleat_denoiser_ops table[2][2][2] = {
+        {{{PREDICTS}, {PREDICTS, .features = cfg_features}},
+         {{PREDICTS, .jvp = cfg_jvp}, {PREDICTS, .jvp = cfg_jvp, .features = cfg_features}}},
+        {{{PREDICTS, GRADIENTS}, {PREDICTS, GRADIENTS, .features = cfg_features}},
+         {{PREDICTS, GRADIENTS, .jvp = cfg_jvp},
+          {PREDICTS, GRADIENTS, .jvp = cfg_jvp, .features = cfg_features}}}};
+#undef PREDICTS
+#undef GRADIENTS
+    return &table[inner->forward_keep && inner->backward][inner->jvp != NULL]
+                 [inner->features != NULL];
 }
 
 aleat_status aleat_cfg_denoiser(aleat_denoiser *out, const aleat_denoiser *inner,

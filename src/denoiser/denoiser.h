@@ -24,6 +24,7 @@ typedef struct aleat_denoiser_info {
     int64_t context_tokens, context_dim; /**< of a text's context; 0 if the network takes none */
     int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
     bool takes_guidance;                 /**< aleat_text.guidance is read */
+    int64_t features;      /**< inputs of the last layer, for an image; 0: see ops->features */
     double dropout;        /**< greatest probability of the network's dropout; 0: it has none */
     int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
                                 network, 1 for classifier-free guidance around it */
@@ -89,6 +90,13 @@ typedef struct aleat_denoiser_ops {
      */
     aleat_status (*jvp)(void *self, const aleat_batch *in, const float *tangent, float *out,
                         float *tangent_out, aleat_error *err);
+    /**
+     * As predict (without dropout), and features [n, info.features]: the input of the network's
+     * last layer, channels last. The output is linear in them: wrappers combine both alike. May be
+     * NULL: the network does not end in a convolution or linear layer.
+     */
+    aleat_status (*features)(void *self, const aleat_batch *in, float *features, float *out,
+                             aleat_error *err);
     void (*destroy)(void *self); /**< may be NULL */
     /**
      * *images = most for which backward() need not evaluate the network a second time, since all

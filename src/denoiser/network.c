@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "denoiser/condition.h"
+#include "graph/last_layer.h"
 
 enum {
     DEFAULT_IMAGES = 16,
@@ -16,7 +17,7 @@ enum {
 
 /** Plans for one batch size, made when first needed. */
 typedef struct sized_plans {
-    aleat_plan *forward, *dropping, *reverse, *tangent;
+    aleat_plan *forward, *dropping, *featured, *reverse, *tangent;
 } sized_plans;
 
 typedef struct network {
@@ -25,6 +26,7 @@ typedef struct network {
     int64_t in_pixels, out_pixels;      // of one image: x and out may differ in size
     aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
     aleat_value tangent, tangent_out;   // of forward mode; likewise
+    aleat_value features;               // input of the last layer; ALEAT_NO_VALUE: none
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
     aleat_plan_pool passing, kept;      // activations; `kept` are those of the last forward_keep()
     // Most images at once of each kind, and bytes that the pools may take by it; 0: not known.
@@ -563,6 +565,45 @@ static aleat_status network_jvp(void *self, const aleat_batch *in, const float *
     return st;
 }
 
+/* ---- the last layer's input -------------------------------------------------------------------
+ */
+
+static aleat_status featured_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    sized_plans *plans = &net->plans[images];
+    aleat_status st = ALEAT_OK;
+    if (!plans->featured) {
+        const aleat_value wanted[] = {net->spec.out, net->features};
+        st = aleat_plan_new(&plans->featured, net->engine, images, wanted, 2, ALEAT_NO_VALUE, err);
+        if (!st)
+            aleat_plan_share(plans->featured, &net->passing);
+    }
+    *plan = plans->featured;
+    return st;
+}
+
+static aleat_status network_features(void *self, const aleat_batch *in, float *features, float *out,
+                                     aleat_error *err)
+{
+    network *net = self;
+    aleat_status st = check_batch(net, in, err);
+    if (!st)
+        st = find_forward_images(net, err);
+    const int64_t part = st ? 0 : equal_parts(in->n, net->forward_images);
+    const int64_t size = net->spec.info.features;
+    for (int64_t first = 0; !st && first < in->n; first += part) {
+        const int64_t count = in->n - first < part ? in->n - first : part;
+        aleat_plan *plan;
+        st = featured_plan(net, count, &plan, err);
+        if (st)
+            break;
+        evaluate(net, plan, in, first, count, out + first * out_size(net));
+        memcpy(features + first * size, aleat_plan_data(plan, net->features),
+               (size_t)(count * size) * sizeof *features);
+    }
+    return st;
+}
+
 static void network_destroy(void *self)
 {
     network *net = self;
@@ -571,6 +612,7 @@ static void network_destroy(void *self)
     for (int64_t i = 0; i <= MOST_IMAGES; i++) {
         aleat_plan_free(net->plans[i].forward);
         aleat_plan_free(net->plans[i].dropping);
+        aleat_plan_free(net->plans[i].featured);
         aleat_plan_free(net->plans[i].reverse);
         aleat_plan_free(net->plans[i].tangent);
     }
@@ -583,14 +625,26 @@ static void network_destroy(void *self)
     aleat_free(net);
 }
 
-static const aleat_denoiser_ops network_ops = {
-    .predict = network_predict,
-    .forward_keep = network_forward_keep,
-    .backward = network_backward,
-    .jvp = network_jvp,
-    .keep_limit = network_keep_limit,
-    .destroy = network_destroy,
-};
+#define OPS                                                                                        \
+    .predict = network_predict, .forward_keep = network_forward_keep,                              \
+    .backward = network_backward, .jvp = network_jvp, .keep_limit = network_keep_limit,            \
+    .destroy = network_destroy
+static const aleat_denoiser_ops network_ops = {OPS};
+static const aleat_denoiser_ops featured_ops = {OPS, .features = network_features};
+#undef OPS
+
+// Of a network that ends in a layer with weights, the input of that layer.
+static void find_features(network *net)
+{
+    aleat_last_layer last;
+    net->features = ALEAT_NO_VALUE;
+    net->spec.info.features = 0;
+    if (aleat_graph_last_layer(&last, net->spec.graph, net->spec.out, NULL))
+        return;
+    const aleat_dims d = aleat_graph_dims(net->spec.graph, last.features);
+    net->features = last.features;
+    net->spec.info.features = d.h * d.w * d.c;
+}
 
 aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spec *spec,
                                     aleat_error *err)
@@ -614,7 +668,10 @@ aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spe
         network_destroy(net);
         return st;
     }
-    *out = (aleat_denoiser){.ops = &network_ops, .self = net, .info = spec->info};
+    find_features(net);
+    *out = (aleat_denoiser){.ops = net->features == ALEAT_NO_VALUE ? &network_ops : &featured_ops,
+                            .self = net,
+                            .info = net->spec.info};
     out->info.dropout = aleat_graph_dropout(spec->graph);
     return ALEAT_OK;
 }

@@ -79,6 +79,11 @@ static const aleat_statistic dropout_variance = {
     .quantity = ALEAT_QUANTITY_EPS,
     .noise_power = 2};
 
+static const aleat_statistic bayes_variance = {
+    .name = "bayes-var",
+    .description = "variance of the image under the posterior of the last layer, by BayesDiff",
+    .signal_power = 2};
+
 static const struct {
     const char *name, *help;
     const aleat_statistic *statistic; // of its own
@@ -86,6 +91,10 @@ static const struct {
     [ALEAT_ESTIMATOR_COPIES] = {"copies", "x0 noised anew and predicted again: Algorithm 1", NULL},
     [ALEAT_ESTIMATOR_DROPOUT] = {"mc-dropout", "passes with dropout at the unchanged state",
                                  &dropout_variance},
+    [ALEAT_ESTIMATOR_BAYESDIFF] = {"bayesdiff",
+                                   "BayesDiff: a posterior over the last layer, "
+                                   "carried along the steps",
+                                   &bayes_variance},
 };
 
 const char *aleat_estimator_name(int i, const char **help)
