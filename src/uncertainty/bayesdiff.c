@@ -14,10 +14,11 @@
 // Draws of one evaluation, told apart by the key's copy.
 enum { DRAW_EPS = 0, DRAW_STATE = 1, DRAW_HALF = 2, DRAWS_OF_STATE = 2 };
 
-// x' = state x + eps e + noise z of an outer step, e its last prediction; of the two stages of a
-// step, half = half_state x + half_eps e_s is where e is made.
+// x' = state x + first e_s + eps e + noise z of an outer step, e its last prediction; of the two
+// stages of a step, half_state x + half_eps e_s is where e is made. The midpoint in log SNR has
+// first = 0.
 typedef struct outer_step {
-    double state, eps, noise_variance;
+    double state, first, eps, noise_variance;
     double half_state, half_eps;
     int stages;
 } outer_step;
@@ -32,12 +33,14 @@ struct aleat_bayesdiff {
     int64_t max_n, count, out_count, n_features;
     float *features;         // [max_n, n_features] of the sampler's last evaluation
     double *mean, *variance; // [max_n, count]: E, V of the state
-    double *eps_mean, *cov;  // [max_n, count]: of the prediction, and with the state
-    float *gamma;            // [out_count] of one image
-    float *shift, *z;        // [out_count], [count]
+    // [max_n, count], of first e_s + eps e: mean over drawn states, covariance with the state;
+    // value and variance at the sampler's own state
+    double *mix_mean, *cov, *mix, *mix_variance;
+    float *gamma;     // [out_count] of one image
+    float *shift, *z; // [out_count], [count]
     // states drawn for the covariance
     float *x, *raw, *t, *row_features; // [MOST_ROWS, ...]
-    double *deviation;                 // [MOST_ROWS, count]: x - E
+    double *deviation, *row_mix;       // [MOST_ROWS, count]: x - E; first e_s + eps e
     aleat_condition_rows conditions;
     int64_t nfe;
 };
@@ -80,13 +83,13 @@ static bool read_step(const aleat_sampling_step *s, int stages, outer_step *out)
     out->half_eps = eps;
     if (s[0].c_noise != 0 || last->learned || (last->c_base != 0 && last->sets_base))
         return false;
-    double at_half = last->c_x, first = 0;
+    double at_half = last->c_x;
     out->state = last->c_base;
     add_stage(last, 0, last, &at_half, &out->eps);
-    add_stage(last, 1, &s[0], &out->state, &first);
+    add_stage(last, 1, &s[0], &out->state, &out->first);
     out->state += at_half * state;
-    first += at_half * eps; // a midpoint rule forgets the first prediction
-    return isfinite(out->state) && isfinite(out->eps) && fabs(first) <= 1e-9 * fabs(out->eps);
+    out->first += at_half * eps;
+    return isfinite(out->state) && isfinite(out->first) && isfinite(out->eps);
 }
 
 static aleat_status read_plan(aleat_bayesdiff *b, aleat_error *err)
@@ -132,8 +135,10 @@ static aleat_status make_arrays(aleat_bayesdiff *b, aleat_error *err)
         {&b->features, b->max_n, b->n_features, sizeof(float)},
         {&b->mean, b->max_n, b->count, sizeof(double)},
         {&b->variance, b->max_n, b->count, sizeof(double)},
-        {&b->eps_mean, b->max_n, b->count, sizeof(double)},
+        {&b->mix_mean, b->max_n, b->count, sizeof(double)},
         {&b->cov, b->max_n, b->count, sizeof(double)},
+        {&b->mix, b->max_n, b->count, sizeof(double)},
+        {&b->mix_variance, b->max_n, b->count, sizeof(double)},
         {&b->gamma, 1, b->out_count, sizeof(float)},
         {&b->shift, 1, b->out_count, sizeof(float)},
         {&b->z, 1, b->count, sizeof(float)},
@@ -142,6 +147,7 @@ static aleat_status make_arrays(aleat_bayesdiff *b, aleat_error *err)
         {&b->t, MOST_ROWS, 1, sizeof(float)},
         {&b->row_features, MOST_ROWS, b->n_features, sizeof(float)},
         {&b->deviation, MOST_ROWS, b->count, sizeof(double)},
+        {&b->row_mix, MOST_ROWS, b->count, sizeof(double)},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         size_t elements;
@@ -199,9 +205,10 @@ void aleat_bayesdiff_free(aleat_bayesdiff *b)
 {
     if (!b)
         return;
-    void *const arrays[] = {b->steps, b->features, b->mean,         b->variance, b->eps_mean,
-                            b->cov,   b->gamma,    b->shift,        b->z,        b->x,
-                            b->raw,   b->t,        b->row_features, b->deviation};
+    void *const arrays[] = {
+        b->steps,        b->features,  b->mean,   b->variance, b->mix_mean, b->cov, b->mix,
+        b->mix_variance, b->gamma,     b->shift,  b->z,        b->x,        b->raw, b->t,
+        b->row_features, b->deviation, b->row_mix};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         aleat_free(arrays[i]);
     aleat_condition_rows_clear(&b->conditions);
@@ -315,13 +322,13 @@ static aleat_status go_half(aleat_bayesdiff *b, const aleat_evaluation *e, int64
             const double eps = (double)mu[j] + scale * (double)b->shift[j] +
                                fabs(scale) * sqrt((double)b->gamma[j]) * (double)b->z[j];
             x[j] = (float)(s->half_state * (double)x[j] + s->half_eps * eps);
+            b->row_mix[r * b->count + j] = s->first * eps;
         }
     }
     return ALEAT_OK;
 }
 
-// Fills rows of b->x with states drawn from N(E, V), and what the last stage predicts there goes to
-// b->raw.
+// Draws states from N(E, V), and predicts from them what moves the step: b->row_mix.
 static aleat_status predict_rows(aleat_bayesdiff *b, const aleat_evaluation *e, int64_t i,
                                  const outer_step *s, int first, int64_t rows, aleat_error *err)
 {
@@ -333,6 +340,7 @@ static aleat_status predict_rows(aleat_bayesdiff *b, const aleat_evaluation *e, 
         for (int64_t j = 0; j < b->count; j++) {
             const double d = sqrt(variance[j]) * (double)b->z[j];
             b->deviation[r * b->count + j] = d;
+            b->row_mix[r * b->count + j] = 0;
             b->x[r * b->count + j] = (float)(mean[j] + d);
         }
     }
@@ -340,24 +348,28 @@ static aleat_status predict_rows(aleat_bayesdiff *b, const aleat_evaluation *e, 
     if (st)
         return st;
     rows_to_eps(b, e->step, rows);
-    if (s->stages == 1)
-        return ALEAT_OK;
-    st = go_half(b, e, i, s, first, rows, err);
-    if (!st)
-        st = evaluate_rows(b, e, i, e->step + 1, false, rows, err);
-    if (!st)
+    if (s->stages == 2) {
+        st = go_half(b, e, i, s, first, rows, err);
+        if (!st)
+            st = evaluate_rows(b, e, i, e->step + 1, false, rows, err);
+        if (st)
+            return st;
         rows_to_eps(b, e->step + 1, rows);
-    return st;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < b->count; j++)
+            b->row_mix[r * b->count + j] += s->eps * (double)b->raw[r * b->out_count + j];
+    return ALEAT_OK;
 }
 
-// Means over m states of the prediction, and of it times the state's deviation: the covariance
+// Means over m states of what moves the step, and of it times the state's deviation: the covariance
 // without the difference of two large means.
 static aleat_status find_covariance(aleat_bayesdiff *b, const aleat_evaluation *e, int64_t i,
                                     const outer_step *s, aleat_error *err)
 {
     const int m = b->options.samples;
-    double *eps = b->eps_mean + i * b->count, *cov = b->cov + i * b->count;
-    memset(eps, 0, (size_t)b->count * sizeof *eps);
+    double *mean = b->mix_mean + i * b->count, *cov = b->cov + i * b->count;
+    memset(mean, 0, (size_t)b->count * sizeof *mean);
     memset(cov, 0, (size_t)b->count * sizeof *cov);
     for (int first = 0; first < m; first += MOST_ROWS) {
         const int64_t rows = m - first < MOST_ROWS ? m - first : MOST_ROWS;
@@ -366,9 +378,9 @@ static aleat_status find_covariance(aleat_bayesdiff *b, const aleat_evaluation *
             return st;
         for (int64_t r = 0; r < rows; r++)
             for (int64_t j = 0; j < b->count; j++) {
-                const double mu = (double)b->raw[r * b->out_count + j];
-                eps[j] += mu / m;
-                cov[j] += b->deviation[r * b->count + j] * mu / m;
+                const double mix = b->row_mix[r * b->count + j];
+                mean[j] += mix / m;
+                cov[j] += b->deviation[r * b->count + j] * mix / m;
             }
     }
     return ALEAT_OK;
@@ -376,20 +388,32 @@ static aleat_status find_covariance(aleat_bayesdiff *b, const aleat_evaluation *
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-// The state after the step: E', V'. gamma: of eps, or NULL between UQ steps.
-static void carry(aleat_bayesdiff *b, const aleat_evaluation *e, int64_t i, const outer_step *s,
-                  const float *gamma, double gamma_scale)
+// What an evaluation at the sampler's own state adds to the step, and its variance. gamma: of the
+// raw output, or NULL between UQ steps.
+static void mix(aleat_bayesdiff *b, const aleat_evaluation *e, int64_t i, double coefficient,
+                const float *gamma, double scale)
 {
     const int64_t at = i * b->count;
-    const double r = s->state, c = s->eps;
     for (int64_t j = 0; j < b->count; j++) {
-        const double eps = gamma ? b->eps_mean[at + j] : (double)e->eps[at + j];
-        double v = r * r * b->variance[at + j] + s->noise_variance;
+        if (e->step->stage == 0)
+            b->mix[at + j] = b->mix_variance[at + j] = 0;
+        b->mix[at + j] += coefficient * (double)e->eps[at + j];
         if (gamma)
-            v += 2 * r * c * b->cov[at + j] + c * c * gamma_scale * (double)gamma[j];
-        b->mean[at + j] = r * b->mean[at + j] + c * eps;
+            b->mix_variance[at + j] += coefficient * coefficient * scale * scale * (double)gamma[j];
+    }
+}
+
+// The state after the step: E', V'. `drawn`: by the means over drawn states.
+static void carry(aleat_bayesdiff *b, int64_t i, const outer_step *s, bool drawn)
+{
+    const double r = s->state;
+    for (int64_t j = i * b->count; j < (i + 1) * b->count; j++) {
+        const double cov = drawn ? b->cov[j] : 0;
+        const double v =
+            r * r * b->variance[j] + 2 * r * cov + b->mix_variance[j] + s->noise_variance;
+        b->mean[j] = r * b->mean[j] + (drawn ? b->mix_mean[j] : b->mix[j]);
         // an estimated covariance may outweigh what it is a part of
-        b->variance[at + j] = v > 0 ? v : 0;
+        b->variance[j] = v > 0 ? v : 0;
     }
 }
 
@@ -414,32 +438,24 @@ static aleat_status step_image(aleat_bayesdiff *b, aleat_evaluation *e, int64_t 
 {
     const outer_step *s = &b->steps[e->step->outer];
     const bool last = e->step->stage == s->stages - 1;
-    const int64_t at = i * b->count;
+    const bool drawn = uq && e->step->outer > 0; // x_T is what it is: no covariance
+    const double scale =
+        aleat_eps_weights_of(b->plan->prediction, e->step->alpha, e->step->sigma).raw;
     aleat_status st = ALEAT_OK;
-    if (e->index == 0)
-        for (int64_t j = at; j < at + b->count; j++) {
-            b->mean[j] = (double)e->x[j];
-            b->variance[j] = b->cov[j] = 0;
-        }
-    if (!uq) {
-        if (last)
-            carry(b, e, i, s, NULL, 0);
-        return ALEAT_OK;
+    for (int64_t j = i * b->count; e->index == 0 && j < (i + 1) * b->count; j++) {
+        b->mean[j] = (double)e->x[j];
+        b->variance[j] = 0;
     }
-    if (e->step->stage == 0 && e->step->outer > 0)
+    if (drawn && e->step->stage == 0)
         st = find_covariance(b, e, i, s, err);
-    if (!st)
+    if (!st && uq)
         st = find_gamma(b, e, i, 0, b->features + i * b->n_features, err);
     if (st)
         return st;
-    const double scale =
-        aleat_eps_weights_of(b->plan->prediction, e->step->alpha, e->step->sigma).raw;
-    if (last && e->step->outer == 0) // x_T is what it is: no covariance
-        for (int64_t j = at; j < at + b->count; j++)
-            b->eps_mean[j] = (double)e->eps[j];
+    mix(b, e, i, last ? s->eps : s->first, uq ? b->gamma : NULL, scale);
     if (last)
-        carry(b, e, i, s, b->gamma, scale * scale);
-    return draw_eps(b, e, i, scale, err);
+        carry(b, i, s, drawn);
+    return uq ? draw_eps(b, e, i, scale, err) : ALEAT_OK;
 }
 
 aleat_status aleat_bayesdiff_evaluated(aleat_bayesdiff *b, aleat_evaluation *e, aleat_error *err)

@@ -6,7 +6,10 @@
  * the state's variance takes in gamma^2 and the covariance of state and prediction, which m states
  * drawn from N(E, V) estimate. It hangs on the hook of the one loop: a UQ step is nothing but a
  * changed eps. What a step does to a state the plan's coefficients say, so DDIM, DDPM and
- * DPM-Solver-2 are the same three lines.
+ * DPM-Solver-2 are the same lines: x' = R x + A e_s + B e_s1 + n z has
+ *   V' = R^2 V + 2 R Cov(x, A e_s + B e_s1) + A^2 gamma_s^2 + B^2 gamma_s1^2 + n^2
+ * (A = 0 but for DPM-Solver-2 with middles in time instead of log SNR; given x, e_s and e_s1 count
+ * as independent), and between UQ steps only the first and last term, as in the paper.
  */
 #ifndef ALEAT_UNCERTAINTY_BAYESDIFF_H
 #define ALEAT_UNCERTAINTY_BAYESDIFF_H
