@@ -285,8 +285,8 @@ static void check_trajectory(const network *n, aleat_guide_statistic statistic, 
                                           .noise = noise,
                                           .initial = initial,
                                           .hooks = {&hooks, forward_evaluated, forward_advanced}};
-    aleat_status st = aleat_observer_new(&hooks.observer, &n->denoiser, ALEAT_PREDICTS_EPSILON,
-                                         &options, 1, 16, 16, &err);
+    aleat_status st = aleat_observer_new(&hooks.observer, NULL, &n->denoiser,
+                                         ALEAT_PREDICTS_EPSILON, &options, 1, 16, 16, &err);
     if (!st)
         st = aleat_sampler_new(&sampler, plan, &n->denoiser, ALEAT_TIME_IDENTITY, 1, 16, 16, &err);
     if (!st) {

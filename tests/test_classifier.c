@@ -73,7 +73,7 @@ static void the_pull_is_the_scaled_gradient_of_the_log_probability(void **state)
     aleat_error err = {0};
     aleat_classifier_pull *pull;
     assert_int_equal(aleat_classifier_pull_new(&pull, &linear, scale, N, &err), ALEAT_OK);
-    aleat_batch batch = {N, 2, 2, x, NULL, {.labels = labels}};
+    aleat_batch batch = {.n = N, .height = 2, .width = 2, .x = x, .condition = {.labels = labels}};
     assert_int_equal(aleat_classifier_pull_run(pull, &batch, gradient, &err), ALEAT_OK);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < SIZE; j++) {

@@ -495,8 +495,8 @@ static void a_run_is_scored_and_guided_where_asked(void **state)
             options.guide = (aleat_window){5, 10};
         aleat_observer *observer = NULL;
         aleat_sampler *sampler = NULL;
-        assert_int_equal(aleat_observer_new(&observer, &denoiser, ALEAT_PREDICTS_EPSILON, &options,
-                                            3, 4, 4, NULL),
+        assert_int_equal(aleat_observer_new(&observer, NULL, &denoiser, ALEAT_PREDICTS_EPSILON,
+                                            &options, 3, 4, 4, NULL),
                          ALEAT_OK);
         assert_int_equal(
             aleat_sampler_new(&sampler, plan, &denoiser, ALEAT_TIME_IDENTITY, 3, 4, 4, NULL),

@@ -66,7 +66,8 @@ static aleat_status set_up_and_run(const char *source, const char *sampler, alea
     if (!st)
         st = aleat_sampler_new(&run, plan, &denoiser, ALEAT_TIME_IDENTITY, 1, 1, 1, err);
     if (!st)
-        st = aleat_observer_new(&observer, &denoiser, plan->prediction, &options, 1, 1, 1, err);
+        st = aleat_observer_new(&observer, NULL, &denoiser, plan->prediction, &options, 1, 1, 1,
+                                err);
     if (!st) {
         const aleat_noise_source noise = aleat_noise_torch_source(torch);
         const aleat_sample_request request = {

@@ -144,8 +144,8 @@ static aleat_status observe(const scene *s, watch *w, const char *compat, const 
     float x[N * COUNT];
     aleat_status st = aleat_compat_parse(&o.compat, compat, &err);
     if (!st)
-        st = aleat_observer_new(&w->observer, &s->denoiser, ALEAT_PREDICTS_EPSILON, &o, N, 3, 3,
-                                &err);
+        st = aleat_observer_new(&w->observer, NULL, &s->denoiser, ALEAT_PREDICTS_EPSILON, &o, N, 3,
+                                3, &err);
     if (!st)
         st = aleat_sampler_new(&sampler, s->plan, &s->denoiser, ALEAT_TIME_IDENTITY, N, 3, 3, &err);
     const aleat_sample_request request = {

@@ -22,6 +22,7 @@
 #include "aleat/corrupt.h"
 #include "aleat/features.h"
 #include "aleat/checkpoint.h"
+#include "aleat/laplace.h"
 #include "aleat/model.h"
 #include "aleat/prompts.h"
 #include "aleat/replay.h"

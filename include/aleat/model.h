@@ -41,7 +41,8 @@ typedef struct aleat_open_options {
     const char *noise_schedule;  /**< ADM: "linear", "cosine"; U-ViT: "scaled_linear", "vp" */
     int64_t train_steps;         /**< ADM: steps of the noise schedule */
     bool rescale_timesteps;      /**< ADM: the network is told steps scaled to 0..1000 */
-    double dropout;              /**< ADM: probability in training */
+    double dropout; /**< U-Nets: its probability, for mc-dropout; 0: as in training. It changes
+                         nothing else */
     /** The network is told the training step itself where samplers ask it, as the program of arXiv
      * 2412.00205 does, and not the time it was trained with (U-ViT: one more). */
     bool raw_time;

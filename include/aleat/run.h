@@ -23,6 +23,11 @@ extern "C" {
 ALEAT_API const char *aleat_rng_name(int i, const char **help);
 /** Maps of a scored run, the score's first. */
 ALEAT_API const char *aleat_map_name(int i, const char **help);
+/** Where maps and scores come from. */
+ALEAT_API const char *aleat_estimator_name(int i, const char **help);
+/** The map that the estimator called `estimator` (NULL: "copies") makes its score of; NULL if there
+ * is no such estimator. */
+ALEAT_API const char *aleat_estimator_map(const char *estimator);
 /** What to do with a folder that holds a run already. */
 ALEAT_API const char *aleat_resume_name(int i, const char **help);
 
@@ -47,14 +52,20 @@ typedef struct aleat_run_options {
     const int32_t *labels; /**< [n], or NULL for a network without classes */
     int64_t batch;         /**< images at once, at most 16; 0: by their size; changes no result */
 
-    bool uncertainty;        /**< score steps by M copies */
+    bool uncertainty;        /**< score steps by M copies, or as `estimator` does */
+    const char *estimator;   /**< a name from aleat_estimator_name(); NULL: "copies" */
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
-    const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
-                            of contact.png; NULL: "x0-var" */
-    int64_t copies;    /**< M of scoring and guidance; 0: 5 */
-    const char *clip;  /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+    const char *shown;   /**< a name from aleat_map_name(): the map of the pictures and of the order
+                              of contact.png; NULL: "x0-var" */
+    int64_t copies;      /**< M of scoring and guidance; passes of mc-dropout; states that bayesdiff
+                              draws for a covariance; 0: 5, of bayesdiff 10 */
+    const char *laplace; /**< bayesdiff: a file of aleat_model_laplace() */
+    int64_t every;       /**< bayesdiff: K, every K-th step draws its prediction; 0: 5 */
+    int64_t laplace_draws; /**< bayesdiff: weights drawn for each variance, as the published code
+                                does (100); 0: the exact variance */
+    const char *clip;      /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     /** For models of texts: rows that repeat over the images, as aleat_model_open_prompts() gives
      * them; else NULL. */

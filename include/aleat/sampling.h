@@ -65,9 +65,11 @@ typedef struct aleat_uncertainty_options {
     const aleat_texts *texts;    /**< for networks that take them */
     const aleat_texts *negative; /**< one, for the unconditional half of guidance */
     double cfg_scale;            /**< classifier-free guidance, w of u + w (c - u); 0 and 1: none */
-    const char *compat;   /**< names from aleat_compat_name() that need no sampler, with commas */
-    const char *gradient; /**< a name from aleat_gradient_name(); NULL: "vjp" */
-    bool with_cosine;     /**< also compare the gradient with the exact one */
+    const char *estimator; /**< a name from aleat_estimator_name(), one that needs no run: "copies"
+                                or "mc-dropout", whose passes are `copies`; NULL: "copies" */
+    const char *compat;    /**< names from aleat_compat_name() that need no sampler, with commas */
+    const char *gradient;  /**< a name from aleat_gradient_name(); NULL: "vjp" */
+    bool with_cosine;      /**< also compare the gradient with the exact one */
 } aleat_uncertainty_options;
 
 /** Arrays of a measurement, [N,C,H,W] each unless said. Released by aleat_uncertainty_clear(). */
@@ -90,7 +92,7 @@ typedef struct aleat_uncertainty {
  *                   training steps, which may have a fraction
  * @param labels     [N], or NULL for a network without classes
  * @param with_grad  also the gradient: M vector-Jacobian products, or what `gradient` says
- * @return ALEAT_ERR_UNSUPPORTED: no gradient of this statistic or network;
+ * @return ALEAT_ERR_UNSUPPORTED: no gradient of this statistic or network, or no dropout in it;
  *         ALEAT_ERR_ARGUMENT: no schedule is known for this model, and none is given
  */
 ALEAT_API ALEAT_MUST_USE aleat_status

@@ -43,7 +43,7 @@ typedef struct judge {
     int repeats;
     aleat_shard *shard;
     int64_t row, rows, done, made;
-    float *scratch;   // [count]
+    float *scratch;              // [count]
     aleat_generation generation; // of the pictures' text
 } judge;
 
@@ -189,8 +189,8 @@ static aleat_status open_folder(judge *j, const char *path, aleat_error *err)
         st = aleat_run_generation(&j->generation, &j->job, settings, err);
     j->shape.generation = &j->generation;
     if (!st)
-        st = aleat_run_folder_open(&j->folder, path, &j->shape, settings, (aleat_resume)resume,
-                                   err);
+        st =
+            aleat_run_folder_open(&j->folder, path, &j->shape, settings, (aleat_resume)resume, err);
     json_decref(settings);
     return st;
 }

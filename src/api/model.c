@@ -264,7 +264,12 @@ aleat_status aleat_model_evaluate(aleat_model *model, const aleat_array *x, cons
         st = new_images(grad, n, in, err);
     if (st)
         goto done;
-    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, t, {labels, list.pointers}};
+    const aleat_batch batch = {.n = n,
+                               .height = x->dim[2],
+                               .width = x->dim[3],
+                               .x = x->data,
+                               .t = t,
+                               .condition = {labels, list.pointers}};
     if (!grad) {
         st = aleat_denoiser_predict(d, &batch, out->data, err);
     } else {

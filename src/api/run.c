@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/laplace_file.h"
 #include "api/run_folder.h"
 #include "api/run_settings.h"
 #include "api/run_state.h"
@@ -20,7 +21,10 @@
 #include "io/npy.h"
 #include "io/sha256.h"
 
-#define DEFAULT_COPIES   5
+#define DEFAULT_COPIES 5
+// BayesDiff's own: every 5th step, 10 states.
+#define DEFAULT_EVERY    5
+#define DEFAULT_STATES   10
 #define DEFAULT_PRODUCTS 4
 // A batch has about as many pixels as 16 images of 32 x 32 if the user does not say.
 #define BATCH_PIXELS (16 * 32 * 32)
@@ -75,6 +79,9 @@ static const struct {
     {"eps-std", "eps-std.npy", NULL},
     {"eps-square", "eps-square.npy", NULL},
     {"v-var", "v-var.npy", NULL},
+    // of other estimators
+    {"dropout-var", "dropout-var.npy", NULL},
+    {"bayes-var", "bayes-var.npy", "squared pixels"},
 };
 #define N_MAPS     4 // of every scored run
 #define N_ALL_MAPS ((int)(sizeof run_maps / sizeof *run_maps))
@@ -142,6 +149,7 @@ void aleat_run_job_clear(aleat_run_job *job)
     aleat_array_clear(&job->step_noise);
     aleat_array_clear(&job->copy_noise);
     aleat_threshold_clear(&job->threshold);
+    aleat_posterior_free(job->posterior);
 }
 
 static aleat_status check_options(const aleat_run_options *o, const aleat_denoiser_info *info,
@@ -177,6 +185,15 @@ static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, 
                           wanted.begin, wanted.end, steps);
     *out = (aleat_window){(int)wanted.begin, (int)wanted.end};
     return ALEAT_OK;
+}
+
+// The row of the table of maps.
+static int run_map_of(const char *name)
+{
+    int m = 0;
+    while (m < N_ALL_MAPS - 1 && strcmp(run_maps[m].name, name) != 0)
+        m++;
+    return m;
 }
 
 // The statistic that guidance climbs and a scored run keeps.
@@ -260,22 +277,99 @@ static aleat_status start_window(aleat_run_job *job, aleat_error *err)
     return ALEAT_OK;
 }
 
+// What an estimator other than Algorithm 1 cannot be asked for.
+static aleat_status check_rival(const aleat_run_job *job, const char *name, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    const struct {
+        bool set;
+        const char *what;
+    } asked[] = {{!o->uncertainty, "a run that is not scored"},
+                 {o->guide, "guidance by uncertainty"},
+                 {o->statistic != NULL, "a statistic of the copies"},
+                 {o->compat && *o->compat, "a variant of Algorithm 1"},
+                 {o->map_space && strcmp(o->map_space, "image") == 0,
+                  "maps carried into the space of images"}};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        if (asked[i].set)
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator %s does not go with %s", name,
+                              asked[i].what);
+    return ALEAT_OK;
+}
+
+// BayesDiff takes its map from the end of the run, and its formulas from steps that are linear.
+static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    aleat_observer_options *w = &job->observe;
+    if (o->classifier || o->score_steps.end)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator bayesdiff does not go with %s",
+                          o->classifier ? "a classifier"
+                                        : "scored steps: it scores the last state");
+    if (!o->laplace) {
+        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                         "bayesdiff needs a posterior over the last layer");
+        aleat_hint(err, "fit one with 'aleat laplace' and give it by --laplace FILE");
+        return ALEAT_ERR_ARGUMENT;
+    }
+    if (o->every < 0 || o->every > job->plan->n_outer || o->laplace_draws < 0 ||
+        o->laplace_draws >= 1 << 24)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "every %" PRId64 " steps of %d, %" PRId64 " weights drawn", o->every,
+                          job->plan->n_outer, o->laplace_draws);
+    job->plan->clip = (aleat_clip){0};
+    job->plan->eps_from_clipped = false;
+    w->score = (aleat_window){job->plan->n_outer - 1, job->plan->n_outer};
+    w->bayesdiff = (aleat_bayesdiff_options){
+        .every = o->every ? (int)o->every : DEFAULT_EVERY,
+        .samples = o->copies ? (int)o->copies : DEFAULT_STATES,
+        .draws = (int)o->laplace_draws,
+        .time_map = {job->model->files.time_scale,
+                     job->model->files.time_scale * job->model->files.time_offset}};
+    const aleat_status st = aleat_laplace_open(&job->posterior, job->model, o->laplace, err);
+    w->bayesdiff.posterior = job->posterior;
+    return st;
+}
+
+// Which estimator, and the maps it will give.
+static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
+{
+    aleat_estimator_options *e = &job->observe.estimator;
+    int kind = 0;
+    aleat_status st =
+        aleat_name_find(&kind, aleat_estimator_name, job->options->estimator, "estimator", err);
+    if (st)
+        return st;
+    e->kind = (aleat_estimator_kind)kind;
+    job->n_maps = 0;
+    const aleat_statistic *own = aleat_estimator_statistic(e->kind);
+    if (own) {
+        job->statistic = own->name;
+        job->maps[job->n_maps] = run_map_of(own->name);
+        e->statistics[job->n_maps++] = own;
+        return check_rival(job, job->options->estimator, err);
+    }
+    st = find_statistic(job, err);
+    for (int m = 0; !st && m < N_ALL_MAPS; m++)
+        if (m < N_MAPS || strcmp(run_maps[m].name, job->statistic) == 0) {
+            job->maps[job->n_maps] = m;
+            e->statistics[job->n_maps++] = aleat_statistic_find(run_maps[m].name);
+        }
+    return st;
+}
+
 static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
     aleat_observer_options *w = &job->observe;
-    aleat_status st = find_statistic(job, err);
+    aleat_status st = find_maps(job, err);
     if (st)
         return st;
     w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
-    job->n_maps = 0;
-    for (int m = 0; m < N_ALL_MAPS; m++)
-        if (m < N_MAPS || strcmp(run_maps[m].name, job->statistic) == 0) {
-            job->maps[job->n_maps] = m;
-            w->estimator.statistics[job->n_maps++] = aleat_statistic_find(run_maps[m].name);
-        }
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
-    if (!st && o->uncertainty)
+    if (!st && w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+        st = make_bayesdiff(job, err);
+    else if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
     // All steps, as the paper's Algorithm 2 has it.
     const aleat_steps all = {0, job->plan->n_outer};
@@ -760,8 +854,6 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     for (int k = 0; k < job->plan->n_steps; k++)
         r->guided_evaluations[job->plan->steps[k].outer]++;
     st = make_noise(r, err);
-    if (!st)
-        st = aleat_sampler_new(&r->sampler, job->plan, d, map, job->batch, height, width, err);
     if (!st && job->options->classifier) {
         st = aleat_classifier_pull_new(&r->pull, &job->options->classifier->denoiser,
                                        job->options->classifier_scale, job->batch, err);
@@ -776,11 +868,15 @@ static aleat_status runner_make(runner *r, aleat_error *err)
             st = aleat_fail_memory(err, "a decoded image");
     }
     observe.guidance.beside = d;
-    if (!st && job->latent.vae)
-        d = aleat_run_latent_tap(r->latent);
+    // what is decoded are copies, which BayesDiff has none of
+    const bool tapped = !st && job->latent.vae && !job->posterior;
     if (!st)
-        st = aleat_observer_new(&r->observer, d, job->plan->prediction, &observe, job->batch,
-                                height, width, err);
+        st = aleat_observer_new(&r->observer, job->plan,
+                                tapped ? aleat_run_latent_tap(r->latent) : d, job->plan->prediction,
+                                &observe, job->batch, height, width, err);
+    if (!st)
+        st = aleat_sampler_new(&r->sampler, job->plan, aleat_observer_tap(r->observer, d), map,
+                               job->batch, height, width, err);
     return st;
 }
 
@@ -1017,9 +1113,11 @@ static aleat_status run_prepare(aleat_run *run, aleat_model *model, aleat_run_st
     run->pixels = !options->decoder && (channels == 1 || channels == 3);
     aleat_status st = aleat_run_job_make(&run->job, err);
     if (!st)
-        st = aleat_name_find(&run->shown, aleat_map_name, options->shown ? options->shown : aleat_run_map_shown,
-                             "map", err);
-    run->job.shown = run_maps[run->shown].name;
+        st = aleat_name_find(&run->shown, aleat_map_name,
+                             options->shown ? options->shown : aleat_run_map_shown, "map", err);
+    if (!st && aleat_estimator_statistic(run->job.observe.estimator.kind))
+        run->shown = 0; // the only map there is
+    run->job.shown = st ? NULL : run_maps[run->job.maps[run->shown]].name;
     if (!st)
         st = aleat_run_settings(&run->settings, &run->job, err);
     if (!st && options->guide && options->thresholds)

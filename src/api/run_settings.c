@@ -129,13 +129,27 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
     const aleat_run_options *r = job->options;
     if (!r->uncertainty && !r->guide)
         return true;
-    bool ok = put(o, "copies", json_integer(w->estimator.copies)) &&
-              put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
+    const bool bayesdiff = w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF;
+    bool ok =
+        put(o, "copies", json_integer(bayesdiff ? w->bayesdiff.samples : w->estimator.copies)) &&
+        put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
     if (ok && r->uncertainty)
         ok = put(o, "score_steps", window_text(w->score)) &&
              put(o, "statistic", json_string(job->statistic)) &&
              put(o, "shown", json_string(job->shown)) &&
              put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
+    if (ok && w->estimator.kind != ALEAT_ESTIMATOR_COPIES) // older runs do not say it
+        ok = put(o, "estimator", json_string(aleat_estimator_name((int)w->estimator.kind, NULL)));
+    if (ok && w->estimator.kind == ALEAT_ESTIMATOR_DROPOUT)
+        ok = put(o, "dropout", json_real(job->model->denoiser.info.dropout));
+    if (ok && job->posterior) {
+        char hash[ALEAT_SHA256_TEXT] = "";
+        ok = aleat_sha256_file(hash, r->laplace, NULL) == ALEAT_OK &&
+             put(o, "laplace_sha256", json_string(hash));
+    }
+    if (ok && bayesdiff)
+        ok = put(o, "every", json_integer(w->bayesdiff.every)) &&
+             put(o, "laplace_draws", json_integer(w->bayesdiff.draws));
     if (ok && r->guide)
         ok = put(o, "guide_steps", window_text(w->guide)) &&
              put(o, "percentile", json_real(r->percentile)) &&

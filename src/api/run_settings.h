@@ -40,6 +40,7 @@ typedef struct aleat_run_job {
     aleat_threshold threshold;              /**< owned; empty: each image's percentile */
     aleat_run_latent_options latent;        /**< vae NULL: samples are not decoded */
     aleat_run_texts texts;                  /**< owned */
+    aleat_posterior *posterior;             /**< owned; NULL: no estimator needs one */
     bool torch;
     int64_t batch;                               /**< images at once */
     aleat_array initial, step_noise, copy_noise; /**< owned; data NULL: none */

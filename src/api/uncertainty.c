@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "aleat/run.h"
 #include "api/schedule.h"
 #include "api/texts.h"
 #include "base/alloc.h"
@@ -117,7 +118,12 @@ static aleat_status evaluate(measurement *m, const aleat_array *x, const int32_t
         m->images[i] = (uint32_t)i;
         m->t[i] = m->state.t_network;
     }
-    const aleat_batch batch = {n, x->dim[2], x->dim[3], x->data, m->t, {labels, m->texts.pointers}};
+    const aleat_batch batch = {.n = n,
+                               .height = x->dim[2],
+                               .width = x->dim[3],
+                               .x = x->data,
+                               .t = m->t,
+                               .condition = {labels, m->texts.pointers}};
     aleat_status st = aleat_denoiser_predict(d, &batch, m->raw, err);
     if (st)
         return st;
@@ -228,6 +234,26 @@ static aleat_status set_statistic(measurement *m, const aleat_uncertainty_option
     return ALEAT_ERR_UNSUPPORTED;
 }
 
+static aleat_status set_estimator(measurement *m, const aleat_uncertainty_options *o,
+                                  bool with_grad, aleat_error *err)
+{
+    int kind = 0;
+    const aleat_status st =
+        aleat_name_find(&kind, aleat_estimator_name, o->estimator, "estimator", err);
+    m->estimator.kind = (aleat_estimator_kind)kind;
+    if (st || kind == ALEAT_ESTIMATOR_COPIES)
+        return st;
+    m->estimator.statistics[0] = aleat_estimator_statistic(m->estimator.kind);
+    if (kind != ALEAT_ESTIMATOR_DROPOUT)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator %s needs a whole run",
+                          o->estimator);
+    if (with_grad || o->noise || (o->compat && *o->compat) || o->statistic)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "the estimator %s has no gradient, noise, statistic or variants",
+                          o->estimator);
+    return ALEAT_OK;
+}
+
 static aleat_status set_variants(measurement *m, const aleat_uncertainty_options *o, bool with_grad,
                                  aleat_error *err)
 {
@@ -266,6 +292,8 @@ static aleat_status prepare(measurement *m, aleat_model *model, const aleat_arra
     if (!st)
         st = aleat_clip_find(&m->estimator.clip, o->clip, err);
     m->guidance.clip = m->estimator.clip;
+    if (!st)
+        st = set_estimator(m, o, with_grad, err);
     if (!st)
         st = set_variants(m, o, with_grad, err);
     if (!st)

@@ -17,9 +17,11 @@ typedef enum aleat_purpose {
     ALEAT_FOR_LABEL,   /**< labels drawn at random */
     ALEAT_FOR_DROPOUT,
     ALEAT_FOR_TRAINING,
-    ALEAT_FOR_SUBSET, /**< random baselines: permutations, bootstraps */
-    ALEAT_FOR_SIGNS,  /**< directions drawn at random: guidance, probes of a Jacobian */
-    ALEAT_FOR_LATENT  /**< the sampled latent of an image */
+    ALEAT_FOR_SUBSET,    /**< random baselines: permutations, bootstraps */
+    ALEAT_FOR_SIGNS,     /**< directions drawn at random: guidance, probes of a Jacobian */
+    ALEAT_FOR_LATENT,    /**< the sampled latent of an image */
+    ALEAT_FOR_POSTERIOR, /**< predictions and states drawn from a posterior */
+    ALEAT_FOR_WEIGHTS    /**< weights drawn from one */
 } aleat_purpose;
 
 /** Names one stream. The same key always gives the same numbers. */

@@ -120,5 +120,6 @@ static aleat_status fill_arrays(const aleat_noise_source *source, const aleat_rn
 
 aleat_noise_source aleat_noise_from_arrays(aleat_noise_arrays *arrays)
 {
-    return (aleat_noise_source){.fill = fill_arrays, .self = arrays};
+    return (aleat_noise_source){
+        .fill = fill_arrays, .seed = arrays->otherwise.seed, .self = arrays};
 }

@@ -19,7 +19,7 @@ struct aleat_noise_source {
      */
     aleat_status (*fill)(const aleat_noise_source *source, const aleat_rng_key *key, float *out,
                          int64_t count, aleat_error *err);
-    uint64_t seed; /**< of a counter-based source */
+    uint64_t seed; /**< of a counter-based source, or of the one behind another */
     void *self;    /**< state of another one; borrowed by whoever holds the source */
 };
 

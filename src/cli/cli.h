@@ -69,8 +69,10 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide, keep_x0, report;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength, cfg_scale;
-    int gradient; /**< index into its choices */
+    int gradient, estimator; /**< index into their choices */
     bool cosine;
+    const char *laplace;
+    int64_t every, laplace_draws;
     const char *compat, *threshold_file;
     // eval (and logits of features)
     const char *features[2], *error, *uncertainty_map, *scores, *truth, *predicted;

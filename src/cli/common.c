@@ -83,6 +83,13 @@ const char *aleat_cli_run_statistic_choice(int i, const char **help)
     return i == 0 ? "auto" : aleat_statistic_name(i - 1, help);
 }
 
+const char *aleat_cli_state_statistic_choice(int i, const char **help)
+{
+    if (i == 0 && help)
+        *help = "the estimator's own: eps-var, dropout-var";
+    return i == 0 ? "auto" : aleat_statistic_name(i - 1, help);
+}
+
 const char *aleat_cli_maps_choice(int i, const char **help)
 {
     static const char *const words[][2] = {{"sum", "over the scored steps"},

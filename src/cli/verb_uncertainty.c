@@ -38,10 +38,17 @@ static double sum_of(const aleat_array *map, int64_t image)
     return sum;
 }
 
+static const char *statistic_of(const aleat_cli_args *args)
+{
+    return args->stat ? aleat_cli_state_statistic_choice(args->stat, NULL) : NULL;
+}
+
 // One score for each image: the sum of its map.
 static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const aleat_uncertainty *u)
 {
-    const char *stat = aleat_cli_choice_word(aleat_statistic_name, args->stat);
+    const char *stat = statistic_of(args);
+    if (!stat)
+        stat = aleat_estimator_map(aleat_estimator_name(args->estimator, NULL));
     if (args->json) {
         json_t *scores = json_array();
         for (int64_t i = 0; i < u->map.dim[0]; i++)
@@ -97,7 +104,8 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     const bool has_negative = args->negative_context || args->negative_pooled;
     const aleat_uncertainty_options options = {
         .schedule = args->schedule,
-        .statistic = aleat_cli_choice_word(aleat_statistic_name, args->stat),
+        .statistic = statistic_of(args),
+        .estimator = aleat_cli_choice_word(aleat_estimator_name, args->estimator),
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .copies = args->copies,
         .noise = args->noise ? &noise : NULL,

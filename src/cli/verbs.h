@@ -20,6 +20,7 @@ int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_laplace(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_encode_text(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_tokenize(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args);
@@ -127,6 +128,8 @@ const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 /** The statistics of runs: "auto", then those of the library. */
 const char *aleat_cli_run_statistic_choice(int i, const char **help);
+/** Those of a state: "auto", then the same. */
+const char *aleat_cli_state_statistic_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
 const char *aleat_cli_damage_choice(int i, const char **help);

@@ -17,6 +17,8 @@ typedef struct cfg {
     float *x, *x_side, *t; // [2n,count]: the input, tangents or gradients; [2n]
     float *raw, *raw_side; // [2n,out_count]: the output, its tangents or cotangents
     aleat_condition_rows conditions;
+    uint32_t *masks[2]; // [2n]: images and passes that name masks of dropout
+    aleat_dropout dropout;
     double *gap; // [n]
     bool has_gap;
 } cfg;
@@ -29,6 +31,9 @@ static void release(cfg *g)
     aleat_free(g->raw);
     aleat_free(g->raw_side);
     aleat_free(g->gap);
+    aleat_free(g->masks[0]);
+    aleat_free(g->masks[1]);
+    g->masks[0] = g->masks[1] = NULL;
     g->x = g->x_side = g->t = g->raw = g->raw_side = NULL;
     g->gap = NULL;
     g->has_gap = false;
@@ -54,7 +59,10 @@ static aleat_status reserve(cfg *g, const aleat_batch *in, aleat_error *err)
     g->raw = aleat_calloc(elements, sizeof(float));
     g->raw_side = aleat_calloc(elements, sizeof(float));
     g->gap = aleat_calloc((size_t)in->n, sizeof(double));
-    if (!g->x || !g->x_side || !g->t || !g->raw || !g->raw_side || !g->gap) {
+    g->masks[0] = aleat_calloc(rows, sizeof(uint32_t));
+    g->masks[1] = aleat_calloc(rows, sizeof(uint32_t));
+    if (!g->x || !g->x_side || !g->t || !g->raw || !g->raw_side || !g->gap || !g->masks[0] ||
+        !g->masks[1]) {
         release(g);
         return aleat_fail_memory(err, "both halves of classifier-free guidance");
     }
@@ -62,6 +70,21 @@ static aleat_status reserve(cfg *g, const aleat_batch *in, aleat_error *err)
     if (!st)
         g->capacity = in->n;
     return st;
+}
+
+// Both halves of an image are one network's, so they drop by the same masks.
+static const aleat_dropout *double_masks(cfg *g, const aleat_batch *in)
+{
+    if (!in->dropout)
+        return NULL;
+    g->dropout = *in->dropout;
+    const uint32_t **names[2] = {&g->dropout.images, &g->dropout.passes};
+    for (int k = 0; k < 2; k++) {
+        for (int64_t i = 0; i < in->n; i++)
+            g->masks[k][i] = g->masks[k][in->n + i] = (*names[k])[i];
+        *names[k] = g->masks[k];
+    }
+    return &g->dropout;
 }
 
 // The batch twice: with its own condition, and with the unconditional one.
@@ -86,6 +109,7 @@ static aleat_status double_batch(cfg *g, const aleat_batch *in, aleat_batch *bot
     both->x = g->x;
     both->t = g->t;
     both->condition = aleat_condition_rows_view(&g->conditions, &g->options.unconditional);
+    both->dropout = double_masks(g, in);
     return ALEAT_OK;
 }
 
@@ -201,6 +225,29 @@ static aleat_status cfg_jvp(void *self, const aleat_batch *in, const float *tang
     return ALEAT_OK;
 }
 
+static aleat_status cfg_features(void *self, const aleat_batch *in, float *features, float *out,
+                                 aleat_error *err)
+{
+    cfg *g = self;
+    aleat_batch both;
+    const int64_t size = g->inner->info.features, n = in->n;
+    float *halves = aleat_calloc((size_t)(2 * n) * (size_t)size, sizeof *halves);
+    aleat_status st = halves ? double_batch(g, in, &both, err)
+                             : aleat_fail_memory(err, "features of both halves");
+    if (!st)
+        st = g->inner->ops->features(g->inner->self, &both, halves, g->raw, err);
+    if (!st) {
+        combine(g, g->raw, n, out);
+        measure_gap(g, n);
+        for (int64_t j = 0; j < n * size; j++)
+            features[j] =
+                (float)((double)halves[n * size + j] +
+                        g->options.scale * ((double)halves[j] - (double)halves[n * size + j]));
+    }
+    aleat_free(halves);
+    return st;
+}
+
 static void cfg_destroy(void *self)
 {
     cfg *g = self;
@@ -214,21 +261,20 @@ static void cfg_destroy(void *self)
 // What the inner denoiser lacks, this one lacks, too.
 static const aleat_denoiser_ops *ops_for(const aleat_denoiser_ops *inner)
 {
-    static const aleat_denoiser_ops table[2][2] = {
-        {{.predict = cfg_predict, .destroy = cfg_destroy},
-         {.predict = cfg_predict, .jvp = cfg_jvp, .destroy = cfg_destroy}},
-        {{.predict = cfg_predict,
-          .forward_keep = cfg_forward_keep,
-          .backward = cfg_backward,
-          .keep_limit = cfg_keep_limit,
-          .destroy = cfg_destroy},
-         {.predict = cfg_predict,
-          .forward_keep = cfg_forward_keep,
-          .backward = cfg_backward,
-          .keep_limit = cfg_keep_limit,
-          .jvp = cfg_jvp,
-          .destroy = cfg_destroy}}};
-    return &table[inner->forward_keep && inner->backward][inner->jvp != NULL];
+    // [gradients][derivatives][features]
+#define GRADIENTS                                                                                  \
+    .forward_keep = cfg_forward_keep, .backward = cfg_backward, .keep_limit = cfg_keep_limit
+#define PREDICTS .predict = cfg_predict, .destroy = cfg_destroy
+    static const aleat_denoiser_ops table[2][2][2] = {
+        {{{PREDICTS}, {PREDICTS, .features = cfg_features}},
+         {{PREDICTS, .jvp = cfg_jvp}, {PREDICTS, .jvp = cfg_jvp, .features = cfg_features}}},
+        {{{PREDICTS, GRADIENTS}, {PREDICTS, GRADIENTS, .features = cfg_features}},
+         {{PREDICTS, GRADIENTS, .jvp = cfg_jvp},
+          {PREDICTS, GRADIENTS, .jvp = cfg_jvp, .features = cfg_features}}}};
+#undef PREDICTS
+#undef GRADIENTS
+    return &table[inner->forward_keep && inner->backward][inner->jvp != NULL]
+                 [inner->features != NULL];
 }
 
 aleat_status aleat_cfg_denoiser(aleat_denoiser *out, const aleat_denoiser *inner,

@@ -11,6 +11,9 @@
 
 #include "aleat/status.h"
 
+/** Passes with different masks of dropout that have names of their own. */
+#define ALEAT_MAX_PASSES 4096
+
 /** What a network is: sizes of one image, NCHW. */
 typedef struct aleat_denoiser_info {
     int64_t channels, height, width; /**< of x; height and width are 0 if any size goes */
@@ -21,6 +24,8 @@ typedef struct aleat_denoiser_info {
     int64_t context_tokens, context_dim; /**< of a text's context; 0 if the network takes none */
     int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
     bool takes_guidance;                 /**< aleat_text.guidance is read */
+    int64_t features;      /**< inputs of the last layer, for an image; 0: see ops->features */
+    double dropout;        /**< greatest probability of the network's dropout; 0: it has none */
     int extra_evaluations; /**< of a network for an image in each call, beyond the first: 0 for a
                                 network, 1 for classifier-free guidance around it */
 } aleat_denoiser_info;
@@ -40,6 +45,17 @@ typedef struct aleat_condition {
     const aleat_text *const *texts;
 } aleat_condition;
 
+/**
+ * Masks of dropout for a batch: each follows from the seed, the step, and the image's number and
+ * pass, whatever rows are beside it. Borrowed.
+ */
+typedef struct aleat_dropout {
+    uint64_t seed;
+    uint32_t step;
+    const uint32_t *images; /**< [n] numbers in the run */
+    const uint32_t *passes; /**< [n] below ALEAT_MAX_PASSES */
+} aleat_dropout;
+
 /** One batch to evaluate. All arrays are borrowed, f32, C order. */
 typedef struct aleat_batch {
     int64_t n;             /**< images */
@@ -47,6 +63,7 @@ typedef struct aleat_batch {
     const float *x;        /**< [n,channels,height,width], model scale */
     const float *t;        /**< [n], the time as the network of that family is fed */
     aleat_condition condition;
+    const aleat_dropout *dropout; /**< predict() drops by these masks; NULL: nothing drops */
 } aleat_batch;
 
 typedef struct aleat_denoiser aleat_denoiser;
@@ -73,6 +90,13 @@ typedef struct aleat_denoiser_ops {
      */
     aleat_status (*jvp)(void *self, const aleat_batch *in, const float *tangent, float *out,
                         float *tangent_out, aleat_error *err);
+    /**
+     * As predict (without dropout), and features [n, info.features]: the input of the network's
+     * last layer, channels last. The output is linear in them: wrappers combine both alike. May be
+     * NULL: the network does not end in a convolution or linear layer.
+     */
+    aleat_status (*features)(void *self, const aleat_batch *in, float *features, float *out,
+                             aleat_error *err);
     void (*destroy)(void *self); /**< may be NULL */
     /**
      * *images = most for which backward() need not evaluate the network a second time, since all

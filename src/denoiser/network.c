@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "denoiser/condition.h"
+#include "graph/last_layer.h"
 
 enum {
     DEFAULT_IMAGES = 16,
@@ -16,7 +17,7 @@ enum {
 
 /** Plans for one batch size, made when first needed. */
 typedef struct sized_plans {
-    aleat_plan *forward, *reverse, *tangent;
+    aleat_plan *forward, *dropping, *featured, *reverse, *tangent;
 } sized_plans;
 
 typedef struct network {
@@ -25,10 +26,11 @@ typedef struct network {
     int64_t in_pixels, out_pixels;      // of one image: x and out may differ in size
     aleat_value cotangent, grad;        // of the reverse; ALEAT_NO_VALUE until asked for
     aleat_value tangent, tangent_out;   // of forward mode; likewise
+    aleat_value features;               // input of the last layer; ALEAT_NO_VALUE: none
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
     aleat_plan_pool passing, kept;      // activations; `kept` are those of the last forward_keep()
     // Most images at once of each kind, and bytes that the pools may take by it; 0: not known.
-    int64_t forward_images, reverse_images, tangent_images;
+    int64_t forward_images, dropping_images, reverse_images, tangent_images;
     int64_t passing_bound, kept_bound;
     // The last forward_keep(): its inputs, for batches larger than reverse_images.
     int64_t kept_n, kept_cap;
@@ -246,6 +248,25 @@ static aleat_status forward_plan(network *net, int64_t images, aleat_plan **plan
     return st;
 }
 
+/** Like a forward plan, with dropout, by the masks of images [first, first + images) of a batch. */
+static aleat_status dropping_plan(network *net, const aleat_dropout *masks, int64_t first,
+                                  int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    sized_plans *plans = &net->plans[images];
+    aleat_status st = ALEAT_OK;
+    if (!plans->dropping) {
+        st = aleat_plan_new_dropping(&plans->dropping, net->engine, images, &net->spec.out, 1,
+                                     ALEAT_NO_VALUE, err);
+        if (!st)
+            aleat_plan_share(plans->dropping, &net->passing);
+    }
+    *plan = plans->dropping;
+    if (!st)
+        aleat_plan_dropout(*plan, masks->seed, masks->step, masks->images + first,
+                           masks->passes + first);
+    return st;
+}
+
 /** How many images fit into `bytes`, at most `most`, from a plan for one. */
 static aleat_status images_within(int64_t *images, const aleat_plan *one, int64_t bytes,
                                   int64_t most, int64_t beside, aleat_error *err)
@@ -281,20 +302,43 @@ static aleat_status find_forward_images(network *net, aleat_error *err)
                          err);
 }
 
+/** Masks take memory that evaluations without them do not. */
+static aleat_status find_dropping_images(network *net, const aleat_dropout *masks, aleat_error *err)
+{
+    if (net->dropping_images)
+        return ALEAT_OK;
+    aleat_plan *one;
+    aleat_status st = find_forward_images(net, err);
+    net->dropping_images = st || net->spec.memory > 0 ? 0 : net->spec.max_images;
+    if (st || net->dropping_images)
+        return st;
+    st = dropping_plan(net, masks, 0, 1, &one, err);
+    if (!st)
+        st = images_within(&net->dropping_images, one, net->spec.memory - net->kept_bound,
+                           net->spec.max_images, net->kept_bound, err);
+    const int64_t bytes = st ? 0 : net->dropping_images * (int64_t)aleat_plan_bytes(one);
+    if (bytes > net->passing_bound)
+        net->passing_bound = bytes;
+    return st;
+}
+
 static aleat_status network_predict(void *self, const aleat_batch *in, float *out, aleat_error *err)
 {
     network *net = self;
     aleat_status st = check_batch(net, in, err);
     if (!st)
-        st = find_forward_images(net, err);
+        st = in->dropout ? find_dropping_images(net, in->dropout, err)
+                         : find_forward_images(net, err);
     if (st)
         return st;
-    const int64_t part = equal_parts(in->n, net->forward_images);
+    const int64_t part =
+        equal_parts(in->n, in->dropout ? net->dropping_images : net->forward_images);
     const int64_t size = out_size(net);
     for (int64_t first = 0; !st && first < in->n; first += part) {
         const int64_t count = in->n - first < part ? in->n - first : part;
         aleat_plan *plan;
-        st = forward_plan(net, count, &plan, err);
+        st = in->dropout ? dropping_plan(net, in->dropout, first, count, &plan, err)
+                         : forward_plan(net, count, &plan, err);
         if (!st)
             evaluate(net, plan, in, first, count, out + first * size);
     }
@@ -521,6 +565,45 @@ static aleat_status network_jvp(void *self, const aleat_batch *in, const float *
     return st;
 }
 
+/* ---- the last layer's input -------------------------------------------------------------------
+ */
+
+static aleat_status featured_plan(network *net, int64_t images, aleat_plan **plan, aleat_error *err)
+{
+    sized_plans *plans = &net->plans[images];
+    aleat_status st = ALEAT_OK;
+    if (!plans->featured) {
+        const aleat_value wanted[] = {net->spec.out, net->features};
+        st = aleat_plan_new(&plans->featured, net->engine, images, wanted, 2, ALEAT_NO_VALUE, err);
+        if (!st)
+            aleat_plan_share(plans->featured, &net->passing);
+    }
+    *plan = plans->featured;
+    return st;
+}
+
+static aleat_status network_features(void *self, const aleat_batch *in, float *features, float *out,
+                                     aleat_error *err)
+{
+    network *net = self;
+    aleat_status st = check_batch(net, in, err);
+    if (!st)
+        st = find_forward_images(net, err);
+    const int64_t part = st ? 0 : equal_parts(in->n, net->forward_images);
+    const int64_t size = net->spec.info.features;
+    for (int64_t first = 0; !st && first < in->n; first += part) {
+        const int64_t count = in->n - first < part ? in->n - first : part;
+        aleat_plan *plan;
+        st = featured_plan(net, count, &plan, err);
+        if (st)
+            break;
+        evaluate(net, plan, in, first, count, out + first * out_size(net));
+        memcpy(features + first * size, aleat_plan_data(plan, net->features),
+               (size_t)(count * size) * sizeof *features);
+    }
+    return st;
+}
+
 static void network_destroy(void *self)
 {
     network *net = self;
@@ -528,6 +611,8 @@ static void network_destroy(void *self)
         return;
     for (int64_t i = 0; i <= MOST_IMAGES; i++) {
         aleat_plan_free(net->plans[i].forward);
+        aleat_plan_free(net->plans[i].dropping);
+        aleat_plan_free(net->plans[i].featured);
         aleat_plan_free(net->plans[i].reverse);
         aleat_plan_free(net->plans[i].tangent);
     }
@@ -540,14 +625,26 @@ static void network_destroy(void *self)
     aleat_free(net);
 }
 
-static const aleat_denoiser_ops network_ops = {
-    .predict = network_predict,
-    .forward_keep = network_forward_keep,
-    .backward = network_backward,
-    .jvp = network_jvp,
-    .keep_limit = network_keep_limit,
-    .destroy = network_destroy,
-};
+#define OPS                                                                                        \
+    .predict = network_predict, .forward_keep = network_forward_keep,                              \
+    .backward = network_backward, .jvp = network_jvp, .keep_limit = network_keep_limit,            \
+    .destroy = network_destroy
+static const aleat_denoiser_ops network_ops = {OPS};
+static const aleat_denoiser_ops featured_ops = {OPS, .features = network_features};
+#undef OPS
+
+// Of a network that ends in a layer with weights, the input of that layer.
+static void find_features(network *net)
+{
+    aleat_last_layer last;
+    net->features = ALEAT_NO_VALUE;
+    net->spec.info.features = 0;
+    if (aleat_graph_last_layer(&last, net->spec.graph, net->spec.out, NULL))
+        return;
+    const aleat_dims d = aleat_graph_dims(net->spec.graph, last.features);
+    net->features = last.features;
+    net->spec.info.features = d.h * d.w * d.c;
+}
 
 aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spec *spec,
                                     aleat_error *err)
@@ -571,7 +668,11 @@ aleat_status aleat_network_denoiser(aleat_denoiser *out, const aleat_network_spe
         network_destroy(net);
         return st;
     }
-    *out = (aleat_denoiser){.ops = &network_ops, .self = net, .info = spec->info};
+    find_features(net);
+    *out = (aleat_denoiser){.ops = net->features == ALEAT_NO_VALUE ? &network_ops : &featured_ops,
+                            .self = net,
+                            .info = net->spec.info};
+    out->info.dropout = aleat_graph_dropout(spec->graph);
     return ALEAT_OK;
 }
 

@@ -541,6 +541,9 @@ aleat_value aleat_op_divide(aleat_graph *graph, aleat_value x, aleat_value s)
 
 aleat_value aleat_op_dropout(aleat_graph *graph, aleat_value x, double p)
 {
+    enum { MOST = 4096 }; // that masks have names for
+    if (graph && graph->n_dropouts >= MOST)
+        return aleat_graph_fail(graph, ALEAT_ERR_UNSUPPORTED, "more than %d dropouts", MOST);
     aleat_node node = node_of(graph, ALEAT_OP_DROPOUT, 1, x, ALEAT_NO_VALUE);
     node.attrs.a = p;
     node.attrs.begin = graph ? graph->n_dropouts++ : 0;

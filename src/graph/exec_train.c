@@ -20,6 +20,9 @@ static float *pixel(const aleat_view *v, int64_t image, int64_t p)
 /* ---- dropout ----------------------------------------------------------------------------------
  */
 
+/** Of the 24 bits that name a copy: the dropout operation; the others are the pass. */
+enum { LAYER_BITS = 12 };
+
 /** Words of random bits for one image, two elements a word. */
 static int64_t words_of(const aleat_view *v)
 {
@@ -45,7 +48,8 @@ static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
         const aleat_rng_key key = {.seed = job->exec->dropout_seed,
                                    .image = job->exec->dropout_images[image],
                                    .step = job->exec->dropout_step,
-                                   .copy = (uint32_t)s->node.attrs.begin,
+                                   .copy = job->exec->dropout_passes[image] << LAYER_BITS |
+                                           (uint32_t)s->node.attrs.begin,
                                    .purpose = ALEAT_FOR_DROPOUT};
         aleat_rng_words(&key, words, words_of(&s->out));
         const uint16_t *bits = (const uint16_t *)words;

@@ -87,6 +87,15 @@ aleat_dims aleat_graph_dims(const aleat_graph *graph, aleat_value x)
     return graph->nodes[x].dims;
 }
 
+double aleat_graph_dropout(const aleat_graph *graph)
+{
+    double most = 0;
+    for (int64_t v = 0; v < graph->n_nodes; v++)
+        if (graph->nodes[v].op == ALEAT_OP_DROPOUT)
+            most = fmax(most, graph->nodes[v].attrs.a);
+    return most;
+}
+
 aleat_value aleat_graph_input(aleat_graph *graph, const char *name, aleat_dims dims)
 {
     return aleat_graph_add(graph, &(aleat_node){.op = ALEAT_OP_INPUT, .dims = dims, .name = name});

@@ -42,6 +42,8 @@ aleat_value aleat_graph_fail(aleat_graph *graph, aleat_status status, const char
     ALEAT_PRINTF(3, 4);
 
 aleat_dims aleat_graph_dims(const aleat_graph *graph, aleat_value x);
+/** The greatest probability of its dropout operations; 0 if there are none. */
+double aleat_graph_dropout(const aleat_graph *graph);
 
 /* ---- parameters ------------------------------------------------------------------------------ */
 

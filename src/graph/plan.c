@@ -30,8 +30,9 @@ struct aleat_plan {
     aleat_plan_pool *pool; // which then owns values and scratch; or NULL
     aleat_plan *next;      // of the pool
     double flop;
+    bool drops; // dropout is an operation, not the identity
     uint64_t dropout_seed;
-    uint32_t dropout_step, *dropout_images; // [images]
+    uint32_t dropout_step, *dropout_images, *dropout_passes; // [images]
 };
 
 /** The part of a plan that depends on the condition, and on parameters, alone. */
@@ -88,7 +89,9 @@ static int half_of(const planner *p, aleat_value v)
     const aleat_node *node = node_at(p, v);
     if (node->op == ALEAT_OP_INPUT)
         return v == p->late ? 1 : node->condition ? EARLY : 0;
-    int half = p->plan->engine->training ? 0 : EARLY;
+    // Images of one condition have masks of their own.
+    const bool drops = node->op == ALEAT_OP_DROPOUT && p->plan->drops;
+    int half = drops || p->plan->engine->training ? 0 : EARLY;
     for (int i = 0; i < node->n_in; i++)
         half = p->info[node->in[i]].half > half ? p->info[node->in[i]].half : half;
     return half;
@@ -259,7 +262,7 @@ static bool is_view(const planner *p, aleat_value v)
     const aleat_node *node = node_at(p, v);
     if (node->op == ALEAT_OP_SLICE)
         return !p->info[v].wanted && node_at(p, node->in[0])->op != ALEAT_OP_CONSTANT;
-    return node->op == ALEAT_OP_DROPOUT && !p->plan->engine->training;
+    return node->op == ALEAT_OP_DROPOUT && !p->plan->drops;
 }
 
 /** Values that no step of their own makes. */
@@ -559,9 +562,9 @@ static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
     return aleat_arena_new(&plan->scratch, plan->scratch_bytes, in_file, err);
 }
 
-aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
-                            const aleat_value *wanted, int n_wanted, aleat_value late,
-                            aleat_error *err)
+static aleat_status make_plan(aleat_plan **out, aleat_engine *engine, int64_t images,
+                              const aleat_value *wanted, int n_wanted, aleat_value late, bool drops,
+                              aleat_error *err)
 {
     *out = NULL;
     const int64_t n = engine->graph->n_nodes;
@@ -573,15 +576,17 @@ aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t imag
     if (plan) {
         plan->engine = engine;
         plan->images = images;
+        plan->drops = drops;
         plan->n_views = n;
         plan->views = aleat_calloc((size_t)n, sizeof *plan->views);
         plan->steps = aleat_calloc((size_t)n, sizeof *plan->steps);
         plan->dropout_images = aleat_calloc((size_t)images, sizeof *plan->dropout_images);
+        plan->dropout_passes = aleat_calloc((size_t)images, sizeof *plan->dropout_passes);
         plan->conditioned = aleat_calloc((size_t)n, sizeof *plan->conditioned);
         plan->condition = aleat_calloc((size_t)images, sizeof *plan->condition);
     }
     if (!plan || !p.info || !p.order || !plan->views || !plan->steps || !plan->dropout_images ||
-        !plan->conditioned || !plan->condition)
+        !plan->dropout_passes || !plan->conditioned || !plan->condition)
         st = aleat_fail_memory(err, "a plan");
     if (st)
         goto done;
@@ -606,6 +611,20 @@ done:
     aleat_free(p.info);
     aleat_free(p.order);
     return st;
+}
+
+aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
+                            const aleat_value *wanted, int n_wanted, aleat_value late,
+                            aleat_error *err)
+{
+    return make_plan(out, engine, images, wanted, n_wanted, late, engine->training, err);
+}
+
+aleat_status aleat_plan_new_dropping(aleat_plan **out, aleat_engine *engine, int64_t images,
+                                     const aleat_value *wanted, int n_wanted, aleat_value late,
+                                     aleat_error *err)
+{
+    return make_plan(out, engine, images, wanted, n_wanted, late, true, err);
 }
 
 /* ---- pools ------------------------------------------------------------------------------------
@@ -688,11 +707,15 @@ void aleat_plan_free(aleat_plan *plan)
     aleat_free(plan->views);
     aleat_free(plan->steps);
     aleat_free(plan->dropout_images);
+    aleat_free(plan->dropout_passes);
     aleat_free(plan);
 }
 
-void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images)
+void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images,
+                        const uint32_t *passes)
 {
+    for (int64_t i = 0; i < plan->images; i++)
+        plan->dropout_passes[i] = passes ? passes[i] : 0;
     plan->dropout_seed = seed;
     plan->dropout_step = step;
     memcpy(plan->dropout_images, images, (size_t)plan->images * sizeof *images);
@@ -782,7 +805,8 @@ static void run_steps(aleat_plan *plan, int half, int64_t images)
                              .scratch = plan->scratch.data,
                              .dropout_seed = plan->dropout_seed,
                              .dropout_step = plan->dropout_step,
-                             .dropout_images = plan->dropout_images};
+                             .dropout_images = plan->dropout_images,
+                             .dropout_passes = plan->dropout_passes};
     for (int64_t i = 0; i < plan->n_steps; i++) {
         if (plan->steps[i].half != half)
             continue;

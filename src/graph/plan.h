@@ -49,6 +49,11 @@ size_t aleat_engine_weight_bytes(const aleat_engine *engine);
 ALEAT_MUST_USE aleat_status aleat_plan_new(aleat_plan **out, aleat_engine *engine, int64_t images,
                                            const aleat_value *wanted, int n_wanted,
                                            aleat_value late, aleat_error *err);
+/** The same of an engine that does not train, but dropout drops: aleat_plan_dropout(). */
+ALEAT_MUST_USE aleat_status aleat_plan_new_dropping(aleat_plan **out, aleat_engine *engine,
+                                                    int64_t images, const aleat_value *wanted,
+                                                    int n_wanted, aleat_value late,
+                                                    aleat_error *err);
 void aleat_plan_free(aleat_plan *plan);
 
 /**
@@ -87,9 +92,10 @@ void aleat_plan_condition(aleat_plan *plan, int64_t distinct, const int32_t *row
  */
 void aleat_plan_run(aleat_plan *plan, int half);
 
-/** Names the masks of the next runs of a training engine: by seed, step, dropout operation,
- * and the number of each image of the plan (copied). */
-void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images);
+/** Names the masks of the next runs of a plan that drops: by seed, step, dropout operation, and the
+ * number and pass (below 2^12; NULL: 0) of each image of the plan. Copied. */
+void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images,
+                        const uint32_t *passes);
 
 /** Bytes of the arena and of scratch, its own or what it needs of its pool. Of n images it takes at
  * most n times those of one. */

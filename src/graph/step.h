@@ -38,7 +38,7 @@ typedef struct aleat_exec {
     void *scratch;
     uint64_t dropout_seed; /**< what names the masks of dropout */
     uint32_t dropout_step;
-    const uint32_t *dropout_images;
+    const uint32_t *dropout_images, *dropout_passes;
 } aleat_exec;
 
 /** How an operation runs: one line an op in exec.c. */

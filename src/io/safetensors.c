@@ -206,11 +206,12 @@ static json_t *entry_json(const aleat_tensor *array, size_t begin, size_t end)
 
 // The header, padded with spaces so that the data begins at a multiple of ALEAT_ALIGN;
 // aleat_free().
-static char *make_header(const aleat_named_array *arrays, int64_t count, uint64_t *len)
+static char *make_header(const aleat_named_array *arrays, int64_t count, json_t *metadata,
+                         uint64_t *len)
 {
     size_t place = 0;
     json_t *header = json_object();
-    bool failed = !header;
+    bool failed = !header || (metadata && json_object_set(header, "__metadata__", metadata));
     for (int64_t i = 0; i < count && !failed; i++) {
         size_t bytes = 0;
         failed = !aleat_shape_bytes(&arrays[i].array.shape, arrays[i].array.dtype, &bytes) ||
@@ -233,9 +234,38 @@ static char *make_header(const aleat_named_array *arrays, int64_t count, uint64_
 aleat_status aleat_safetensors_write(const char *path, const aleat_named_array *arrays,
                                      int64_t count, aleat_error *err)
 {
+    return aleat_safetensors_write_with(path, arrays, count, NULL, err);
+}
+
+aleat_status aleat_safetensors_metadata(json_t **out, const char *path, aleat_error *err)
+{
+    aleat_mapping file = {0};
+    aleat_json header = {0};
+    *out = NULL;
+    aleat_status st = aleat_mapping_open(&file, path, err);
+    if (!st && !aleat_is_safetensors(file.data, file.len))
+        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: is not a safetensors file", path);
+    if (!st && (header_len(file.data) > file.len - 8 || header_len(file.data) > MAX_HEADER))
+        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: its header does not fit into it", path);
+    if (!st)
+        st = aleat_json_parse(&header, (const char *)file.data + 8, (size_t)header_len(file.data),
+                              path, err);
+    if (!st) {
+        const json_t *found = json_object_get(header.root, "__metadata__");
+        *out = json_is_object(found) ? json_deep_copy(found) : json_object();
+        st = *out ? ALEAT_OK : aleat_fail_memory(err, path);
+    }
+    aleat_json_clear(&header);
+    aleat_mapping_close(&file);
+    return st;
+}
+
+aleat_status aleat_safetensors_write_with(const char *path, const aleat_named_array *arrays,
+                                          int64_t count, json_t *metadata, aleat_error *err)
+{
     uint64_t len = 0;
     aleat_atomic_file file = {0};
-    char *header = make_header(arrays, count, &len);
+    char *header = make_header(arrays, count, metadata, &len);
     aleat_status st = header ? aleat_atomic_open(&file, path, err) : aleat_fail_memory(err, path);
     if (!st)
         st = aleat_atomic_write(&file, &len, sizeof len, err);

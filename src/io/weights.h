@@ -6,6 +6,7 @@
 #ifndef ALEAT_IO_WEIGHTS_H
 #define ALEAT_IO_WEIGHTS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,14 @@ ALEAT_MUST_USE aleat_status aleat_weights_of_arrays(aleat_weights **out,
 ALEAT_MUST_USE aleat_status aleat_safetensors_write(const char *path,
                                                     const aleat_named_array *arrays, int64_t count,
                                                     aleat_error *err);
+/** The same with a header of texts by name, {"images": "1000"}; borrowed, NULL: none. */
+ALEAT_MUST_USE aleat_status aleat_safetensors_write_with(const char *path,
+                                                         const aleat_named_array *arrays,
+                                                         int64_t count, json_t *metadata,
+                                                         aleat_error *err);
+/** That header, an object (empty if there is none); the caller owns the reference. */
+ALEAT_MUST_USE aleat_status aleat_safetensors_metadata(json_t **out, const char *path,
+                                                       aleat_error *err);
 void aleat_weights_free(aleat_weights *weights);
 
 int64_t aleat_weights_count(const aleat_weights *weights);

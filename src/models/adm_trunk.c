@@ -122,11 +122,7 @@ aleat_status aleat_adm_read_options(aleat_adm_config *config, const aleat_model_
                         "training give images, but wrong ones");
         return ALEAT_ERR_ARGUMENT;
     }
-    if (!(options->dropout >= 0 && options->dropout < 1))
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "dropout %g is not in [0, 1)", options->dropout);
-    if (options->dropout > 0)
-        config->dropout = options->dropout;
-    return ALEAT_OK;
+    return aleat_model_choose_dropout(&config->dropout, options, err);
 }
 
 /* ---- building -------------------------------------------------------------------------------- */

@@ -39,6 +39,16 @@ aleat_status aleat_model_choose_size(aleat_dims *dims, const aleat_model_options
     return ALEAT_OK;
 }
 
+aleat_status aleat_model_choose_dropout(double *dropout, const aleat_model_options *options,
+                                        aleat_error *err)
+{
+    if (!(options->dropout >= 0 && options->dropout < 1))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "dropout %g is not in [0, 1)", options->dropout);
+    if (options->dropout > 0)
+        *dropout = options->dropout;
+    return ALEAT_OK;
+}
+
 static aleat_weight *find(aleat_weights *weights, const char *fmt, va_list args)
 {
     char name[ALEAT_NAME_SIZE];

@@ -28,6 +28,11 @@ ALEAT_MUST_USE aleat_status aleat_model_choose_size(aleat_dims *dims,
                                                     int64_t unit, const char *file,
                                                     const char *missing, aleat_error *err);
 
+/** *dropout = the user's, if there is one. ALEAT_ERR_ARGUMENT: not in [0, 1). */
+ALEAT_MUST_USE aleat_status aleat_model_choose_dropout(double *dropout,
+                                                       const aleat_model_options *options,
+                                                       aleat_error *err);
+
 /** 2^(levels - 1): what an image's sides must be multiples of if every level but the last halves
  * it. */
 static inline int64_t aleat_level_unit(int levels)

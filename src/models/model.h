@@ -35,7 +35,8 @@ typedef struct aleat_model_options {
     const char *noise_schedule;  /**< ADM: "linear" or "cosine"; U-ViT: "scaled_linear" or "vp" */
     int64_t train_steps;         /**< ADM: of the noise schedule */
     bool rescale_timesteps;      /**< ADM: the network is fed steps scaled to 0..1000 */
-    double dropout;              /**< ADM: probability in training; acts in runs with dropout */
+    double dropout; /**< U-Nets: probability instead of the configured one; acts in runs with
+                       dropout */
 } aleat_model_options;
 
 /** What network.out is. */

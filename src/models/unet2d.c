@@ -451,6 +451,8 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
         st = aleat_config_read(&config, &json, config_keys, err);
     if (!st)
         st = check_config(&config, json.name, err);
+    if (!st)
+        st = aleat_model_choose_dropout(&config.dropout, options, err);
     if (st)
         goto done;
     const aleat_config_ints *size = &config.sample_size;

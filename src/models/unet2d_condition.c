@@ -548,6 +548,8 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     unet_config config;
     const char *root = original_root(out->weights);
     aleat_status st = read_config(&config, &json, out, root, options, err);
+    if (!st)
+        st = aleat_model_choose_dropout(&config.dropout, options, err);
     if (st)
         goto done;
     const aleat_config_ints *size = &config.sample_size;

@@ -139,7 +139,10 @@ aleat_status aleat_source_picture(const aleat_source *s, int64_t i, uint8_t *dst
 // Place of a map among others: those of the table in its order, then the rest by name.
 static int rank_of(const aleat_source_map *map)
 {
-    return map->statistic ? (int)(map->statistic - aleat_statistics()) : 1000;
+    int rank = 0;
+    for (const aleat_statistic *s = aleat_statistics(); s->name && s != map->statistic; s++)
+        rank++;
+    return map->statistic ? rank : 1000;
 }
 
 static int by_rank(const void *a, const void *b)
@@ -186,9 +189,7 @@ static aleat_status consider(aleat_source *s, const char *file, aleat_error *err
     }
     if (!main)
         map.name[strlen(file) - strlen(".npy")] = '\0';
-    map.statistic = aleat_statistic_find(map.name);
-    if (map.statistic && strcmp(map.statistic->name, map.name) != 0)
-        map.statistic = NULL; // an alias is no file's name
+    map.statistic = aleat_map_statistic(map.name);
     aleat_status st = open_array(&map.sum, s, file, NULL, err);
     if (!st && map.sum && !is_like_images(s, map.sum, 4))
         st = fail_shape(s, map.sum, file, "", err);

@@ -104,9 +104,12 @@ static aleat_status measure(const aleat_problem *p, average_network *net, const 
         const int64_t count = n - first < BATCH ? n - first : BATCH;
         for (int64_t b = 0; b < count; b++)
             feed_held_out(p, held, info, batch, b, first + b, n);
-        const aleat_batch in = {count,       info->height,
-                                info->width, batch->x,
-                                batch->t,    {.labels = info->n_classes ? batch->labels : NULL}};
+        const aleat_batch in = {.n = count,
+                                .height = info->height,
+                                .width = info->width,
+                                .x = batch->x,
+                                .t = batch->t,
+                                .condition = {.labels = info->n_classes ? batch->labels : NULL}};
         const aleat_status st = aleat_denoiser_predict(&net->denoiser, &in, batch->out, err);
         if (st)
             return st;

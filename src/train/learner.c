@@ -206,7 +206,7 @@ aleat_status aleat_learner_gradient(aleat_learner *l, int64_t step, double *loss
     for (int64_t b = 0; b < l->batch; b++)
         l->images[b] = chosen_image(l, step * l->batch + b);
     aleat_parallel_for(threads, l->batch, feed_range, &job);
-    aleat_plan_dropout(l->plan, l->problem.seed, (uint32_t)step, l->slots);
+    aleat_plan_dropout(l->plan, l->problem.seed, (uint32_t)step, l->slots, NULL);
     aleat_plan_run(l->plan, 0);
     aleat_parallel_for(threads, l->batch, compare_range, &job);
     aleat_plan_run(l->plan, 1);

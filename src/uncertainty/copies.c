@@ -47,8 +47,10 @@ aleat_status aleat_copies_init(aleat_copies *c, const aleat_denoiser *denoiser,
                         .z = aleat_calloc(elements, sizeof(float)),
                         .eps = aleat_calloc(elements, sizeof(float)),
                         .raw = aleat_calloc(outputs, sizeof(float)),
-                        .t = aleat_calloc((size_t)max_rows, sizeof(float))};
-    aleat_status st = c->x && c->z && c->eps && c->raw && c->t
+                        .t = aleat_calloc((size_t)max_rows, sizeof(float)),
+                        .images = aleat_calloc((size_t)max_rows, sizeof(uint32_t)),
+                        .passes = aleat_calloc((size_t)max_rows, sizeof(uint32_t))};
+    aleat_status st = c->x && c->z && c->eps && c->raw && c->t && c->images && c->passes
                           ? ALEAT_OK
                           : aleat_fail_memory(err, "copies of the state");
     if (!st)
@@ -67,6 +69,8 @@ void aleat_copies_clear(aleat_copies *c)
     aleat_free(c->eps);
     aleat_free(c->raw);
     aleat_free(c->t);
+    aleat_free(c->images);
+    aleat_free(c->passes);
     aleat_condition_rows_clear(&c->conditions);
     memset(c, 0, sizeof *c);
 }
@@ -102,6 +106,16 @@ static void renoise(const aleat_noisy_state *state, aleat_clip_mode clip, int64_
     }
 }
 
+// Row r sees the state itself, by a network of its own.
+static void drop(aleat_copies *c, const aleat_noisy_state *state, int64_t image, uint32_t pass,
+                 int64_t r)
+{
+    memcpy(c->x + r * c->count, state->x + image * c->count, (size_t)c->count * sizeof *c->x);
+    memset(c->z + r * c->count, 0, (size_t)c->count * sizeof *c->z);
+    c->images[r] = state->images[image];
+    c->passes[r] = pass;
+}
+
 aleat_status aleat_copies_make(aleat_copies *c, const aleat_noisy_state *state,
                                aleat_clip_mode clip, const aleat_noise_source *noise, int64_t begin,
                                int64_t rows, aleat_error *err)
@@ -113,13 +127,18 @@ aleat_status aleat_copies_make(aleat_copies *c, const aleat_noisy_state *state,
                                    .copy = (uint32_t)((begin + r) % c->per_image),
                                    .purpose = ALEAT_FOR_COPY};
         float *z = c->z + r * c->count;
-        const aleat_status st = aleat_noise_fill(noise, &key, z, c->count, err);
-        if (st)
-            return st;
-        renoise(state, clip, image * c->count, z, c->x + r * c->count, c->count);
+        if (c->kind == ALEAT_COPY_DROPPED) {
+            drop(c, state, image, key.copy, r);
+        } else {
+            const aleat_status st = aleat_noise_fill(noise, &key, z, c->count, err);
+            if (st)
+                return st;
+            renoise(state, clip, image * c->count, z, c->x + r * c->count, c->count);
+        }
         c->t[r] = state->t_network;
         aleat_condition_rows_set(&c->conditions, r, &state->condition, image);
     }
+    c->dropout = (aleat_dropout){noise->seed, state->step, c->images, c->passes};
     return ALEAT_OK;
 }
 
@@ -130,7 +149,8 @@ aleat_batch aleat_copies_batch(const aleat_copies *c, const aleat_noisy_state *s
                          .width = state->width,
                          .x = c->x,
                          .t = c->t,
-                         .condition = aleat_condition_rows_view(&c->conditions, &state->condition)};
+                         .condition = aleat_condition_rows_view(&c->conditions, &state->condition),
+                         .dropout = c->kind == ALEAT_COPY_DROPPED ? &c->dropout : NULL};
 }
 
 aleat_status aleat_copies_evaluate(aleat_copies *c, const aleat_noisy_state *state, int64_t rows,

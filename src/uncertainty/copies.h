@@ -43,6 +43,12 @@ typedef enum aleat_clip_mode {
     ALEAT_CLIP_OFF
 } aleat_clip_mode;
 
+/** How the rows of an image differ. */
+typedef enum aleat_copy_kind {
+    ALEAT_COPY_RENOISED, /**< Algorithm 1: x0 noised anew */
+    ALEAT_COPY_DROPPED,  /**< MC-Dropout: the state as it is, seen by networks with other masks */
+} aleat_copy_kind;
+
 /** Workspace for up to max_rows copies at a time. Plain struct, for the files of this layer only.
  */
 typedef struct aleat_copies {
@@ -55,6 +61,9 @@ typedef struct aleat_copies {
     float *raw;                      /**< [max_rows, out_count] */
     float *t;                        /**< [max_rows] */
     aleat_condition_rows conditions; /**< [max_rows] */
+    aleat_copy_kind kind;            /**< set behind aleat_copies_init(); RENOISED by it */
+    uint32_t *images, *passes;       /**< [max_rows] names of masks */
+    aleat_dropout dropout;
 } aleat_copies;
 
 /** Allocates; zero-initialised on failure. max_rows >= 1. */
@@ -67,7 +76,8 @@ void aleat_copies_clear(aleat_copies *copies);
 /**
  * Rows [begin, begin + rows) of the n * M copies, copy fastest: row r is copy r % M of image r / M.
  * Fills x and z: with clipping x = alpha x0 + sigma z, without x + sigma (z - e0), which is the
- * same for the unclipped x0 but does not divide by alpha.
+ * same for the unclipped x0 but does not divide by alpha. DROPPED: x as it is, z = 0, and names of
+ * masks under the noise's seed.
  */
 ALEAT_MUST_USE aleat_status aleat_copies_make(aleat_copies *copies, const aleat_noisy_state *state,
                                               aleat_clip_mode clip, const aleat_noise_source *noise,

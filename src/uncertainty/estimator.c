@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "aleat/run.h"
 #include "base/alloc.h"
 #include "base/error.h"
 
@@ -71,6 +72,64 @@ static const aleat_statistic table[] = {
     {0},
 };
 
+static const aleat_statistic dropout_variance = {
+    .name = "dropout-var",
+    .description = "variance of the predicted noise over passes with dropout, unbiased",
+    .reduce = unbiased_variance,
+    .quantity = ALEAT_QUANTITY_EPS,
+    .noise_power = 2};
+
+static const aleat_statistic bayes_variance = {
+    .name = "bayes-var",
+    .description = "variance of the image under the posterior of the last layer, by BayesDiff",
+    .signal_power = 2};
+
+static const struct {
+    const char *name, *help;
+    const aleat_statistic *statistic; // of its own
+} kinds[ALEAT_ESTIMATOR_COUNT] = {
+    [ALEAT_ESTIMATOR_COPIES] = {"copies", "x0 noised anew and predicted again: Algorithm 1", NULL},
+    [ALEAT_ESTIMATOR_DROPOUT] = {"mc-dropout", "passes with dropout at the unchanged state",
+                                 &dropout_variance},
+    [ALEAT_ESTIMATOR_BAYESDIFF] = {"bayesdiff",
+                                   "BayesDiff: a posterior over the last layer, "
+                                   "carried along the steps",
+                                   &bayes_variance},
+};
+
+const char *aleat_estimator_name(int i, const char **help)
+{
+    if (i < 0 || i >= ALEAT_ESTIMATOR_COUNT)
+        return NULL;
+    if (help)
+        *help = kinds[i].help;
+    return kinds[i].name;
+}
+
+const aleat_statistic *aleat_map_statistic(const char *name)
+{
+    for (const aleat_statistic *s = table; s->name; s++)
+        if (!strcmp(s->name, name))
+            return s;
+    for (int i = 0; i < ALEAT_ESTIMATOR_COUNT; i++)
+        if (kinds[i].statistic && !strcmp(kinds[i].statistic->name, name))
+            return kinds[i].statistic;
+    return NULL;
+}
+
+const char *aleat_estimator_map(const char *estimator)
+{
+    for (int i = 0; i < ALEAT_ESTIMATOR_COUNT; i++)
+        if (!estimator || strcmp(kinds[i].name, estimator) == 0)
+            return kinds[i].statistic ? kinds[i].statistic->name : table[0].name;
+    return NULL;
+}
+
+const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind)
+{
+    return kinds[kind].statistic;
+}
+
 const aleat_statistic *aleat_statistics(void)
 {
     return table;
@@ -114,6 +173,21 @@ static aleat_status make_moments(aleat_estimator *e, aleat_error *err)
     return ALEAT_OK;
 }
 
+static aleat_status check_dropout(const aleat_denoiser *denoiser,
+                                  const aleat_estimator_options *options, aleat_error *err)
+{
+    if (options->copies > ALEAT_MAX_PASSES)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%d passes with dropout, at most %d are possible", options->copies,
+                          ALEAT_MAX_PASSES);
+    if (denoiser->info.dropout > 0)
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                     "this network has no dropout, so passes with it would all be the same");
+    aleat_hint(err, "U-Nets that were trained without it take a probability: --dropout P");
+    return ALEAT_ERR_UNSUPPORTED;
+}
+
 aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *denoiser,
                                  aleat_prediction prediction,
                                  const aleat_estimator_options *options, int64_t max_n,
@@ -129,6 +203,10 @@ aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *de
     while (e->n_statistics < ALEAT_MAX_STATISTICS && options->statistics[e->n_statistics])
         e->n_statistics++;
     int64_t rows, elements;
+    st =
+        options->kind == ALEAT_ESTIMATOR_DROPOUT ? check_dropout(denoiser, options, err) : ALEAT_OK;
+    if (st)
+        goto done;
     if (e->n_statistics == 0 || max_n < 1 ||
         __builtin_mul_overflow(max_n, (int64_t)options->copies, &rows) ||
         __builtin_mul_overflow(max_n, denoiser->info.channels * height * width, &elements)) {
@@ -139,6 +217,8 @@ aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *de
         rows = options->max_rows;
     st = aleat_copies_init(&e->copies, denoiser, prediction, options->copies, rows, height, width,
                            err);
+    if (options->kind == ALEAT_ESTIMATOR_DROPOUT)
+        e->copies.kind = ALEAT_COPY_DROPPED;
     if (!st)
         st = make_moments(e, err);
     if (st)

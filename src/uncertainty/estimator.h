@@ -11,6 +11,15 @@
 #include "aleat/status.h"
 #include "uncertainty/copies.h"
 
+/** The estimators: where the numbers of a run's maps and scores come from. */
+typedef enum aleat_estimator_kind {
+    ALEAT_ESTIMATOR_COPIES,    /**< Algorithm 1: copies that are noised anew */
+    ALEAT_ESTIMATOR_DROPOUT,   /**< M passes with dropout at the unchanged state (Gal and Ghahramani
+                                    2016) */
+    ALEAT_ESTIMATOR_BAYESDIFF, /**< bayesdiff.h: of whole runs */
+    ALEAT_ESTIMATOR_COUNT
+} aleat_estimator_kind;
+
 /** What is followed over the copies, element by element. */
 typedef enum aleat_quantity {
     ALEAT_QUANTITY_EPS,      /**< e: the predicted noise */
@@ -41,10 +50,17 @@ const aleat_statistic *aleat_statistics(void);
 /** A row by name or alias; NULL if there is none. */
 const aleat_statistic *aleat_statistic_find(const char *name);
 
+/** The same among all maps, those of other estimators included; by name only. */
+const aleat_statistic *aleat_map_statistic(const char *name);
+
+/** The map of an estimator that has one of its own; NULL: those of the table above. */
+const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind);
+
 /** Maps that one estimator may give. */
 #define ALEAT_MAX_STATISTICS 8
 
 typedef struct aleat_estimator_options {
+    aleat_estimator_kind kind;                               /**< COPIES or DROPOUT */
     int copies;                                              /**< M, at least 2 */
     const aleat_statistic *statistics[ALEAT_MAX_STATISTICS]; /**< NULL-terminated unless full */
     aleat_clip_mode clip;
@@ -56,7 +72,8 @@ typedef struct aleat_estimator aleat_estimator;
 
 /**
  * An estimator for batches of up to max_n images. The denoiser is borrowed and must outlive it; all
- * memory of the runs is allocated here. ALEAT_ERR_ARGUMENT: copies < 2, or no statistic.
+ * memory of the runs is allocated here. ALEAT_ERR_ARGUMENT: copies < 2, or no statistic;
+ * ALEAT_ERR_UNSUPPORTED: passes with dropout of a network that has none.
  */
 ALEAT_MUST_USE aleat_status aleat_estimator_new(aleat_estimator **out,
                                                 const aleat_denoiser *denoiser,

@@ -7,7 +7,8 @@
 struct aleat_observer {
     aleat_observer_options options;
     aleat_noise_source noise;
-    aleat_estimator *estimator; // NULL: nothing is scored
+    aleat_estimator *estimator; // NULL: nothing is scored by a state's copies
+    aleat_bayesdiff *bayesdiff; // NULL: nor by it
     aleat_guide *guide;         // NULL: nothing is guided
     aleat_accumulator *sums[ALEAT_MAX_STATISTICS];
     float *maps[ALEAT_MAX_STATISTICS]; // [max_n, count]
@@ -21,14 +22,22 @@ static bool empty(aleat_window window)
     return window.begin >= window.end;
 }
 
-static aleat_status make_scoring(aleat_observer *o, const aleat_denoiser *denoiser,
-                                 aleat_prediction prediction, int64_t max_n, int64_t height,
-                                 int64_t width, aleat_error *err)
+static int map_count(const aleat_observer *o)
+{
+    return o->bayesdiff ? 1 : aleat_estimator_count(o->estimator);
+}
+
+static aleat_status make_scoring(aleat_observer *o, const aleat_sampling_plan *plan,
+                                 const aleat_denoiser *denoiser, aleat_prediction prediction,
+                                 int64_t max_n, int64_t height, int64_t width, aleat_error *err)
 {
     const int64_t count = denoiser->info.channels * height * width;
-    aleat_status st = aleat_estimator_new(&o->estimator, denoiser, prediction,
-                                          &o->options.estimator, max_n, height, width, err);
-    for (int k = 0; !st && k < aleat_estimator_count(o->estimator); k++) {
+    aleat_status st = o->options.bayesdiff.posterior
+                          ? aleat_bayesdiff_new(&o->bayesdiff, plan, denoiser,
+                                                &o->options.bayesdiff, max_n, height, width, err)
+                          : aleat_estimator_new(&o->estimator, denoiser, prediction,
+                                                &o->options.estimator, max_n, height, width, err);
+    for (int k = 0; !st && k < map_count(o); k++) {
         const bool is_error = o->options.estimator.statistics[k]->is_error;
         st = aleat_accumulator_new(&o->sums[k], max_n, count, o->options.score, is_error, err);
         o->maps[k] = st ? NULL : aleat_calloc((size_t)(max_n * count), sizeof(float));
@@ -49,9 +58,10 @@ static aleat_status check_compat(const aleat_observer *o, aleat_error *err)
     return ALEAT_OK;
 }
 
-aleat_status aleat_observer_new(aleat_observer **out, const aleat_denoiser *denoiser,
-                                aleat_prediction prediction, const aleat_observer_options *options,
-                                int64_t max_n, int64_t height, int64_t width, aleat_error *err)
+aleat_status aleat_observer_new(aleat_observer **out, const aleat_sampling_plan *plan,
+                                const aleat_denoiser *denoiser, aleat_prediction prediction,
+                                const aleat_observer_options *options, int64_t max_n,
+                                int64_t height, int64_t width, aleat_error *err)
 {
     *out = NULL;
     aleat_status st = ALEAT_OK;
@@ -62,7 +72,7 @@ aleat_status aleat_observer_new(aleat_observer **out, const aleat_denoiser *deno
     aleat_compat_options(&options->compat, &o->options.estimator, &o->options.guidance);
     st = check_compat(o, err);
     if (!st && !empty(options->score))
-        st = make_scoring(o, denoiser, prediction, max_n, height, width, err);
+        st = make_scoring(o, plan, denoiser, prediction, max_n, height, width, err);
     if (!st && !empty(options->guide)) {
         st = aleat_guide_new(&o->guide, denoiser, prediction, &o->options.guidance, max_n, height,
                              width, err);
@@ -96,6 +106,7 @@ void aleat_observer_free(aleat_observer *o)
         aleat_free(o->maps[k]);
     }
     aleat_estimator_free(o->estimator);
+    aleat_bayesdiff_free(o->bayesdiff);
     aleat_guide_free(o->guide);
     aleat_signals_free(o->signals);
     aleat_free(o->change);
@@ -111,13 +122,15 @@ void aleat_observer_begin(aleat_observer *o, aleat_noise_source noise)
             aleat_accumulator_reset(o->sums[k]);
     if (o->signals)
         aleat_signals_begin(o->signals);
+    if (o->bayesdiff)
+        aleat_bayesdiff_begin(o->bayesdiff, noise);
 }
 
 // Takes the maps of a scored step, which somebody has made.
 static aleat_status add_maps(aleat_observer *o, const aleat_evaluation *e, aleat_error *err)
 {
     const int step = e->step->outer;
-    for (int k = 0; k < aleat_estimator_count(o->estimator); k++)
+    for (int k = 0; k < map_count(o); k++)
         aleat_accumulator_add(o->sums[k], step, o->maps[k], e->n);
     return o->options.scored ? o->options.scored(o->options.ctx, step, o->maps, e->n, err)
                              : ALEAT_OK;
@@ -141,10 +154,28 @@ static aleat_status guide(aleat_observer *o, aleat_evaluation *e, const aleat_no
     return st;
 }
 
+// Carries the variance on; at the end of a scored step it is the map.
+static aleat_status run_bayesdiff(aleat_observer *o, aleat_evaluation *e, aleat_error *err)
+{
+    const aleat_status st = aleat_bayesdiff_evaluated(o->bayesdiff, e, err);
+    const bool ends =
+        e->index + 1 == e->plan->n_steps || e->plan->steps[e->index + 1].outer != e->step->outer;
+    if (st || !ends || !aleat_window_has(o->options.score, e->step->outer))
+        return st;
+    aleat_bayesdiff_map(o->bayesdiff, e->n, o->maps[0]);
+    return add_maps(o, e, err);
+}
+
+const aleat_denoiser *aleat_observer_tap(const aleat_observer *o, const aleat_denoiser *denoiser)
+{
+    return o->bayesdiff ? aleat_bayesdiff_tap(o->bayesdiff) : denoiser;
+}
+
 // Whether the copies of guidance are the estimator's.
 static bool same_copies(const aleat_observer *o)
 {
-    return o->options.estimator.copies == o->options.guidance.copies &&
+    return o->options.estimator.kind == ALEAT_ESTIMATOR_COPIES &&
+           o->options.estimator.copies == o->options.guidance.copies &&
            o->options.estimator.clip == o->options.guidance.clip;
 }
 
@@ -159,6 +190,8 @@ aleat_status aleat_observer_evaluated(void *observer, aleat_evaluation *e, aleat
     if (o->signals) // first, while the last evaluation is the sampler's own
         aleat_signals_evaluated(o->signals, e,
                                 o->options.cfg ? aleat_cfg_gap(o->options.cfg) : NULL);
+    if (o->bayesdiff)
+        return run_bayesdiff(o, e, err);
     if (!scores && !guides)
         return ALEAT_OK;
     aleat_noisy_state state = aleat_noisy_state_of(e);
@@ -186,5 +219,6 @@ const aleat_accumulator *aleat_observer_sums(const aleat_observer *o, int k)
 int64_t aleat_observer_nfe(const aleat_observer *o)
 {
     return (o->estimator ? aleat_estimator_nfe(o->estimator) : 0) +
+           (o->bayesdiff ? aleat_bayesdiff_nfe(o->bayesdiff) : 0) +
            (o->guide ? aleat_guide_nfe(o->guide) : 0);
 }

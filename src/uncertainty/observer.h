@@ -9,6 +9,7 @@
 #include "base/rng_source.h"
 #include "samplers/sampler.h"
 #include "uncertainty/accumulate.h"
+#include "uncertainty/bayesdiff.h"
 #include "uncertainty/compat.h"
 #include "uncertainty/estimator.h"
 #include "uncertainty/guidance.h"
@@ -19,6 +20,9 @@ typedef struct aleat_observer_options {
     aleat_estimator_options estimator; /**< used if `score` is not empty */
     aleat_window guide;                /**< outer steps that are guided; empty: none */
     aleat_guide_options guidance;      /**< used if `guide` is not empty */
+    /** BayesDiff instead of the estimator: V at the end of the last outer step, which `score` then
+     * consists of. posterior NULL: none. */
+    aleat_bayesdiff_options bayesdiff;
     aleat_compat compat;  /**< its changes of the two options are made here, not by the caller */
     aleat_window signals; /**< outer steps that signals are taken from; empty: none */
     const aleat_denoiser *cfg; /**< classifier-free guidance whose gap is a signal; or NULL */
@@ -35,8 +39,11 @@ typedef struct aleat_observer_options {
 
 typedef struct aleat_observer aleat_observer;
 
-/** For batches of up to max_n images. The denoiser is borrowed and must outlive it. */
-ALEAT_MUST_USE aleat_status aleat_observer_new(aleat_observer **out, const aleat_denoiser *denoiser,
+/** For batches of up to max_n images. Plan (read by BayesDiff only, else it may be NULL) and
+ * denoiser are borrowed and must outlive it. */
+ALEAT_MUST_USE aleat_status aleat_observer_new(aleat_observer **out,
+                                               const aleat_sampling_plan *plan,
+                                               const aleat_denoiser *denoiser,
                                                aleat_prediction prediction,
                                                const aleat_observer_options *options, int64_t max_n,
                                                int64_t height, int64_t width, aleat_error *err);
@@ -53,6 +60,10 @@ void aleat_observer_begin(aleat_observer *observer, aleat_noise_source noise);
 aleat_status aleat_observer_evaluated(void *observer, aleat_evaluation *evaluation,
                                       aleat_error *err);
 
+/** What the sampler is to ask instead of `denoiser`, whose answers are the same: BayesDiff takes
+ * more from an evaluation than its output. `denoiser` itself if there is none. */
+const aleat_denoiser *aleat_observer_tap(const aleat_observer *observer,
+                                         const aleat_denoiser *denoiser);
 /** The sums of statistic k of the options; NULL if no step is scored. */
 const aleat_accumulator *aleat_observer_sums(const aleat_observer *observer, int k);
 /** The signals; NULL if there are none. */

@@ -104,7 +104,7 @@ aleat_status aleat_referee_new(aleat_referee **out, const aleat_denoiser *denois
         st = aleat_sampler_new(&r->sampler, &r->plan, denoiser, options->time_map, max_n, height,
                                width, err);
     if (!st)
-        st = aleat_observer_new(&r->observer, denoiser, options->plan->prediction,
+        st = aleat_observer_new(&r->observer, NULL, denoiser, options->plan->prediction,
                                 &r->options.observe, max_n, height, width, err);
     if (st)
         aleat_referee_free(r);
