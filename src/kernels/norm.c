@@ -1,6 +1,7 @@
 #include "kernels/norm.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -162,16 +163,60 @@ static void apply_to_units(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
+/** One part of the work: fn over units, or over images. */
+typedef struct norm_phase {
+    aleat_range_fn *fn;
+    bool by_image;
+} norm_phase;
+
+typedef struct phases_job {
+    norm_job *job;
+    const norm_phase *phases; // up to one without a function
+    int64_t first;            // image
+} phases_job;
+
+/** All phases of one image after the other: it is in the cache then. */
+static void whole_images(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const phases_job *p = ctx;
+    const int64_t chunks = chunks_of(p->job->g);
+    for (int64_t image = begin; image < end; image++)
+        for (const norm_phase *phase = p->phases; phase->fn; phase++) {
+            const int64_t n = phase->by_image ? 1 : chunks;
+            phase->fn(p->job, image * n, (image + 1) * n, thread);
+        }
+}
+
+/** Units or images of one phase, counted from the first image on. */
+static void part_of_phase(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    const phases_job *p = ctx;
+    const int64_t first = p->first * (p->phases->by_image ? 1 : chunks_of(p->job->g));
+    p->phases->fn(p->job, first + begin, first + end, thread);
+}
+
+/** Whole images to the threads as long as each gets one; of the rest the parts. */
+static void run_phases(norm_job *job, const norm_phase *phases, int threads)
+{
+    const aleat_groupnorm *g = job->g;
+    const int64_t whole = threads > 1 ? g->images / threads * threads : g->images;
+    phases_job p = {job, phases, whole};
+    aleat_parallel_for(threads, whole, whole_images, &p);
+    for (; p.phases->fn && whole < g->images; p.phases++) {
+        const int64_t n = p.phases->by_image ? 1 : chunks_of(g);
+        aleat_parallel_for(threads, (g->images - whole) * n, part_of_phase, &p);
+    }
+}
+
 void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const float *x, float *y,
                          void *scratch, int threads)
 {
     norm_job job = job_of(k, g, scratch);
     job.x = x;
     job.y = y;
-    const int64_t units = g->images * chunks_of(g);
-    aleat_parallel_for(threads, units, moments_of_units, &job);
-    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
-    aleat_parallel_for(threads, units, apply_to_units, &job);
+    static const norm_phase phases[] = {
+        {moments_of_units, false}, {coefficients_of_images, true}, {apply_to_units, false}, {0}};
+    run_phases(&job, phases, threads);
 }
 
 /* ---- gradient ---------------------------------------------------------------------------------
@@ -265,12 +310,10 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
     job.y = dx;
     job.dy = dy;
     job.dy_ld = dy_ld;
-    const int64_t units = g->images * chunks_of(g);
-    aleat_parallel_for(threads, units, moments_of_units, &job);
-    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
-    aleat_parallel_for(threads, units, grad_of_units, &job);
-    aleat_parallel_for(threads, g->images, grad_coefficients, &job);
-    aleat_parallel_for(threads, units, finish_grad_units, &job);
+    static const norm_phase phases[] = {{moments_of_units, false},  {coefficients_of_images, true},
+                                        {grad_of_units, false},     {grad_coefficients, true},
+                                        {finish_grad_units, false}, {0}};
+    run_phases(&job, phases, threads);
     if (dparam)
         grad_of_parameters(&job, dparam, dparam + g->c);
 }
@@ -343,12 +386,11 @@ void aleat_groupnorm_jvp(const aleat_kernels *k, const aleat_groupnorm *g, const
     job.y = y;
     job.dy = t;
     job.dy_ld = t_ld;
-    const int64_t units = g->images * chunks_of(g);
-    aleat_parallel_for(threads, units, moments_of_units, &job);
-    aleat_parallel_for(threads, g->images, coefficients_of_images, &job);
-    aleat_parallel_for(threads, units, cross_moments_of_units, &job);
-    aleat_parallel_for(threads, g->images, tangent_coefficients, &job);
-    aleat_parallel_for(threads, units, apply_tangent_to_units, &job);
+    static const norm_phase phases[] = {
+        {moments_of_units, false},       {coefficients_of_images, true},
+        {cross_moments_of_units, false}, {tangent_coefficients, true},
+        {apply_tangent_to_units, false}, {0}};
+    run_phases(&job, phases, threads);
 }
 
 /* ---- layer norm -------------------------------------------------------------------------------
