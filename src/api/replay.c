@@ -215,9 +215,9 @@ static aleat_status open_model(replayer *r, aleat_error *err)
     aleat_status st = size_of(r, &height, &width, err);
     if (st)
         return st;
+    open.height = height;
+    open.width = width;
     if (s->prompt) {
-        open.height = height;
-        open.width = width;
         const char *const prompts[] = {s->prompt};
         s->prompts.prompts = prompts;
         s->prompts.count = 1;
@@ -227,13 +227,6 @@ static aleat_status open_model(replayer *r, aleat_error *err)
         s->prompts.prompts = NULL;
         return st;
     }
-    st = aleat_model_open(&r->model, model_path(r), &open, err);
-    const aleat_model_facts f = st ? (aleat_model_facts){0} : aleat_model_describe(r->model);
-    if (st || (f.height == height && f.width == width))
-        return st;
-    aleat_model_close(r->model);
-    open.height = height;
-    open.width = width;
     return aleat_model_open(&r->model, model_path(r), &open, err);
 }
 
