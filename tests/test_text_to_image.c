@@ -53,8 +53,8 @@ static const pipeline pipelines[] = {
      "latents_packed", "image", 4, true, 0},
 };
 
-/* The tool with words as they are, ended by NULL. */
-static int tool(const char *const *words)
+/* Starts the tool with words as they are, ended by NULL. */
+static pid_t start_words(const char *const *words)
 {
     const pid_t child = fork();
     if (child == 0) {
@@ -67,7 +67,12 @@ static int tool(const char *const *words)
         _exit(99);
     }
     assert_true(child > 0);
-    return finish(child);
+    return child;
+}
+
+static int tool(const char *const *words)
+{
+    return finish(start_words(words));
 }
 
 /* Words, the last of which are cut out of a line. */
@@ -244,9 +249,7 @@ static void no_bit_depends_on_batch_threads_and_kills(void **state)
             (void)snprintf(both, sizeof both, "%s %s", method, more[r]);
             small_run(&c, models[m], names[r], both);
             if (r == 2) { // killed on its way, then again
-                const pid_t child = fork();
-                if (child == 0)
-                    _exit(tool(c.words));
+                const pid_t child = start_words(c.words);
                 const struct timespec wait = {0, 150000000L};
                 (void)nanosleep(&wait, NULL);
                 (void)kill(child, SIGKILL);
