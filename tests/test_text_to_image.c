@@ -1,5 +1,6 @@
 /* Text to image as a user runs it: prompts in, pictures out, and pictures made again. The models
- * are the tiny ones of the reference vectors, which may not be there; what needs none comes last. */
+ * are the tiny ones of the reference vectors, which may not be there; what needs none comes last.
+ */
 #include "tool.h"
 
 #include <jansson.h>
@@ -27,8 +28,7 @@ typedef struct pipeline {
 #define SD15_TEXTS                                                                                 \
     "a photo of an astronaut riding a horse on mars, 8k, highly detailed",                         \
         "blurry, low quality (watermark)"
-#define SD3_TEXTS                                                                                  \
-    "a photo of a cat holding a sign that says hello world!", "blurry, bad hands"
+#define SD3_TEXTS "a photo of a cat holding a sign that says hello world!", "blurry, bad hands"
 #define FLUX_TEXTS                                                                                 \
     "A tiny astronaut hatching from an egg on the moon, 35mm film; it's 50% done", NULL
 
@@ -43,8 +43,8 @@ static const pipeline pipelines[] = {
      0},
     {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler euler_a", "euler_a_latents", NULL, 6,
      false, 6},
-    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler ddim --cfg-scale 1",
-     "ddim_nocfg_latents", NULL, 6, false, 0},
+    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler ddim --cfg-scale 1", "ddim_nocfg_latents",
+     NULL, 6, false, 0},
     {SD3, "model", SD3_TEXTS, "--size 128x96", "latents", "image", 6, false, 0},
     {SD3, "single/sd3-tiny.safetensors", SD3_TEXTS, "--size 128x96 --cfg-scale 7", "latents",
      "image", 6, false, 0},
@@ -160,8 +160,8 @@ static void check_latents(const pipeline *p, const char *trajectory)
     assert_non_null(plain);
     if (p->packed)
         unpack(plain, last);
-    const double off = aleat_relative_l2(aleat_tensor_f32(&got) + p->steps * one,
-                                         p->packed ? plain : last, one);
+    const double off =
+        aleat_relative_l2(aleat_tensor_f32(&got) + p->steps * one, p->packed ? plain : last, one);
     print_message("%s %s %s: %.1e\n", p->folder, p->model, p->options, off);
     assert_true(off < 1e-3);
     aleat_free(plain);
@@ -370,7 +370,8 @@ static void hostile_chunks_are_refused(void **state)
         {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"guide_steps\":\"5:1\"}",
          "'guide_steps'"},
         {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"label\":1e99}", "'label'"},
-        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"context_sha256\":\"0\"}", "'prompt'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"context_sha256\":\"0\"}",
+         "'prompt'"},
         {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4}", "--model"},
         {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"initial_sha256\":\"0\"}", "--model"},
         {"parameters", "a cat", "lack"},
@@ -396,9 +397,8 @@ static void what_does_not_go_together_is_said(void **state)
     const char *plain = data("ddpm-unet-d/model");
     assert_int_equal(run("generate %s --negative-prompt x -o %s/e", plain, fixture_folder), 2);
     stderr_has("--prompt");
-    assert_int_equal(run("generate %s --prompt x --size 8x8 --width 8 -o %s/e", plain,
-                         fixture_folder),
-                     2);
+    assert_int_equal(
+        run("generate %s --prompt x --size 8x8 --width 8 -o %s/e", plain, fixture_folder), 2);
     assert_int_equal(run("generate %s --cfg-scale 0 -o %s/e", plain, fixture_folder), 2);
     assert_int_equal(run("generate %s --prompt x -o %s/e", plain, fixture_folder), 1);
     stderr_has("prompts are for Stable Diffusion");

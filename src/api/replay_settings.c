@@ -134,26 +134,29 @@ static aleat_status read_prompt(aleat_image_settings *s, aleat_error *err)
 static aleat_status read_own(aleat_image_settings *s, aleat_error *err)
 {
     aleat_run_options *o = &s->run;
-    static const char *const needed[] = {"image", "sampler", "steps", "height", "width",
-                                         "plan_sha256"};
+    static const char *const needed[] = {"image",  "sampler", "steps",
+                                         "height", "width",   "plan_sha256"};
     int64_t asked = 0;
     s->source = "aleat";
     s->label = -1;
-    const text_place texts[] = {
-        {"weights", &s->weights},         {"weights_sha256", &s->weights_sha256},
-        {"plan_sha256", &s->plan_sha256}, {"precision", &s->precision},
-        {"sampler", &o->sampling.sampler}, {"respacing", &o->sampling.respacing},
-        {"rng", &o->rng},                 {"compat", &o->compat},
-        {"decoder_precision", &s->vae.precision}};
+    const text_place texts[] = {{"weights", &s->weights},
+                                {"weights_sha256", &s->weights_sha256},
+                                {"plan_sha256", &s->plan_sha256},
+                                {"precision", &s->precision},
+                                {"sampler", &o->sampling.sampler},
+                                {"respacing", &o->sampling.respacing},
+                                {"rng", &o->rng},
+                                {"compat", &o->compat},
+                                {"decoder_precision", &s->vae.precision}};
     const number_place numbers[] = {{"eta", &o->sampling.eta},
                                     {"cfg_scale", &o->cfg_scale},
                                     {"classifier_scale", &o->classifier_scale},
                                     {"scaling_factor", &s->vae.scaling_factor}};
     const integer_place integers[] = {
-        {"image", &o->first, 0, UINT32_MAX - 1}, {"label", &s->label, -1, INT32_MAX},
+        {"image", &o->first, 0, UINT32_MAX - 1},      {"label", &s->label, -1, INT32_MAX},
         {"steps", &o->sampling.steps, 1, MOST_STEPS}, {"steps_asked", &asked, 1, MOST_STEPS},
-        {"height", &s->height, 1, MOST_SIDE}, {"width", &s->width, 1, MOST_SIDE},
-        {"tile", &s->vae.tile, 0, MOST_SIDE}, {"overlap", &s->vae.overlap, 0, MOST_SIDE}};
+        {"height", &s->height, 1, MOST_SIDE},         {"width", &s->width, 1, MOST_SIDE},
+        {"tile", &s->vae.tile, 0, MOST_SIDE},         {"overlap", &s->vae.overlap, 0, MOST_SIDE}};
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < COUNT(needed); i++)
         st = aleat_json_require(&s->own, needed[i], err);
@@ -245,13 +248,15 @@ static aleat_status take_sampler(aleat_image_settings *s, const char *value, ale
     }
     aleat_status st = ALEAT_OK;
     if (!s->run.sampling.sampler)
-        st = missing(s, aleat_asprintf("the sampler '%.60s' is not known here: the model's own is "
-                                       "taken",
-                                       value),
+        st = missing(s,
+                     aleat_asprintf("the sampler '%.60s' is not known here: the model's own is "
+                                    "taken",
+                                    value),
                      err);
     if (!st && karras)
-        st = missing(s, aleat_strdup("Karras' noise levels are those of a scheduler_config.json "
-                                     "with use_karras_sigmas: --schedule"),
+        st = missing(s,
+                     aleat_strdup("Karras' noise levels are those of a scheduler_config.json "
+                                  "with use_karras_sigmas: --schedule"),
                      err);
     return st;
 }
@@ -302,8 +307,9 @@ static aleat_status read_foreign(aleat_image_settings *s, aleat_error *err)
         st = missing(s, aleat_strdup("random numbers are taken to be torch's on the processor"),
                      err);
     if (!st && strpbrk(s->prompt, "()[]<"))
-        st = missing(s, aleat_strdup("brackets in the prompt are taken as they stand, not as "
-                                     "weights or networks to add"),
+        st = missing(s,
+                     aleat_strdup("brackets in the prompt are taken as they stand, not as "
+                                  "weights or networks to add"),
                      err);
     return st;
 }
