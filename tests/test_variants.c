@@ -390,8 +390,8 @@ static void other_updates_of_the_chosen_elements(void **state)
                 for (int k = 0; k < M; k++)
                     all += (c.e[k][j] - middle) * (c.e[k][j] - middle);
                 u[j] = v == 1 || v == 4 ? (all + (e0 - middle) * (e0 - middle)) / M
-                       : v == 2 ? sqrt(variance(&c, j))
-                                : mse(&c, j, e0);
+                       : v == 2         ? sqrt(variance(&c, j))
+                                        : mse(&c, j, e0);
                 sorted[j] = (float)u[j];
             }
             for (int k = 0; v == 2 && k < M; k++) { // d std / d e_k = (e_k - mean) / ((M-1) std)

@@ -41,11 +41,11 @@ typedef struct aleat_prompt_cut {
 
 /** Encoded prompts. Released by aleat_prompts_clear(). */
 typedef struct aleat_prompts {
-    aleat_array context, pooled, guidance;        /**< [count,...]; those that the network takes */
+    aleat_array context, pooled, guidance;         /**< [count,...]; those that the network takes */
     aleat_array negative_context, negative_pooled; /**< [1,...]; empty without guidance */
-    aleat_texts texts, negative;                  /**< views of them, for aleat_run_options */
-    double cfg_scale;                             /**< in effect; 1: none */
-    aleat_prompt_cut *cuts;                       /**< [n_cuts] */
+    aleat_texts texts, negative;                   /**< views of them, for aleat_run_options */
+    double cfg_scale;                              /**< in effect; 1: none */
+    aleat_prompt_cut *cuts;                        /**< [n_cuts] */
     int64_t n_cuts;
 } aleat_prompts;
 
@@ -60,12 +60,9 @@ typedef struct aleat_prompts {
  *         ALEAT_ERR_ARGUMENT: it has not the encoders it needs, a prompt is not UTF-8; others as
  *         aleat_model_open() and aleat_encode_text()
  */
-ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open_prompts(aleat_model **out,
-                                                               aleat_prompts *prompts,
-                                                               const char *path,
-                                                               const aleat_open_options *options,
-                                                               const aleat_prompt_options *wanted,
-                                                               aleat_error *err);
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open_prompts(
+    aleat_model **out, aleat_prompts *prompts, const char *path, const aleat_open_options *options,
+    const aleat_prompt_options *wanted, aleat_error *err);
 /** Accepts NULL and a cleared one. */
 ALEAT_API void aleat_prompts_clear(aleat_prompts *prompts);
 

@@ -15,12 +15,12 @@ extern "C" {
 
 /** How to make it again. Zero-initialise: defaults. Everything is borrowed for the call. */
 typedef struct aleat_replay_options {
-    const char *model;      /**< NULL: the one that run.json of the image's run names */
+    const char *model;       /**< NULL: the one that run.json of the image's run names */
     aleat_open_options open; /**< of it; its precision and sizes are the image's, whatever stands
                                   here */
-    const char *decoder;    /**< autoencoder of latent models; NULL: the model's own */
-    const char *encoders;   /**< text encoders; NULL: the model's own */
-    const char *classifier; /**< of images that one guided; or NULL */
+    const char *decoder;     /**< autoencoder of latent models; NULL: the model's own */
+    const char *encoders;    /**< text encoders; NULL: the model's own */
+    const char *classifier;  /**< of images that one guided; or NULL */
     int64_t classifier_head_dim;
     const char *schedule;   /**< as in aleat_sampling_options; or NULL */
     const char *thresholds; /**< as in aleat_run_options, of guided images; or NULL */
@@ -37,8 +37,9 @@ typedef struct aleat_replay {
     int64_t values;    /**< how many there are */
     int largest;       /**< difference of two of them, 0 to 255 */
     double psnr;       /**< dB, of a range of 255; infinite if identical */
-    const char *source; /**< whose settings were read: "aleat", "a1111", "sdcpp", "comfyui"; static */
-    char **remarks;    /**< [n_remarks] what the settings do not say or differs from them */
+    const char
+        *source;    /**< whose settings were read: "aleat", "a1111", "sdcpp", "comfyui"; static */
+    char **remarks; /**< [n_remarks] what the settings do not say or differs from them */
     int64_t n_remarks;
 } aleat_replay;
 

@@ -23,7 +23,7 @@ typedef struct encoding {
 /** How a family's program conditions its network. */
 typedef struct recipe {
     const char *family;
-    double cfg_scale, guidance; // usual ones; 1 and 0: none
+    double cfg_scale, guidance;      // usual ones; 1 and 0: none
     bool clip_skip, t5, optional_t5; // options that it has
     aleat_status (*encode)(encoding *e, aleat_error *err);
 } recipe;

@@ -52,12 +52,30 @@ static aleat_status remark(replayer *r, char *text, aleat_error *err)
 static aleat_status remark_differences(replayer *r, const char *folder, aleat_error *err)
 {
     static const char *const keys[] = {
-        "aleat",          "family",          "weights_sha256",         "config_sha256",
-        "time_scale",     "time_offset",     "plan_sha256",            "sampler_clip",
-        "context_sha256", "pooled_sha256",   "negative_context_sha256", "negative_pooled_sha256",
-        "guidance",       "decoder_sha256",  "decoder_config_sha256",  "decoder_precision",
-        "scaling_factor", "shift_factor",    "tile",                   "overlap",
-        "precision",      "classifier_sha256", "thresholds_sha256",    "initial_sha256",
+        "aleat",
+        "family",
+        "weights_sha256",
+        "config_sha256",
+        "time_scale",
+        "time_offset",
+        "plan_sha256",
+        "sampler_clip",
+        "context_sha256",
+        "pooled_sha256",
+        "negative_context_sha256",
+        "negative_pooled_sha256",
+        "guidance",
+        "decoder_sha256",
+        "decoder_config_sha256",
+        "decoder_precision",
+        "scaling_factor",
+        "shift_factor",
+        "tile",
+        "overlap",
+        "precision",
+        "classifier_sha256",
+        "thresholds_sha256",
+        "initial_sha256",
     };
     if (!r->settings.own.root)
         return ALEAT_OK;
@@ -118,8 +136,9 @@ static aleat_status need_model(replayer *r, aleat_error *err)
     if (r->model_path)
         return ALEAT_OK;
     const char *weights = r->settings.weights, *hash = r->settings.weights_sha256;
-    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: the model that it was made with is not known%s%s%s%s",
-                     r->png, weights ? ": weights " : "", weights ? weights : "",
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                     "%s: the model that it was made with is not known%s%s%s%s", r->png,
+                     weights ? ": weights " : "", weights ? weights : "",
                      hash ? " of SHA-256 " : "", hash ? hash : "");
     aleat_hint(err, "name it with --model");
     return ALEAT_ERR_ARGUMENT;
@@ -215,9 +234,9 @@ static aleat_status open_model(replayer *r, aleat_error *err)
     aleat_status st = size_of(r, &height, &width, err);
     if (st)
         return st;
+    open.height = height;
+    open.width = width;
     if (s->prompt) {
-        open.height = height;
-        open.width = width;
         const char *const prompts[] = {s->prompt};
         s->prompts.prompts = prompts;
         s->prompts.count = 1;
@@ -227,13 +246,6 @@ static aleat_status open_model(replayer *r, aleat_error *err)
         s->prompts.prompts = NULL;
         return st;
     }
-    st = aleat_model_open(&r->model, model_path(r), &open, err);
-    const aleat_model_facts f = st ? (aleat_model_facts){0} : aleat_model_describe(r->model);
-    if (st || (f.height == height && f.width == width))
-        return st;
-    aleat_model_close(r->model);
-    open.height = height;
-    open.width = width;
     return aleat_model_open(&r->model, model_path(r), &open, err);
 }
 
@@ -244,9 +256,8 @@ static bool is_its_plan(const replayer *r, const aleat_sampling_options *options
 {
     char hash[ALEAT_SHA256_TEXT];
     aleat_sampling_plan *plan = NULL;
-    const bool same =
-        !aleat_schedule_plan(&plan, &r->model->files, model_path(r), options, NULL) &&
-        aleat_run_plan_hash(hash, plan) && !strcmp(hash, r->settings.plan_sha256);
+    const bool same = !aleat_schedule_plan(&plan, &r->model->files, model_path(r), options, NULL) &&
+                      aleat_run_plan_hash(hash, plan) && !strcmp(hash, r->settings.plan_sha256);
     aleat_sampling_plan_free(plan);
     return same;
 }
@@ -270,9 +281,8 @@ static void fit_foreign_sampler(replayer *r)
 {
     aleat_sampler_config config;
     aleat_sampling_options *o = &r->settings.run.sampling;
-    if (r->settings.own.root ||
-        aleat_schedule_of(&config, &r->model->files, model_path(r), r->options->schedule, NULL,
-                          NULL))
+    if (r->settings.own.root || aleat_schedule_of(&config, &r->model->files, model_path(r),
+                                                  r->options->schedule, NULL, NULL))
         return;
     if (config.prediction == ALEAT_PREDICTS_FLOW)
         o->sampler = NULL;
@@ -287,8 +297,8 @@ static aleat_status make_folder(replayer *r, aleat_error *err)
         return aleat_fail_memory(err, "a replay");
     if (mkdtemp(r->folder))
         return ALEAT_OK;
-    const aleat_status st = aleat_fail(err, ALEAT_ERR_IO, "%s: cannot be made: %s", r->folder,
-                                       strerror(errno));
+    const aleat_status st =
+        aleat_fail(err, ALEAT_ERR_IO, "%s: cannot be made: %s", r->folder, strerror(errno));
     aleat_free(r->folder);
     r->folder = NULL;
     return st;
@@ -297,7 +307,7 @@ static aleat_status make_folder(replayer *r, aleat_error *err)
 static void remove_folder(const replayer *r)
 {
     static const char *const files[] = {
-        "images/000000.png", "images", "maps",        "shards",      "run.json",
+        "images/000000.png", "images",      "maps",       "shards",      "run.json",
         "samples.npz",       "samples.npy", "scores.csv", "contact.png", "shards/settings.json",
         "shards/000000.npz", "shards",
     };

@@ -51,9 +51,8 @@ static aleat_status read_steps(const aleat_json *own, const char *key, aleat_ste
 static aleat_status read_integer(const aleat_json *own, const char *key, int64_t low, int64_t high,
                                  int64_t *value, aleat_error *err)
 {
-    const int64_t usual = *value;
     const aleat_status st = aleat_json_int(own, key, value, err);
-    if (st || *value == usual || (*value >= low && *value <= high))
+    if (st || !aleat_json_has(own, key) || (*value >= low && *value <= high))
         return st;
     return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: '%s' is not within %lld to %lld", own->name, key,
                       (long long)low, (long long)high);

@@ -18,15 +18,15 @@ typedef struct aleat_image_settings {
     aleat_generation foreign; /**< theirs */
     const char *weights, *weights_sha256, *plan_sha256; /**< NULL: not told */
     const char *precision;                              /**< NULL: f32 */
-    const char *prompt; /**< NULL: not a model of texts */
-    bool many_prompts;  /**< of a run of several: no hashes of this one's states are told */
+    const char *prompt;                                 /**< NULL: not a model of texts */
+    bool many_prompts; /**< of a run of several: no hashes of this one's states are told */
     aleat_prompt_options prompts; /**< without the prompt itself */
     aleat_run_options run;        /**< without arrays and what must be opened */
     aleat_vae_options vae;
-    bool decoded;          /**< by an autoencoder */
-    int64_t height, width; /**< of the network's states */
-    bool size_of_image;    /**< no: of the image */
-    int64_t label;         /**< -1: none */
+    bool decoded;                        /**< by an autoencoder */
+    int64_t height, width;               /**< of the network's states */
+    bool size_of_image;                  /**< no: of the image */
+    int64_t label;                       /**< -1: none */
     char *missing[ALEAT_REPLAY_REMARKS]; /**< what is not told, or not followed; owned */
     int n_missing;
 } aleat_image_settings;

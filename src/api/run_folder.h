@@ -50,8 +50,8 @@ typedef struct aleat_run_shape {
     const char *signals[ALEAT_RUN_MAX_SIGNALS]; /**< their names */
     int64_t n_guide_steps;                      /**< steps that are guided, from guide_begin on */
     int64_t guide_begin;
-    uint64_t seed;          /**< for scores.csv and the pictures' text */
-    int64_t first;          /**< number of the first image, as the pictures' text tells it */
+    uint64_t seed; /**< for scores.csv and the pictures' text */
+    int64_t first; /**< number of the first image, as the pictures' text tells it */
     /** Settings as image tools read them, with the prompt of one that repeats over the images, in
      * settings["prompts"]; told without number and label. */
     const aleat_generation *generation;

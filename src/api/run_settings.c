@@ -257,9 +257,8 @@ aleat_status aleat_run_settings(json_t **out, const aleat_run_job *job, aleat_er
     *out = NULL;
     const bool ok = o && put(o, "aleat", json_string(aleat_version())) &&
                     put_model(o, job->model) && put_plan(o, job) && put_noise(o, job) &&
-                    put_labels(o, job->options) &&
-                    aleat_run_texts_settings(o, job->options) && put_variants(o, job) &&
-                    put_uncertainty(o, job) && put_decoder(o, job) &&
+                    put_labels(o, job->options) && aleat_run_texts_settings(o, job->options) &&
+                    put_variants(o, job) && put_uncertainty(o, job) && put_decoder(o, job) &&
                     put_classifier(o, job->options);
     if (!ok) {
         json_decref(o);

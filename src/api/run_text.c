@@ -132,12 +132,20 @@ bool aleat_run_texts_settings_of(json_t *settings, int64_t image)
 static const struct {
     const char *ours, *theirs;
 } names[] = {
-    {"ddim", "DDIM"},         {"euler", "Euler"},         {"euler_a", "Euler a"},
-    {"pndm", "PLMS"},         {"dpm++2m", "DPM++ 2M"},    {"dpm++3m", "DPM++ 3M"},
-    {"kdpm2", "DPM2"},        {"flow-euler", "Euler"},    {"ddpm", "DDPM"},
+    {"ddim", "DDIM"},
+    {"euler", "Euler"},
+    {"euler_a", "Euler a"},
+    {"pndm", "PLMS"},
+    {"dpm++2m", "DPM++ 2M"},
+    {"dpm++3m", "DPM++ 3M"},
+    {"kdpm2", "DPM2"},
+    {"flow-euler", "Euler"},
+    {"ddpm", "DDPM"},
     {"dpm++2m-sde", "DPM++ 2M SDE"},
     // ComfyUI's
-    {"euler_a", "euler_ancestral"}, {"dpm++2m", "dpmpp_2m"}, {"kdpm2", "dpm_2"},
+    {"euler_a", "euler_ancestral"},
+    {"dpm++2m", "dpmpp_2m"},
+    {"kdpm2", "dpm_2"},
 };
 
 const char *aleat_sampler_known_as(const char *sampler)

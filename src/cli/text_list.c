@@ -52,7 +52,8 @@ static aleat_status read_file(char **out, const char *path, aleat_error *err)
                   : aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: %s", path);
 }
 
-aleat_status aleat_cli_text_list_add_lines(aleat_cli_text_list *t, const char *path, aleat_error *err)
+aleat_status aleat_cli_text_list_add_lines(aleat_cli_text_list *t, const char *path,
+                                           aleat_error *err)
 {
     aleat_status st = read_file(&t->file, path, err);
     for (char *line = t->file; !st && line && *line;) {

@@ -1306,8 +1306,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&images, &aleat_cli_prompting, &sampling, &scoring, &guiding, &classifying, &latent, &model, &unsaid,
-                &general},
+     .groups = {&images, &aleat_cli_prompting, &sampling, &scoring, &guiding, &classifying, &latent,
+                &model, &unsaid, &general},
      .summary = "sample images into a folder, with maps of uncertainty",
      .notes = "An interrupted run goes on when the same command is given again. RUN/contact.png "
               "shows the images by rising uncertainty; RUN/run.json tells every setting."},
@@ -1318,9 +1318,10 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .run = aleat_cli_replay,
      .groups = {&aleat_cli_replaying, &classifying, &replay_model, &unsaid, &general},
      .summary = "an image again from the settings in its file, and whether it is the same",
-     .notes = "Returns 0 if every pixel is the same, 1 if not. Without --model the model is the one "
-              "that run.json beside the picture's folder tells of. Of other programs' pictures the "
-              "remarks say what was assumed or not followed."},
+     .notes =
+         "Returns 0 if every pixel is the same, 1 if not. Without --model the model is the one "
+         "that run.json beside the picture's folder tells of. Of other programs' pictures the "
+         "remarks say what was assumed or not followed."},
     {.name = "report",
      .operand = "RUN",
      .operand_help = "the folder that 'aleat generate' wrote",

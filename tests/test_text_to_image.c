@@ -1,0 +1,433 @@
+/* Text to image as a user runs it: prompts in, pictures out, and pictures made again. The models
+ * are the tiny ones of the reference vectors, which may not be there; what needs none comes last.
+ */
+#include "tool.h"
+
+#include <jansson.h>
+#include <math.h>
+
+#include "base/alloc.h"
+#include "io/json.h"
+#include "io/png_image.h"
+#include "tensor/tensor.h"
+
+#define SD15 "sd15-tiny"
+#define SD3  "sd3-tiny"
+#define FLUX "flux-tiny"
+
+/* A pipeline of the reference: what it is asked and where its answers are. */
+typedef struct pipeline {
+    const char *folder, *model, *prompt, *negative; // below case_path()
+    const char *options;
+    const char *latents, *image; // .npy of every step, and of the picture [1,H,W,C] in [0, 1]
+    int steps;
+    bool packed;     // latents as FLUX.1 packs them
+    int noise_steps; // 0: all noise is the first
+} pipeline;
+
+#define SD15_TEXTS                                                                                 \
+    "a photo of an astronaut riding a horse on mars, 8k, highly detailed",                         \
+        "blurry, low quality (watermark)"
+#define SD3_TEXTS "a photo of a cat holding a sign that says hello world!", "blurry, bad hands"
+#define FLUX_TEXTS                                                                                 \
+    "A tiny astronaut hatching from an egg on the moon, 35mm film; it's 50% done", NULL
+
+static const pipeline pipelines[] = {
+    {SD15, "model", SD15_TEXTS, "--size 128x128", "pndm_latents", "pndm_image", 6, false, 0},
+    {SD15, "single/sd15-tiny.safetensors", SD15_TEXTS, "--size 128x128", "pndm_latents",
+     "pndm_image", 6, false, 0},
+    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler ddim", "ddim_latents", NULL, 6, false, 0},
+    {SD15, "model", SD15_TEXTS, "--height 128 --width 128 --sampler dpm++2m", "dpmpp2m_latents",
+     NULL, 6, false, 0},
+    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler euler", "euler_latents", NULL, 6, false,
+     0},
+    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler euler_a", "euler_a_latents", NULL, 6,
+     false, 6},
+    {SD15, "model", SD15_TEXTS, "--size 128x128 --sampler ddim --cfg-scale 1", "ddim_nocfg_latents",
+     NULL, 6, false, 0},
+    {SD3, "model", SD3_TEXTS, "--size 128x96", "latents", "image", 6, false, 0},
+    {SD3, "single/sd3-tiny.safetensors", SD3_TEXTS, "--size 128x96 --cfg-scale 7", "latents",
+     "image", 6, false, 0},
+    {FLUX, "model", FLUX_TEXTS, "--size 128x96", "latents_packed", "image", 4, true, 0},
+    {FLUX, "single/flux-tiny.safetensors", FLUX_TEXTS, "--size 128x96 --guidance 3.5",
+     "latents_packed", "image", 4, true, 0},
+};
+
+/* Starts the tool with words as they are, ended by NULL. */
+static pid_t start_words(const char *const *words)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        char *argv[64] = {getenv("ALEAT_TOOL")};
+        for (int i = 0; words[i]; i++)
+            argv[i + 1] = (char *)(uintptr_t)words[i];
+        if (!freopen(scratch("stdout"), "w", stdout) || !freopen(scratch("stderr"), "w", stderr))
+            _exit(99);
+        (void)execv(argv[0], argv);
+        _exit(99);
+    }
+    assert_true(child > 0);
+    return child;
+}
+
+static int tool(const char *const *words)
+{
+    return finish(start_words(words));
+}
+
+/* Words, the last of which are cut out of a line. */
+typedef struct command {
+    const char *words[60];
+    int n;
+    char line[2048];
+} command;
+
+static void add(command *c, const char *word)
+{
+    c->words[c->n++] = word;
+}
+
+static void add_line(command *c, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(c->line, sizeof c->line, fmt, args);
+    va_end(args);
+    for (char *word = strtok(c->line, " "); word; word = strtok(NULL, " "))
+        add(c, word);
+}
+
+static void stderr_has(const char *words)
+{
+    char text[4096];
+    said("stderr", text, sizeof text);
+    if (!strstr(text, words))
+        fail_msg("'%s' is not in: %s", words, text);
+}
+
+static int must(int code)
+{
+    char text[4096];
+    if (code) {
+        said("stderr", text, sizeof text);
+        fail_msg("exit code %d: %s", code, text);
+    }
+    return code;
+}
+
+/* [6x8 tokens, (c, dy, dx)] as [16, 12, 16]. */
+static void unpack(float *out, const float *packed)
+{
+    enum { ROWS = 6, COLUMNS = 8, CHANNELS = 16 };
+    for (int y = 0; y < 2 * ROWS; y++)
+        for (int x = 0; x < 2 * COLUMNS; x++)
+            for (int c = 0; c < CHANNELS; c++)
+                out[(c * 2 * ROWS + y) * 2 * COLUMNS + x] =
+                    packed[(y / 2 * COLUMNS + x / 2) * 4 * CHANNELS + 4 * c + y % 2 * 2 + x % 2];
+}
+
+static void check_picture(const pipeline *p, const char *name)
+{
+    aleat_error err = {0};
+    char file[64];
+    (void)snprintf(file, sizeof file, "pipe/%s.npy", p->image);
+    aleat_tensor want = load(p->folder, file);
+    aleat_image image;
+    (void)snprintf(file, sizeof file, "%s/images/000000.png", name);
+    assert_ok(aleat_png_read(&image, scratch(file), &err), &err);
+    assert_int_equal(image.width * image.height * 3, aleat_tensor_count(&want));
+    for (int64_t i = 0; i < aleat_tensor_count(&want); i++) {
+        const double off = fabs((double)image.pixels[i] - 255 * (double)aleat_tensor_f32(&want)[i]);
+        if (!(off < 0.51)) // half a step of the rounding, and 2e-5 of 255 by the network's
+            fail_msg("%s: pixel value %lld is off by %g", name, (long long)i, off);
+    }
+    aleat_image_clear(&image);
+    aleat_tensor_clear(&want);
+}
+
+/* The last state: what is between is in the scheduler's own space for some samplers. */
+static void check_latents(const pipeline *p, const char *trajectory)
+{
+    aleat_error err = {0};
+    char file[64];
+    aleat_tensor got;
+    (void)snprintf(file, sizeof file, "pipe/%s.npy", p->latents);
+    aleat_tensor want = load(p->folder, file);
+    assert_ok(aleat_npy_read(&got, trajectory, &err), &err);
+    const int64_t one = aleat_tensor_count(&got) / got.shape.dim[0];
+    const float *last = aleat_tensor_f32(&want) + aleat_tensor_count(&want) - one;
+    float *plain = aleat_alloc((size_t)one * sizeof *plain);
+    assert_non_null(plain);
+    if (p->packed)
+        unpack(plain, last);
+    const double off =
+        aleat_relative_l2(aleat_tensor_f32(&got) + p->steps * one, p->packed ? plain : last, one);
+    print_message("%s %s %s: %.1e\n", p->folder, p->model, p->options, off);
+    assert_true(off < 1e-3);
+    aleat_free(plain);
+    aleat_tensor_clear(&got);
+    aleat_tensor_clear(&want);
+}
+
+static void pipelines_give_what_the_reference_gives(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof pipelines / sizeof *pipelines; i++) {
+        const pipeline *p = &pipelines[i];
+        if (!case_exists(p->folder, "model/model_index.json"))
+            continue;
+        char name[16], trajectory[128];
+        (void)snprintf(name, sizeof name, "p%zu", i);
+        (void)snprintf(trajectory, sizeof trajectory, "%s/%s.npy", fixture_folder, name);
+        command c = {0};
+        add(&c, "generate");
+        add(&c, case_path(p->folder, p->model));
+        add(&c, "--prompt");
+        add(&c, p->prompt);
+        if (p->negative) {
+            add(&c, "--negative-prompt");
+            add(&c, p->negative);
+        }
+        const char *model = case_path(p->folder, "model");
+        char noise[160] = "";
+        if (p->noise_steps) {
+            (void)mkdir(scratch("noise"), 0777);
+            aleat_tensor z = load(p->folder, "pipe/euler_a_noise.npy");
+            assert_int_equal(aleat_npy_write(scratch("noise/step.npy"), &z, NULL), ALEAT_OK);
+            aleat_tensor_clear(&z);
+            (void)snprintf(noise, sizeof noise, "--noise-dir %s/noise", fixture_folder);
+        }
+        // single files lack what their folders have: SD 3's decoder, FLUX.1's encoders and decoder
+        const bool lacks = strcmp(p->model, "model") && strcmp(p->folder, SD15);
+        char others[1200] = "";
+        if (lacks)
+            (void)snprintf(others, sizeof others, "--encoders %s --decoder %s", model, model);
+        add_line(&c, "%s %s %s --steps %d --init %s --trajectory %s -o %s/%s -q", p->options, noise,
+                 others, p->steps, case_path(p->folder, "pipe/lat0.npy"), trajectory,
+                 fixture_folder, name);
+        must(tool(c.words));
+        check_latents(p, trajectory);
+        if (p->image)
+            check_picture(p, name);
+    }
+}
+
+/* ---- runs of several prompts ----------------------------------------------------------------- */
+
+static const char *const models[] = {SD15, SD3, FLUX};
+#define N_MODELS 3
+
+/* Five small images of two prompts. */
+static void small_run(command *c, const char *model, const char *name, const char *more)
+{
+    *c = (command){0};
+    add(c, "generate");
+    add(c, case_path(model, "model"));
+    add(c, "--prompt");
+    add(c, "a cat");
+    add(c, "--prompt");
+    add(c, "a dog, \"asleep\":\nn\xc3\xa4mlich");
+    add_line(c, "-n 4 --size 64x48 --steps 3 --seed 3 -q -o %s/%s %s", fixture_folder, name, more);
+}
+
+static void no_bit_depends_on_batch_threads_and_kills(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODELS; m++) {
+        if (!case_exists(models[m], "model/model_index.json"))
+            continue;
+        char names[3][16];
+        command c;
+        const char *const more[] = {"--batch 1 --threads 1", "--batch 3 --threads 2",
+                                    "--batch 2 --threads 1"};
+        const char *const method = m == 1   ? "--uncertainty --guide --guide-steps 1:2"
+                                   : m == 2 ? "--rng torch"
+                                            : "--uncertainty --map-space image --rng torch";
+        for (int r = 0; r < 3 - (m == 2); r++) {
+            char both[160];
+            (void)snprintf(names[r], sizeof names[r], "b%d%d", m, r);
+            (void)snprintf(both, sizeof both, "%s %s", method, more[r]);
+            small_run(&c, models[m], names[r], both);
+            if (r == 2) { // killed on its way, then again
+                const pid_t child = start_words(c.words);
+                const struct timespec wait = {0, 150000000L};
+                (void)nanosleep(&wait, NULL);
+                (void)kill(child, SIGKILL);
+                (void)finish(child);
+            }
+            must(tool(c.words));
+            assert_true(digest_of(names[r]) == digest_of(names[0]));
+        }
+        // another prompt is another run
+        small_run(&c, models[m], names[0], method);
+        c.words[3] = "a cow";
+        assert_int_equal(tool(c.words), 1);
+        stderr_has("'prompts'");
+    }
+}
+
+/* ---- pictures again -------------------------------------------------------------------------- */
+
+static json_t *replayed(const char *picture, const char *more, int code)
+{
+    const int got = run("replay %s/%s --json %s", fixture_folder, picture, more);
+    char text[8192];
+    said("stderr", text, sizeof text);
+    if (got != code)
+        fail_msg("%s: exit code %d: %s", picture, got, text);
+    said("stdout", text, sizeof text);
+    json_t *json = json_loads(text, 0, NULL);
+    assert_true(json != NULL || code == 1);
+    return json;
+}
+
+static void pictures_are_made_again_bit_by_bit(void **state)
+{
+    (void)state;
+    for (int m = 0; m < N_MODELS; m++) {
+        if (!case_exists(models[m], "model/model_index.json"))
+            continue;
+        char name[64], more[600];
+        (void)snprintf(name, sizeof name, "b%d0/images/000003.png", m); // of the second prompt
+        (void)snprintf(more, sizeof more, "-o %s/again.png", fixture_folder);
+        json_t *json = replayed(name, more, 0);
+        assert_true(json_is_true(json_object_get(json, "identical")));
+        assert_int_equal(json_array_size(json_object_get(json, "remarks")), 0);
+        json_decref(json);
+        // and what was made again is such a picture itself, wherever it lies
+        (void)snprintf(more, sizeof more, "--model %s", case_path(models[m], "model"));
+        json_decref(replayed("again.png", more, 0));
+    }
+}
+
+static void class_conditional_pictures_are_made_again(void **state)
+{
+    (void)state;
+    const char *model = data("../../models/fashion"), *plain = data("ddpm-unet-d/model");
+    must(run("generate %s -n 3 --labels 1,0,2 --steps 4 --sampler ddim --eta 0.5 --cfg-scale 2 "
+             "--seed 18446744073709551615 -o %s/classes",
+             model, fixture_folder));
+    json_decref(replayed("classes/images/000002.png", "", 0));
+    char more[1200];
+    (void)snprintf(more, sizeof more, "--schedule %s",
+                   data("sched-ddim/leading0-cifar-clip/scheduler_config.json"));
+    must(run("generate %s --schedule %s -n 2 --steps 5 --guide --uncertainty -o %s/guided", plain,
+             data("sched-ddim/leading0-cifar-clip/scheduler_config.json"), fixture_folder));
+    json_decref(replayed("guided/images/000001.png", more, 0));
+    // without its schedule the plan is another: no longer the same, and told
+    char text[8192];
+    const int code = run("replay %s/guided/images/000001.png", fixture_folder);
+    said("stderr", text, sizeof text);
+    assert_int_equal(code, 1);
+    assert_true(strstr(text, "plan_sha256") || strstr(text, "schedule"));
+}
+
+/* ---- what is in the chunks ------------------------------------------------------------------- */
+
+static void write_picture(const char *key, const char *text)
+{
+    static uint8_t pixels[16 * 16 * 3];
+    aleat_error err = {0};
+    const aleat_image image = {16, 16, 3, pixels};
+    const aleat_png_text texts[] = {{key, text}};
+    assert_ok(aleat_png_write(scratch("hostile.png"), &image, texts, text ? 1 : 0, &err), &err);
+}
+
+static void other_programs_find_the_settings(void **state)
+{
+    (void)state;
+    if (!case_exists(SD15, "model/model_index.json"))
+        return;
+    aleat_error err = {0};
+    char *text;
+    assert_ok(aleat_png_read_text(&text, scratch("b00/images/000001.png"), "parameters", &err),
+              &err);
+    assert_non_null(text);
+    static const char begin[] = "a dog, \"asleep\":\nn\xc3\xa4mlich\nSteps: 3, Sampler: PLMS, CFG "
+                                "scale: 7.5, Seed: 3, Size: 64x48, Model hash: ";
+    if (strncmp(text, begin, sizeof begin - 1))
+        fail_msg("%s", text);
+    aleat_free(text);
+}
+
+static void hostile_chunks_are_refused(void **state)
+{
+    (void)state;
+#define HEAD "{\"image\":0,\"sampler\":\"ddim\",\"plan_sha256\":\"0\",\"seed\":\"1\","
+    static const struct {
+        const char *key, *text, *says;
+    } cases[] = {
+        {"x", NULL, "does not tell how it was made"},
+        {"aleat", "", "hostile.png"},
+        {"aleat", "{", "hostile.png"},
+        {"aleat", "[]", "hostile.png"},
+        {"aleat", "{}", "'image'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4}", "'width'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":-4,\"width\":4}", "'height'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":99999999999}", "'width'"},
+        {"aleat", HEAD "\"steps\":\"many\",\"height\":4,\"width\":4}", "'steps'"},
+        {"aleat", HEAD "\"steps\":0,\"height\":4,\"width\":4}", "'steps'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"guide_steps\":\"5:1\"}",
+         "'guide_steps'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"label\":1e99}", "'label'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"context_sha256\":\"0\"}",
+         "'prompt'"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4}", "--model"},
+        {"aleat", HEAD "\"steps\":5,\"height\":4,\"width\":4,\"initial_sha256\":\"0\"}", "--model"},
+        {"parameters", "a cat", "lack"},
+        {"parameters", "a cat\nSteps: 20, Seed: -1, Size: 512x512", "Seed"},
+        {"parameters", "a cat\nSteps: 1e9, Seed: 1, Size: 512x512", "Steps"},
+        {"parameters", "a cat\nSteps: 20, Seed: 1, Size: 512", "Size"},
+        {"parameters", "a cat\nSteps: 20, Seed: 1, Size: 16x16", "--model"},
+        {"prompt", "{", "hostile.png"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_picture(cases[i].key, cases[i].text);
+        assert_int_equal(run("replay %s/hostile.png", fixture_folder), 1);
+        stderr_has(cases[i].says);
+    }
+    assert_int_equal(run("replay %s/nothing.png", fixture_folder), 1);
+    stderr_has("nothing.png");
+    assert_int_equal(run("replay"), 2);
+}
+
+static void what_does_not_go_together_is_said(void **state)
+{
+    (void)state;
+    const char *plain = data("ddpm-unet-d/model");
+    assert_int_equal(run("generate %s --negative-prompt x -o %s/e", plain, fixture_folder), 2);
+    stderr_has("--prompt");
+    assert_int_equal(
+        run("generate %s --prompt x --size 8x8 --width 8 -o %s/e", plain, fixture_folder), 2);
+    assert_int_equal(run("generate %s --cfg-scale 0 -o %s/e", plain, fixture_folder), 2);
+    assert_int_equal(run("generate %s --prompt x -o %s/e", plain, fixture_folder), 1);
+    stderr_has("prompts are for Stable Diffusion");
+    if (!case_exists(SD15, "model/model_index.json"))
+        return;
+    const char *sd15 = case_path(SD15, "model");
+    assert_int_equal(run("generate %s -o %s/e", sd15, fixture_folder), 1);
+    stderr_has("--prompt");
+    assert_int_equal(run("generate %s --prompt x --size 100x64 -o %s/e", sd15, fixture_folder), 1);
+    stderr_has("multiples of 8");
+    assert_int_equal(run("generate %s --prompt x --no-t5 -o %s/e", sd15, fixture_folder), 1);
+    stderr_has("T5");
+    assert_int_equal(run("generate %s --prompt x --guidance 3 -o %s/e", sd15, fixture_folder), 1);
+    stderr_has("guidance");
+    assert_int_equal(run("generate %s --prompt \xff -o %s/e", sd15, fixture_folder), 1);
+    stderr_has("UTF-8");
+    assert_false(aleat_is_dir(scratch("e"))); // nothing was begun
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pipelines_give_what_the_reference_gives),
+        cmocka_unit_test(no_bit_depends_on_batch_threads_and_kills),
+        cmocka_unit_test(pictures_are_made_again_bit_by_bit),
+        cmocka_unit_test(other_programs_find_the_settings),
+        cmocka_unit_test(class_conditional_pictures_are_made_again),
+        cmocka_unit_test(hostile_chunks_are_refused),
+        cmocka_unit_test(what_does_not_go_together_is_said),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
