@@ -127,6 +127,7 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_error err = {0};
     aleat_model *model = NULL, *classifier = NULL;
     aleat_vae *decoder = NULL;
+    aleat_features *features = NULL;
     int32_t *labels = NULL;
     aleat_run_result result = {0};
     aleat_cli_progress progress = aleat_cli_progress_new(verb->name, "images", args->quiet);
@@ -140,9 +141,13 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
         st = aleat_cli_labels(&labels, "labels", args->labels, args->n, model, classifier, &err);
     if (!st && args->decoder)
         st = aleat_cli_open_vae(&decoder, args, &err);
+    const aleat_features_options how = {.threads = (int)args->threads};
+    if (!st && args->feature_network)
+        st = aleat_features_open(&features, args->feature_network, &how, &err);
     aleat_run_options options = options_of(args, labels, classifier, decoder, &progress);
     char *command = aleat_cli_command_line(verb, args);
     options.command = command;
+    options.features = features;
     if (!st)
         st = aleat_model_generate(model, args->run, &options, &result, &err);
     aleat_cli_progress_clear(&progress);
@@ -152,6 +157,7 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
         tell(verb, args, &options, &result);
     free(command);
     free(labels);
+    aleat_features_close(features);
     aleat_vae_close(decoder);
     aleat_model_close(classifier);
     aleat_model_close(model);
