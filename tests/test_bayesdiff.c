@@ -1,4 +1,5 @@
-/* The posterior over a last layer, and BayesDiff: formulas, exact cases, and runs with it. */
+/* The posterior over a last layer, BayesDiff and generative uncertainty: formulas, exact cases, and
+ * runs with it. */
 #include "tool.h"
 
 #include <math.h>
@@ -9,6 +10,7 @@
 #include "io/weights.h"
 #include "samplers/sampler.h"
 #include "uncertainty/bayesdiff.h"
+#include "uncertainty/generative.h"
 
 /* ---- a last layer of a 3x3 convolution ------------------------------------------------------- */
 
@@ -405,6 +407,45 @@ static void steps_that_look_back_are_refused(void **state)
     line_free(&l);
 }
 
+/* ---- generative uncertainty ------------------------------------------------------------------ */
+
+static void a_drawn_network_has_other_weights(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    line l;
+    make_line(&l, 3, 8, false); // deviations 1/2 and 1/3
+    aleat_denoiser drawn;
+    assert_int_equal(aleat_drawn_denoiser(&drawn, &l.denoiser, l.posterior, 1, 1, &err), ALEAT_OK);
+    const float x[2] = {0.3F, -0.8F};
+    float y[2], z[2], single;
+    aleat_batch batch = {.n = 2, .height = 1, .width = 1, .x = x};
+    const aleat_rng_key key = {.seed = 4, .copy = 2, .purpose = ALEAT_FOR_WEIGHTS};
+    assert_int_equal(aleat_posterior_draw(l.posterior, &key, &err), ALEAT_OK);
+    assert_int_equal(aleat_denoiser_predict(&drawn, &batch, y, &err), ALEAT_OK);
+    aleat_rng_normals(&key, 0, z, 2);
+    for (int i = 0; i < 2; i++) {
+        const double want =
+            ((double)l.w + (double)z[0] / 2) * (double)x[i] + (double)l.b + (double)z[1] / 3;
+        assert_true(fabs((double)y[i] - want) < 1e-6);
+    }
+    batch.n = 1;
+    assert_int_equal(aleat_denoiser_predict(&drawn, &batch, &single, &err), ALEAT_OK);
+    assert_true(single == y[0]);
+    aleat_denoiser_destroy(&drawn);
+    line_free(&l);
+}
+
+static void entropy_is_that_of_a_diagonal_normal(void **state)
+{
+    (void)state;
+    // variances, divided by 3: of {1, 2, 3} 2/3, of {4, 4, 4} 0
+    const float features[] = {1, 4, 2, 4, 3, 4};
+    const double pi = acos(-1), e = exp(1);
+    const double want = 0.5 * log(2 * pi * e * (2.0 / 3 + 0.01)) + 0.5 * log(2 * pi * e * 0.01);
+    assert_true(fabs(aleat_feature_entropy(features, 3, 2, 0.01) - want) < 1e-12);
+}
+
 /* ---- the tool -------------------------------------------------------------------------------- */
 
 #define MODEL    "ddpm-unet-d/model" // 12 x 12 pixels, grey: a run takes a fraction of a second
@@ -534,6 +575,47 @@ static void wrong_files_and_options_are_refused(void **state)
     assert_int_equal(fitted_run(0, "no", "--sampler dpm++2m"), 1);
 }
 
+static int drawn_run(const char *name, const char *more)
+{
+    return run(
+        "generate %s --schedule %s -n 18 --steps 4 --seed 7 --eta 0.5 --estimator generative "
+        "--copies 2 --laplace %s -o %s %s",
+        data(MODEL), data(SCHEDULE), in_folder("a.st"), in_folder(name), more);
+}
+
+static void generative_runs_have_a_score_whatever_the_batch(void **state)
+{
+    (void)state;
+    char row[4096], text[1024], network[600];
+    (void)snprintf(network, sizeof network, "--features %s",
+                   data("../../models/fashion-classifier"));
+    char more[700];
+    (void)snprintf(more, sizeof more, "%s --batch 16 --threads 1", network);
+    assert_int_equal(drawn_run("ga", more), 0);
+    (void)snprintf(more, sizeof more, "%s --batch 5 --threads 2", network);
+    assert_int_equal(drawn_run("gb", more), 0);
+    assert_true(digest_of("ga") == digest_of("gb"));
+    json_t *o = json_load_file(in_folder("ga/run.json"), 0, NULL);
+    const json_t *session = json_object_get(o, "this_session");
+    assert_int_equal(json_integer_value(json_object_get(session, "evaluations_per_image")),
+                     4 + 2 * 4);
+    json_decref(o);
+    FILE *csv = fopen(in_folder("ga/scores.csv"), "r");
+    assert_non_null(csv);
+    assert_non_null(fgets(row, sizeof row, csv));
+    assert_non_null(strstr(row, ",generative-entropy\n"));
+    (void)fclose(csv);
+    assert_int_equal(
+        run("filter %s --keep 5 --by generative-entropy -o %s", in_folder("ga"), in_folder("gf")),
+        0);
+    assert_int_equal(run("report %s", in_folder("ga")), 0);
+    assert_int_equal(drawn_run("no", ""), 1);
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "--features"));
+    (void)snprintf(more, sizeof more, "%s --score-steps 1:2", network);
+    assert_int_equal(drawn_run("no", more), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -547,6 +629,9 @@ int main(void)
         cmocka_unit_test(runs_are_the_same_whatever_batch_and_kills),
         cmocka_unit_test(a_run_has_its_map_and_counts_its_evaluations),
         cmocka_unit_test(wrong_files_and_options_are_refused),
+        cmocka_unit_test(a_drawn_network_has_other_weights),
+        cmocka_unit_test(entropy_is_that_of_a_diagonal_normal),
+        cmocka_unit_test(generative_runs_have_a_score_whatever_the_batch),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
