@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "api/model_state.h"
 #include "denoiser/cfg.h"
 #include "denoiser/network.h"
 #include "io/npy.h"
@@ -167,6 +168,56 @@ static void variance_of_the_output_is_exact_and_that_of_drawn_weights(void **sta
     }
     aleat_posterior_free(p);
     layer_free(&l);
+}
+
+/* Whole networks: a convolution, and a linear layer whose tokens are cut and put together. */
+static void a_last_layer_by_itself_gives_the_networks_output(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *folder, *file;
+        int heads;
+    } models[] = {{"data/ddpm-unet-d", "model", 0},
+                  {"data/uvit-cifar", "cifar10_uvit_small.pth", 2}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        enum { N = 2, MOST = 1 << 16 };
+        static float x[MOST], features[MOST], want[MOST], plain[MOST], got[MOST], values[2][MOST];
+        aleat_error err = {0};
+        aleat_model *m = NULL;
+        aleat_head *head = NULL;
+        aleat_last_layer last;
+        const aleat_open_options options = {.threads = 1, .heads = models[i].heads};
+        const float t[N] = {400, 30};
+        assert_int_equal(
+            aleat_model_open(&m, case_path(models[i].folder, models[i].file), &options, &err),
+            ALEAT_OK);
+        const aleat_denoiser_info *info = &m->denoiser.info;
+        const int64_t out = info->out_channels * info->height * info->width;
+        assert_true(info->features > 0 && N * info->features < MOST && N * out < MOST);
+        for (int j = 0; j < MOST; j++)
+            x[j] = (float)wave(j);
+        const aleat_batch batch = {
+            .n = N, .height = info->height, .width = info->width, .x = x, .t = t};
+        assert_int_equal(m->denoiser.ops->features(m->denoiser.self, &batch, features, want, &err),
+                         ALEAT_OK);
+        assert_int_equal(aleat_denoiser_predict(&m->denoiser, &batch, plain, &err), ALEAT_OK);
+        assert_memory_equal(want, plain, (size_t)(N * out) * sizeof *want);
+        const aleat_value y = m->files.network.out;
+        assert_int_equal(aleat_graph_last_layer(&last, m->files.graph, y, &err), ALEAT_OK);
+        assert_int_equal(aleat_head_new(&head, m->files.graph, y, 1, &err), ALEAT_OK);
+        char bias[256];
+        (void)snprintf(bias, sizeof bias, "%.*sbias", (int)(strlen(last.name) - strlen("weight")),
+                       last.name);
+        assert_true(last.n_weights < MOST);
+        aleat_weight_to_f32(aleat_weights_find(m->files.weights, last.name), values[0]);
+        aleat_weight_to_f32(aleat_weights_find(m->files.weights, bias), values[1]);
+        assert_int_equal(aleat_head_set(head, values[0], values[1], &err), ALEAT_OK);
+        aleat_head_run(head, N, features, got);
+        for (int64_t j = 0; j < N * out; j++) // the same kernel, so nearly the same bits
+            assert_true(fabsf(got[j] - want[j]) < 1e-5F);
+        aleat_head_free(head);
+        aleat_model_close(m);
+    }
 }
 
 /* ---- a network that is one linear layer of one pixel ----------------------------------------- */
@@ -621,6 +672,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(curvature_is_half_the_squared_gradient_of_the_squared_error),
         cmocka_unit_test(variance_of_the_output_is_exact_and_that_of_drawn_weights),
+        cmocka_unit_test(a_last_layer_by_itself_gives_the_networks_output),
         cmocka_unit_test(guided_features_are_those_of_the_guided_output),
         cmocka_unit_test(a_linear_network_has_an_exact_variance),
         cmocka_unit_test(certain_weights_leave_the_image_and_no_variance),
