@@ -118,6 +118,10 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
                            args->guide_steps.set ? "guide-steps" : "threshold-file");
         return ALEAT_EXIT_USAGE;
     }
+    if (args->copies == 1) { // 0 is the estimator's usual number, so the option's range has it
+        aleat_cli_complain(verb->name, "--copies must be at least 2, or 0");
+        return ALEAT_EXIT_USAGE;
+    }
     if (args->map_space && !args->decoder) {
         aleat_cli_complain(verb->name, "--map-space image needs a --decoder");
         return ALEAT_EXIT_USAGE;
