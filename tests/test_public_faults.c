@@ -8,11 +8,13 @@
 #include "aleat/aleat.h"
 #include "base/alloc.h"
 #include "io/json.h"
+#include "io/npy.h"
 
 enum { SIDE = 12, IMAGES = 2 };
 
 typedef struct subject {
-    aleat_model *model; // open, for the calls on a model
+    aleat_model *model;       // open, for the calls on a model
+    aleat_features *features; // likewise
     aleat_array x, rgb;
     char vae[512]; // an autoencoder
     char schedule[512], network[512];
@@ -80,6 +82,51 @@ static aleat_status generate(subject *s, aleat_error *err)
                                        .strength = 1,
                                        .resume = "discard"};
     return aleat_model_generate(s->model, s->folder, &options, NULL, err);
+}
+
+static aleat_status fit(subject *s, aleat_error *err)
+{
+    const aleat_laplace_options options = {.n = 2, .schedule = s->schedule, .batch = 2};
+    return aleat_model_laplace(s->model, scratch("grey.npz"), scratch("posterior"), &options, NULL,
+                               err);
+}
+
+// Estimators beside Algorithm 1; the posterior is there (set_up()).
+static aleat_status estimate(subject *s, aleat_model *model, const char *estimator,
+                             aleat_features *features, aleat_error *err)
+{
+    const aleat_run_options options = {.n = IMAGES,
+                                       .sampling = {.steps = 2, .schedule = s->schedule},
+                                       .uncertainty = true,
+                                       .estimator = estimator,
+                                       .every = 1,
+                                       .copies = 2,
+                                       .laplace = scratch("posterior"),
+                                       .features = features,
+                                       .resume = "discard"};
+    return aleat_model_generate(model, s->folder, &options, NULL, err);
+}
+
+static aleat_status bayesdiff(subject *s, aleat_error *err)
+{
+    return estimate(s, s->model, "bayesdiff", NULL, err);
+}
+
+static aleat_status generative(subject *s, aleat_error *err)
+{
+    return estimate(s, s->model, "generative", s->features, err);
+}
+
+static aleat_status dropout(subject *s, aleat_error *err)
+{
+    aleat_model *model;
+    const aleat_open_options options = {.threads = 1, .dropout = 0.1};
+    aleat_status st =
+        aleat_model_open(&model, case_path("data/ddpm-unet-d", "model"), &options, err);
+    if (!st)
+        st = estimate(s, model, "mc-dropout", NULL, err);
+    aleat_model_close(model);
+    return st;
 }
 
 // From the maps of a run that there is (set_up()), and guidance by them.
@@ -257,6 +304,17 @@ static void set_up(subject *s)
                                     .keep_step_maps = true,
                                     .copies = 2};
     assert_ok(aleat_model_generate(s->model, scratch("maps"), &maps, NULL, &err), &err);
+    uint8_t grey[3 * SIDE * SIDE];
+    for (int j = 0; j < 3 * SIDE * SIDE; j++)
+        grey[j] = (uint8_t)(7 * j);
+    const aleat_shape shape = aleat_shape_of(3, (int64_t)3, (int64_t)SIDE, (int64_t)SIDE);
+    const aleat_named_array array = {"arr_0", aleat_tensor_view(ALEAT_U8, &shape, grey)};
+    assert_ok(aleat_npz_write(scratch("grey.npz"), &array, 1, false, &err), &err);
+    assert_ok(fit(s, &err), &err);
+    const aleat_features_options one = {.threads = 1};
+    assert_ok(aleat_features_open(&s->features,
+                                  case_path("data/../../models", "fashion-classifier"), &one, &err),
+              &err);
 }
 
 static void every_public_call_survives_every_failing_allocation(void **state)
@@ -273,6 +331,10 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"arrays", arrays},
                  {"train", train},
                  {"thresholds", thresholds},
+                 {"laplace", fit},
+                 {"bayesdiff", bayesdiff},
+                 {"generative", generative},
+                 {"mc-dropout", dropout},
                  {"features", features},
                  {"autoencode", autoencode},
                  {"checkpoint", checkpoint},
@@ -304,6 +366,7 @@ static void every_public_call_survives_every_failing_allocation(void **state)
     }
     aleat_array_clear(&s.x);
     aleat_array_clear(&s.rgb);
+    aleat_features_close(s.features);
     aleat_model_close(s.model);
 }
 

@@ -283,6 +283,7 @@ static void what_does_not_go_together_is_said(void **state)
     assert_non_null(strstr(text, "guidance"));
     assert_int_equal(
         RUN(" --estimator mc-dropout --dropout 0.1 --stat eps-std -o %s/none", fixture_folder), 1);
+    assert_int_equal(RUN(" --uncertainty --copies 1 -o %s/none", fixture_folder), 2);
     assert_int_equal(RUN(" --estimator mc-droput -o %s/none", fixture_folder), 2);
 }
 

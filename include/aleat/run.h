@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aleat/features.h"
 #include "aleat/model.h"
 #include "aleat/prompts.h"
 #include "aleat/sampling.h"
@@ -25,8 +26,8 @@ ALEAT_API const char *aleat_rng_name(int i, const char **help);
 ALEAT_API const char *aleat_map_name(int i, const char **help);
 /** Where maps and scores come from. */
 ALEAT_API const char *aleat_estimator_name(int i, const char **help);
-/** The map that the estimator called `estimator` (NULL: "copies") makes its score of; NULL if there
- * is no such estimator. */
+/** The map (of "generative" the column of scores.csv) that the estimator called `estimator` (NULL:
+ * "copies") makes its score of; NULL if there is no such estimator. */
 ALEAT_API const char *aleat_estimator_map(const char *estimator);
 /** What to do with a folder that holds a run already. */
 ALEAT_API const char *aleat_resume_name(int i, const char **help);
@@ -57,15 +58,18 @@ typedef struct aleat_run_options {
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
-    const char *shown;   /**< a name from aleat_map_name(): the map of the pictures and of the order
-                              of contact.png; NULL: "x0-var" */
-    int64_t copies;      /**< M of scoring and guidance; passes of mc-dropout; states that bayesdiff
-                              draws for a covariance; 0: 5, of bayesdiff 10 */
-    const char *laplace; /**< bayesdiff: a file of aleat_model_laplace() */
-    int64_t every;       /**< bayesdiff: K, every K-th step draws its prediction; 0: 5 */
-    int64_t laplace_draws; /**< bayesdiff: weights drawn for each variance, as the published code
-                                does (100); 0: the exact variance */
-    const char *clip;      /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
+    const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order
+                            of contact.png; NULL: "x0-var" */
+    int64_t copies;    /**< M of scoring and guidance; passes of mc-dropout; states that bayesdiff
+                            draws for a covariance; 0: 5, of bayesdiff 10. Of generative the networks
+                          that are drawn */
+    aleat_features *features; /**< generative: the network whose features of images are compared;
+                                   borrowed */
+    const char *laplace;      /**< bayesdiff, generative: a file of aleat_model_laplace() */
+    int64_t every;            /**< bayesdiff: K, every K-th step draws its prediction; 0: 5 */
+    int64_t laplace_draws;    /**< bayesdiff: weights drawn for each variance, as the published code
+                                   does (100); 0: the exact variance */
+    const char *clip;         /**< of the copies; a name from aleat_clip_name(); NULL: "auto" */
 
     /** For models of texts: rows that repeat over the images, as aleat_model_open_prompts() gives
      * them; else NULL. */

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "aleat/model.h"
+#include "api/features_state.h"
 #include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
@@ -94,6 +95,11 @@ aleat_status aleat_features_run(aleat_features *net, const aleat_images *images,
                                 float *logits, aleat_error *err)
 {
     return aleat_feature_net_run(&net->net, images, features, logits, err);
+}
+
+const aleat_weights *aleat_features_weights(const aleat_features *net)
+{
+    return net->net.files.weights;
 }
 
 void aleat_softmax(float *logits, int64_t n, int64_t classes)

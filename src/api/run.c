@@ -20,6 +20,7 @@
 #include "io/image_convert.h"
 #include "io/npy.h"
 #include "io/sha256.h"
+#include "uncertainty/generative.h"
 
 #define DEFAULT_COPIES 5
 // BayesDiff's own: every 5th step, 10 states.
@@ -297,6 +298,36 @@ static aleat_status check_rival(const aleat_run_job *job, const char *name, alea
     return ALEAT_OK;
 }
 
+// The posterior over the last layer.
+static aleat_status open_posterior(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    if (o->laplace)
+        return aleat_laplace_open(&job->posterior, job->model, o->laplace, err);
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s needs a posterior over the last layer",
+                     o->estimator);
+    aleat_hint(err, "fit one with 'aleat laplace' and give it by --laplace FILE");
+    return ALEAT_ERR_ARGUMENT;
+}
+
+// Scores whole images: no step is scored.
+static aleat_status make_generative(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_run_options *o = job->options;
+    const int64_t channels = job->model->files.info.channels;
+    if (!o->features)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "the estimator generative needs a feature network (--features)");
+    if (o->score_steps.end)
+        return aleat_fail(
+            err, ALEAT_ERR_ARGUMENT,
+            "the estimator generative does not go with scored steps: it scores images");
+    if (!o->decoder && channels != 1 && channels != 3)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "the estimator generative looks at images: latents need a decoder");
+    return open_posterior(job, err);
+}
+
 // BayesDiff takes its map from the end of the run, and its formulas from steps that are linear.
 static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
 {
@@ -306,12 +337,6 @@ static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator bayesdiff does not go with %s",
                           o->classifier ? "a classifier"
                                         : "scored steps: it scores the last state");
-    if (!o->laplace) {
-        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                         "bayesdiff needs a posterior over the last layer");
-        aleat_hint(err, "fit one with 'aleat laplace' and give it by --laplace FILE");
-        return ALEAT_ERR_ARGUMENT;
-    }
     if (o->every < 0 || o->every > job->plan->n_outer || o->laplace_draws < 0 ||
         o->laplace_draws >= 1 << 24)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
@@ -326,7 +351,7 @@ static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
         .draws = (int)o->laplace_draws,
         .time_map = {job->model->files.time_scale,
                      job->model->files.time_scale * job->model->files.time_offset}};
-    const aleat_status st = aleat_laplace_open(&job->posterior, job->model, o->laplace, err);
+    const aleat_status st = open_posterior(job, err);
     w->bayesdiff.posterior = job->posterior;
     return st;
 }
@@ -343,6 +368,10 @@ static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
     e->kind = (aleat_estimator_kind)kind;
     job->n_maps = 0;
     const aleat_statistic *own = aleat_estimator_statistic(e->kind);
+    if (e->kind == ALEAT_ESTIMATOR_GENERATIVE) {
+        job->statistic = ALEAT_GENERATIVE_SCORE;
+        return check_rival(job, job->options->estimator, err);
+    }
     if (own) {
         job->statistic = own->name;
         job->maps[job->n_maps] = run_map_of(own->name);
@@ -369,6 +398,8 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
     if (!st && w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
         st = make_bayesdiff(job, err);
+    else if (!st && w->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+        st = make_generative(job, err);
     else if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
     // All steps, as the paper's Algorithm 2 has it.
@@ -539,6 +570,12 @@ typedef struct runner {
     aleat_run_latent *latent;    // NULL: samples are the images
     float *image;                // [image_count], a decoded image
     int *guided_evaluations;     // [n_outer] of each step
+    // generative: what samples with drawn weights, its batch, one picture, features
+    aleat_denoiser drawn;
+    aleat_sampler *drawn_sampler; // NULL: nothing is drawn
+    float *drawn_x;               // [batch, count]
+    uint8_t *drawn_picture;       // [image_count]
+    float *drawn_features;        // [batch, 1 + copies, dim]
     aleat_shard *shard;
     int64_t row, rows; // of the shard: where the batch begins, how many it has
     int64_t done, batches;
@@ -700,11 +737,13 @@ static void take_maps(const runner *r)
     }
 }
 
+// Those that the observer knows; a score of images may follow.
 static void take_signals(const runner *r)
 {
     const aleat_signals *signals = aleat_observer_signals(r->observer);
+    const int n = r->shape->n_signals - (r->drawn_sampler != NULL);
     for (int64_t j = 0; j < r->rows; j++)
-        for (int k = 0; k < r->shape->n_signals; k++)
+        for (int k = 0; k < n; k++)
             r->shard->signals[(r->row + j) * r->shape->n_signals + k] =
                 aleat_signals_value(signals, (aleat_signal)k, j);
 }
@@ -725,6 +764,101 @@ static aleat_status noise_images(const runner *r, const uint32_t *images, aleat_
             x[i] = (float)(s->alpha * (double)x0[i] + s->sigma * (double)x[i]);
     }
     return ALEAT_OK;
+}
+
+/* ---- generative uncertainty ------------------------------------------------------------------ */
+
+static float *features_of(const runner *r, int64_t j, int64_t m)
+{
+    const int64_t dim = aleat_features_describe(r->job->options->features).dim;
+    return r->drawn_features + (j * (1 + r->job->observe.estimator.copies) + m) * dim;
+}
+
+// Features m of the batch's image j, from its picture.
+static aleat_status take_features(const runner *r, int64_t j, int64_t m, const uint8_t *picture,
+                                  aleat_error *err)
+{
+    const aleat_run_shape *s = r->shape;
+    const aleat_images image = {.n = 1,
+                                .height = s->image_height,
+                                .width = s->image_width,
+                                .channels = s->image_channels,
+                                .bytes = picture};
+    return aleat_features_run(r->job->options->features, &image, features_of(r, j, m), NULL, err);
+}
+
+static aleat_status hear_cancel(void *ctx, int index, const float *x, int64_t n, aleat_error *err)
+{
+    (void)index;
+    (void)x;
+    (void)n;
+    return tell_progress(ctx, -1, err);
+}
+
+// Images of the same start by network number m > 0 of those drawn.
+static aleat_status sample_drawn(const runner *r, const aleat_sample_request *request, int m,
+                                 aleat_error *err)
+{
+    const aleat_rng_key key = {
+        .seed = r->job->options->seed, .copy = (uint32_t)m, .purpose = ALEAT_FOR_WEIGHTS};
+    aleat_sample_request again = *request;
+    again.hooks.evaluated = NULL;
+    again.hooks.advanced = hear_cancel;
+    if (r->torch)
+        aleat_noise_torch_restart(r->torch, request->images[0]);
+    aleat_status st = aleat_posterior_draw(r->job->posterior, &key, err);
+    if (!st)
+        st = aleat_sampler_run(r->drawn_sampler, &again, r->drawn_x, err);
+    for (int64_t j = 0; !st && j < r->rows; j++) {
+        const float *x = r->drawn_x + j * count_of(r);
+        if (r->latent)
+            st = aleat_run_latent_decode(r->latent, request->images[j], x, r->image, NULL, NULL,
+                                         err);
+        aleat_image_of_floats(r->drawn_picture, r->latent ? r->image : x, r->shape->image_channels,
+                              r->shape->image_height, r->shape->image_width);
+        if (!st)
+            st = take_features(r, j, m, r->drawn_picture, err);
+    }
+    return st;
+}
+
+// The batch's scores; its own images, by the trained weights, are among the compared ones.
+static aleat_status score_images(const runner *r, const aleat_sample_request *request,
+                                 aleat_error *err)
+{
+    const int64_t dim = aleat_features_describe(r->job->options->features).dim;
+    const int draws = r->job->observe.estimator.copies, n_signals = r->shape->n_signals;
+    aleat_status st = ALEAT_OK;
+    for (int64_t j = 0; !st && j < r->rows; j++)
+        st = take_features(r, j, 0, r->shard->images + (r->row + j) * image_count(r), err);
+    for (int m = 1; !st && m <= draws; m++)
+        st = sample_drawn(r, request, m, err);
+    for (int64_t j = 0; !st && j < r->rows; j++)
+        r->shard->signals[(r->row + j) * n_signals + n_signals - 1] =
+            aleat_feature_entropy(features_of(r, j, 0), 1 + draws, dim, ALEAT_FEATURE_VARIANCE);
+    return st;
+}
+
+static aleat_status make_drawn(runner *r, const aleat_denoiser *d, aleat_time_map map,
+                               aleat_error *err)
+{
+    const aleat_run_job *job = r->job;
+    const aleat_run_shape *s = r->shape;
+    size_t elements;
+    aleat_status st = aleat_drawn_denoiser(&r->drawn, d, job->posterior, s->height, s->width, err);
+    if (!st)
+        st = aleat_sampler_new(&r->drawn_sampler, job->plan, &r->drawn, map, job->batch, s->height,
+                               s->width, err);
+    if (st)
+        return st;
+    r->drawn_x = aleat_calloc((size_t)(job->batch * count_of(r)), sizeof *r->drawn_x);
+    r->drawn_picture = aleat_calloc((size_t)image_count(r), sizeof *r->drawn_picture);
+    if (aleat_size_mul((size_t)job->batch * (1 + (size_t)job->observe.estimator.copies),
+                       (size_t)aleat_features_describe(job->options->features).dim, &elements))
+        r->drawn_features = aleat_calloc(elements, sizeof *r->drawn_features);
+    return r->drawn_x && r->drawn_picture && r->drawn_features
+               ? ALEAT_OK
+               : aleat_fail_memory(err, "images of drawn weights");
 }
 
 static aleat_status run_batch(runner *r, aleat_error *err)
@@ -761,6 +895,8 @@ static aleat_status run_batch(runner *r, aleat_error *err)
     take_maps(r);
     take_signals(r);
     st = take_images(r, err);
+    if (!st && r->drawn_sampler)
+        st = score_images(r, &request, err);
     if (st)
         return st;
     r->batches++;
@@ -799,6 +935,11 @@ static void runner_clear(runner *r)
     aleat_free(r->x);
     aleat_free(r->state);
     aleat_free(r->guided_evaluations);
+    aleat_sampler_free(r->drawn_sampler);
+    aleat_denoiser_destroy(&r->drawn);
+    aleat_free(r->drawn_x);
+    aleat_free(r->drawn_picture);
+    aleat_free(r->drawn_features);
     aleat_denoiser_destroy(&r->cfg);
 }
 
@@ -877,6 +1018,8 @@ static aleat_status runner_make(runner *r, aleat_error *err)
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, aleat_observer_tap(r->observer, d), map,
                                job->batch, height, width, err);
+    if (!st && job->observe.estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+        st = make_drawn(r, d, map, err);
     return st;
 }
 
@@ -885,9 +1028,10 @@ static aleat_status runner_make(runner *r, aleat_error *err)
 // Evaluations of the network for each image, as counted; 0 if none was made.
 static int64_t evaluations_of(const runner *r)
 {
-    return r->batches == 0
-               ? 0
-               : (aleat_sampler_nfe(r->sampler) + aleat_observer_nfe(r->observer)) / r->batches;
+    return r->batches == 0 ? 0
+                           : (aleat_sampler_nfe(r->sampler) + aleat_observer_nfe(r->observer) +
+                              (r->drawn_sampler ? aleat_sampler_nfe(r->drawn_sampler) : 0)) /
+                                 r->batches;
 }
 
 // Names of the labels in use, {"3": "Dress"}, for pictures and pages that are made without the
@@ -990,6 +1134,8 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     shape.n_signals = aleat_run_has_cfg(o) ? ALEAT_SIGNAL_COUNT : ALEAT_SIGNAL_CFG_GAP;
     for (int k = 0; k < shape.n_signals; k++)
         shape.signals[k] = aleat_signal_name(k, NULL);
+    if (job->observe.estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+        shape.signals[shape.n_signals++] = ALEAT_GENERATIVE_SCORE;
     if (o->guide) {
         shape.guide_begin = job->observe.guide.begin;
         shape.n_guide_steps = job->observe.guide.end - job->observe.guide.begin;
@@ -1115,9 +1261,10 @@ static aleat_status run_prepare(aleat_run *run, aleat_model *model, aleat_run_st
     if (!st)
         st = aleat_name_find(&run->shown, aleat_map_name,
                              options->shown ? options->shown : aleat_run_map_shown, "map", err);
-    if (!st && aleat_estimator_statistic(run->job.observe.estimator.kind))
-        run->shown = 0; // the only map there is
-    run->job.shown = st ? NULL : run_maps[run->job.maps[run->shown]].name;
+    if (!st && run->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
+        run->shown = 0; // the only map there is, if any
+    run->job.shown =
+        st || run->job.n_maps == 0 ? "none" : run_maps[run->job.maps[run->shown]].name;
     if (!st)
         st = aleat_run_settings(&run->settings, &run->job, err);
     if (!st && options->guide && options->thresholds)

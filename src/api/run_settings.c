@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aleat/aleat.h"
+#include "api/features_state.h"
 #include "api/schedule.h"
 #include "base/alloc.h"
 #include "base/error.h"
@@ -146,6 +147,15 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
         char hash[ALEAT_SHA256_TEXT] = "";
         ok = aleat_sha256_file(hash, r->laplace, NULL) == ALEAT_OK &&
              put(o, "laplace_sha256", json_string(hash));
+    }
+    if (ok && w->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE) {
+        char hash[ALEAT_SHA256_TEXT];
+        const aleat_features_facts f = aleat_features_describe(r->features);
+        aleat_weights_sha256(aleat_features_weights(r->features), hash);
+        ok = put(o, "features_sha256", json_string(hash)) &&
+             put(o, "features_layer", json_string(f.layer)) &&
+             put(o, "features_preparation", json_string(f.preparation)) &&
+             put(o, "features_precision", json_string(f.precision));
     }
     if (ok && bayesdiff)
         ok = put(o, "every", json_integer(w->bayesdiff.every)) &&

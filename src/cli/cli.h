@@ -71,7 +71,7 @@ typedef struct aleat_cli_args {
     double percentile, strength, cfg_scale;
     int gradient, estimator; /**< index into their choices */
     bool cosine;
-    const char *laplace;
+    const char *laplace, *feature_network;
     int64_t every, laplace_draws;
     const char *compat, *threshold_file;
     // eval (and logits of features)

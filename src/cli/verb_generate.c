@@ -14,6 +14,7 @@ static bool on_progress(void *ctx, double done, double total)
 typedef struct parts {
     aleat_model *model, *classifier;
     aleat_vae *decoder;
+    aleat_features *features;
     int32_t *labels;
     aleat_cli_text_list texts;
     aleat_prompt_options wanted; // of a model of texts: count is not 0
@@ -26,6 +27,7 @@ static void parts_clear(parts *p)
     free(p->labels);
     aleat_prompts_clear(&p->prompts);
     aleat_cli_text_list_clear(&p->texts);
+    aleat_features_close(p->features);
     aleat_vae_close(p->decoder);
     aleat_model_close(p->classifier);
     aleat_model_close(p->model);
@@ -53,6 +55,7 @@ static aleat_run_options options_of(const aleat_cli_args *args, const parts *p,
         .shown = aleat_cli_choice_word(aleat_map_name, args->show),
         .copies = args->copies,
         .laplace = args->laplace,
+        .features = p->features,
         .every = args->every,
         .laplace_draws = args->laplace_draws,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
@@ -247,6 +250,9 @@ static aleat_status open_parts(const aleat_cli_verb *verb, parts *p, const aleat
                               err);
     if (!st && args->decoder && !p->decoder)
         st = aleat_cli_open_vae(&p->decoder, args, err);
+    const aleat_features_options how = {.threads = (int)args->threads};
+    if (!st && args->feature_network)
+        st = aleat_features_open(&p->features, args->feature_network, &how, err);
     return st;
 }
 
@@ -261,6 +267,8 @@ static bool fits_together(const aleat_cli_verb *verb, const aleat_cli_args *args
     if ((args->guide_steps.set || args->threshold_file) && !args->guide)
         aleat_cli_complain(verb->name, "--%s is of use with --guide only",
                            args->guide_steps.set ? "guide-steps" : "threshold-file");
+    else if (args->copies == 1) // 0 is the estimator's usual number, so the option's range has it
+        aleat_cli_complain(verb->name, "--copies must be at least 2, or 0");
     else if (args->map_space && !args->decoder && !has_prompts(args))
         aleat_cli_complain(verb->name, "--map-space image needs a --decoder");
     else if (of_prompts && !has_prompts(args))

@@ -585,13 +585,20 @@ static const aleat_cli_option scoring_options[] = {
      .fallback = "0",
      .min = 0,
      .max = 65536,
-     .help = "copies compared at each scored step; passes of mc-dropout, states of bayesdiff; "
+     .help = "copies compared at each scored step; passes of mc-dropout, states of bayesdiff, "
+             "networks of generative; "
              "0: 5, of bayesdiff 10"},
     {.name = "laplace",
      .type = ALEAT_CLI_PATH,
      .offset = AT(laplace),
      .value = "FILE",
-     .help = "of bayesdiff: a posterior over the last layer, by 'aleat laplace'"},
+     .help = "of bayesdiff and generative: a posterior over the last layer, by 'aleat laplace'"},
+    {.name = "features",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(feature_network),
+     .value = "NETWORK",
+     .help =
+         "of generative: the network whose features are compared, as 'aleat features' takes it"},
     {.name = "every",
      .type = ALEAT_CLI_INT,
      .offset = AT(every),

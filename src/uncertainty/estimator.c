@@ -91,6 +91,10 @@ static const struct {
     [ALEAT_ESTIMATOR_COPIES] = {"copies", "x0 noised anew and predicted again: Algorithm 1", NULL},
     [ALEAT_ESTIMATOR_DROPOUT] = {"mc-dropout", "passes with dropout at the unchanged state",
                                  &dropout_variance},
+    [ALEAT_ESTIMATOR_GENERATIVE] = {"generative",
+                                    "images by drawn last layers: entropy of their "
+                                    "features",
+                                    NULL},
     [ALEAT_ESTIMATOR_BAYESDIFF] = {"bayesdiff",
                                    "BayesDiff: a posterior over the last layer, "
                                    "carried along the steps",
@@ -120,8 +124,11 @@ const aleat_statistic *aleat_map_statistic(const char *name)
 const char *aleat_estimator_map(const char *estimator)
 {
     for (int i = 0; i < ALEAT_ESTIMATOR_COUNT; i++)
-        if (!estimator || strcmp(kinds[i].name, estimator) == 0)
+        if (!estimator || strcmp(kinds[i].name, estimator) == 0) {
+            if (i == ALEAT_ESTIMATOR_GENERATIVE)
+                return ALEAT_GENERATIVE_SCORE;
             return kinds[i].statistic ? kinds[i].statistic->name : table[0].name;
+        }
     return NULL;
 }
 

@@ -13,12 +13,16 @@
 
 /** The estimators: where the numbers of a run's maps and scores come from. */
 typedef enum aleat_estimator_kind {
-    ALEAT_ESTIMATOR_COPIES,    /**< Algorithm 1: copies that are noised anew */
-    ALEAT_ESTIMATOR_DROPOUT,   /**< M passes with dropout at the unchanged state (Gal and Ghahramani
-                                    2016) */
-    ALEAT_ESTIMATOR_BAYESDIFF, /**< bayesdiff.h: of whole runs */
+    ALEAT_ESTIMATOR_COPIES,  /**< Algorithm 1: copies that are noised anew */
+    ALEAT_ESTIMATOR_DROPOUT, /**< M passes with dropout at the unchanged state (Gal and Ghahramani
+                                  2016) */
+    ALEAT_ESTIMATOR_GENERATIVE, /**< generative.h: a score of whole runs, no map */
+    ALEAT_ESTIMATOR_BAYESDIFF,  /**< bayesdiff.h: of whole runs */
     ALEAT_ESTIMATOR_COUNT
 } aleat_estimator_kind;
+
+/** The score of ALEAT_ESTIMATOR_GENERATIVE. */
+#define ALEAT_GENERATIVE_SCORE "generative-entropy"
 
 /** What is followed over the copies, element by element. */
 typedef enum aleat_quantity {
