@@ -24,6 +24,7 @@
 #include "aleat/checkpoint.h"
 #include "aleat/model.h"
 #include "aleat/reconstruct.h"
+#include "aleat/paper.h"
 #include "aleat/report.h"
 #include "aleat/run.h"
 #include "aleat/sampling.h"

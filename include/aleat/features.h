@@ -98,6 +98,8 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_features_open(aleat_features **out, 
 /** Accepts NULL. */
 ALEAT_API void aleat_features_close(aleat_features *net);
 ALEAT_API aleat_features_facts aleat_features_describe(const aleat_features *net);
+/** SHA-256 of the weights as hexadecimal text. Reads them. */
+ALEAT_API void aleat_features_sha256(const aleat_features *net, char out[65]);
 /** The i-th layer that the network has, NULL beyond the last. */
 ALEAT_API const char *aleat_features_layer(const aleat_features *net, int i);
 /** The i-th preparation, with one line of explanation in *help (which may be NULL). */

@@ -121,6 +121,73 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_generate(aleat_model *model, c
                                                            aleat_run_result *result,
                                                            aleat_error *err);
 
+/* ---- without a folder ------------------------------------------------------------------------ */
+
+/** A run whose images go to the caller instead of a folder. Used by one thread at a time. */
+typedef struct aleat_run aleat_run;
+
+#define ALEAT_RUN_MAPS    8
+#define ALEAT_RUN_SIGNALS 8
+
+/** What a run gives of each image. Strings and arrays live as long as the run. */
+typedef struct aleat_run_facts {
+    /** Everything that decides images and scores, as JSON text of one flat object; of weights and
+     * given arrays their hashes. */
+    const char *settings;
+    int64_t n;
+    int64_t channels, height, width;             /**< of a picture */
+    int64_t map_channels, map_height, map_width; /**< of a map */
+    int n_maps;                                  /**< 0: nothing is scored */
+    const char *maps[ALEAT_RUN_MAPS];
+    bool map_is_error[ALEAT_RUN_MAPS]; /**< a standard error of another map, no score */
+    int n_signals;
+    const char *signals[ALEAT_RUN_SIGNALS]; /**< names of aleat_signal_name() */
+    int64_t n_score_steps, n_guide_steps;
+    const int64_t *score_steps; /**< [n_score_steps] */
+} aleat_run_facts;
+
+/** Finished images, borrowed for the call; C order. */
+typedef struct aleat_run_images {
+    int64_t first, count;
+    const uint8_t *pixels; /**< [count,height,width,channels]; of latents without a decoder they
+                                mean nothing */
+    const float *states;   /**< [count,C,H,W] of models of latents: the latents; else NULL */
+    const int64_t *labels; /**< [count]; -1: none */
+    const float *maps;     /**< [n_maps,count,C,H,W], sums over the scored steps; or NULL */
+    const double *sums;    /**< [n_maps,count,n_score_steps]: each step's map, summed; or NULL */
+    const double *signals; /**< [count,n_signals]; NaN: no such number */
+    const double *changes; /**< [count,n_guide_steps] |e'-e| / |e| of guidance; or NULL */
+    int64_t evaluations;   /**< of the network for each image: by the sampler */
+    int64_t extra_evaluations; /**< and beside it: copies of scores and of guidance */
+} aleat_run_images;
+
+/** Receives images in order. What it returns ends the call, unless it is ALEAT_OK. */
+typedef aleat_status aleat_run_take(void *ctx, const aleat_run_images *images, aleat_error *err);
+
+/**
+ * Prepares a run; nothing is sampled yet.
+ *
+ * @param out      to be released by aleat_run_close(), before the model; NULL on error
+ * @param options  copied; what it points to is borrowed until the run is closed. Neither a
+ *                 trajectory nor keep_step_maps nor keep_x0. resume and command are not looked at
+ * @return as aleat_model_generate()
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_run_open(aleat_run **out, aleat_model *model,
+                                                     const aleat_run_options *options,
+                                                     aleat_error *err);
+/** Accepts NULL. */
+ALEAT_API void aleat_run_close(aleat_run *run);
+ALEAT_API aleat_run_facts aleat_run_describe(const aleat_run *run);
+/**
+ * Samples images [first, first + count) of the run, the same bits whatever was sampled before, and
+ * hands them over batch by batch. progress() is told first + those done, of n.
+ *
+ * @note memory: one batch
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_run_sample(aleat_run *run, int64_t first, int64_t count,
+                                                       aleat_run_take *take, void *ctx,
+                                                       aleat_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -67,6 +67,12 @@ aleat_features_facts aleat_features_describe(const aleat_features *net)
                                   .classes = net->net.classes};
 }
 
+void aleat_features_sha256(const aleat_features *net, char out[65])
+{
+    _Static_assert(ALEAT_SHA256_TEXT == 65, "as the header says");
+    aleat_weights_sha256(net->net.files.weights, out);
+}
+
 const char *aleat_features_layer(const aleat_features *net, int i)
 {
     return i >= 0 && i < ALEAT_FEATURE_LAYERS ? net->net.files.features.layers[i].name : NULL;

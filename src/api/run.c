@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/run_folder.h"
 #include "api/run_settings.h"
+#include "api/run_state.h"
 #include "api/schedule.h"
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -487,7 +489,7 @@ static aleat_status tell_progress(const runner *r, int index, aleat_error *err)
     if (o->progress(o->ctx, (double)r->done + part, (double)o->n))
         return ALEAT_OK;
     (void)aleat_fail(err, ALEAT_ERR_CANCELLED, "stopped after %" PRId64 " of %" PRId64 " images",
-                     aleat_run_folder_done(r->folder), o->n);
+                     r->folder ? aleat_run_folder_done(r->folder) : r->done, o->n);
     aleat_hint(err, "the same command goes on from there");
     return ALEAT_ERR_CANCELLED;
 }
@@ -612,14 +614,15 @@ static void take_signals(const runner *r)
 }
 
 // x = alpha x0 + sigma z of the images that the run begins with.
-static aleat_status noise_images(const runner *r, const uint32_t *images, aleat_error *err)
+static aleat_status noise_images(const runner *r, aleat_error *err)
 {
     const aleat_run_start *s = r->job->start;
     const int64_t count = count_of(r);
     for (int64_t j = 0; j < r->rows; j++) {
-        const aleat_rng_key key = {.image = images[j], .purpose = ALEAT_FOR_DATA};
+        const int64_t image = r->shard->first + r->row + j;
+        const aleat_rng_key key = {.image = (uint32_t)image, .purpose = ALEAT_FOR_DATA};
         float *x = r->state + j * count;
-        const float *x0 = s->x0 + (int64_t)images[j] * count;
+        const float *x0 = s->x0 + image * count;
         const aleat_status st = aleat_noise_fill(&r->noise, &key, x, count, err);
         if (st)
             return st;
@@ -653,7 +656,7 @@ static aleat_status run_batch(runner *r, aleat_error *err)
                   .evaluated = evaluated,
                   .gradient = r->pull ? classifier_gradient : NULL,
                   .advanced = advanced}};
-    aleat_status st = r->job->start ? noise_images(r, images, err) : ALEAT_OK;
+    aleat_status st = r->job->start ? noise_images(r, err) : ALEAT_OK;
     if (!st)
         st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)
@@ -955,6 +958,59 @@ static aleat_status use_thresholds(aleat_run_job *job, json_t *settings, aleat_e
     return st;
 }
 
+struct aleat_run {
+    aleat_run_options options; // texts and arrays in it are the caller's
+    aleat_run_job job;
+    aleat_run_shape shape;
+    runner r;
+    json_t *settings;
+    char *settings_text;
+    int64_t *steps; // the scored ones, behind shape
+    bool pixels;    // not latents, which are kept as numbers whether they are decoded or not
+    int shown;
+    aleat_shard shard; // of a run without a folder
+    aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS];
+};
+
+static void run_clear(aleat_run *run)
+{
+    runner_clear(&run->r);
+    aleat_shard_clear(run->arrays);
+    json_decref(run->settings);
+    free(run->settings_text);
+    aleat_free(run->steps);
+    aleat_run_job_clear(&run->job);
+}
+
+// All that can be known of a run before its first image. run->options are set; ends with
+// run_clear(), on failure, too.
+static aleat_status run_prepare(aleat_run *run, aleat_model *model, aleat_run_start *start,
+                                aleat_error *err)
+{
+    const aleat_run_options *options = &run->options;
+    const int64_t channels = model->files.info.channels;
+    run->job = (aleat_run_job){.model = model, .options = options, .start = start};
+    run->r = (runner){.job = &run->job, .shape = &run->shape};
+    run->pixels = !options->decoder && (channels == 1 || channels == 3);
+    aleat_status st = aleat_run_job_make(&run->job, err);
+    if (!st)
+        st = aleat_name_find(&run->shown, aleat_map_name,
+                             options->shown ? options->shown : aleat_run_map_shown, "map", err);
+    run->job.shown = run_maps[run->shown].name;
+    if (!st)
+        st = aleat_run_settings(&run->settings, &run->job, err);
+    if (!st && options->guide && options->thresholds)
+        st = use_thresholds(&run->job, run->settings, err);
+    if (st)
+        return st;
+    run->steps = aleat_calloc((size_t)run->job.plan->n_outer, sizeof *run->steps);
+    if (!run->steps)
+        return aleat_fail_memory(err, "a run");
+    run->shape = shape_of(&run->job, run->steps, run->pixels);
+    run->shape.shown = run->shown;
+    return ALEAT_OK;
+}
+
 aleat_status aleat_model_generate(aleat_model *model, const char *folder,
                                   const aleat_run_options *options, aleat_run_result *result,
                                   aleat_error *err)
@@ -966,51 +1022,133 @@ aleat_status aleat_run_make(aleat_model *model, const char *folder,
                             const aleat_run_options *options, aleat_run_start *start,
                             aleat_run_result *result, aleat_error *err)
 {
-    aleat_run_job job = {.model = model, .options = options, .start = start};
-    aleat_run_shape shape = {0};
-    runner r = {.job = &job, .shape = &shape};
-    json_t *settings = NULL;
+    aleat_run run = {.options = *options};
     char *parameters = NULL;
-    int64_t *steps = NULL;
-    int resume = 0, shown = 0;
-    const int64_t channels = model->files.info.channels;
-    // latents, which are kept as numbers whether they are decoded or not
-    const bool pixels = !options->decoder && (channels == 1 || channels == 3);
-    aleat_status st = aleat_run_job_make(&job, err);
+    int resume = 0;
+    aleat_status st = run_prepare(&run, model, start, err);
     if (!st)
         st = aleat_name_find(&resume, aleat_resume_name, options->resume, "way to resume", err);
-    if (!st)
-        st = aleat_name_find(&shown, aleat_map_name,
-                             options->shown ? options->shown : aleat_run_map_shown, "map", err);
-    job.shown = run_maps[shown].name;
-    if (!st)
-        st = aleat_run_settings(&settings, &job, err);
-    if (!st && options->guide && options->thresholds)
-        st = use_thresholds(&job, settings, err);
     if (st)
         goto done;
-    parameters = aleat_run_parameters(&job, settings);
-    steps = aleat_calloc((size_t)job.plan->n_outer, sizeof *steps);
-    if (!parameters || !steps) {
+    parameters = aleat_run_parameters(&run.job, run.settings);
+    run.shape.parameters = parameters;
+    if (!parameters) {
         st = aleat_fail_memory(err, "a run");
         goto done;
     }
-    shape = shape_of(&job, steps, pixels);
-    shape.parameters = parameters;
-    shape.shown = shown;
-    st = aleat_run_folder_open(&r.folder, folder, &shape, settings, resumes[resume].resume, err);
+    st = aleat_run_folder_open(&run.r.folder, folder, &run.shape, run.settings,
+                               resumes[resume].resume, err);
     if (!st)
-        st = fill_folder(&r, folder, pixels, result, err);
+        st = fill_folder(&run.r, folder, run.pixels, result, err);
     if (!st && start) {
-        start->evaluations = planned_evaluations(&job, aleat_run_has_cfg(options));
-        start->scored_steps = shape.n_score_steps;
+        start->evaluations = planned_evaluations(&run.job, aleat_run_has_cfg(options));
+        start->scored_steps = run.shape.n_score_steps;
     }
 done:
-    runner_clear(&r);
-    aleat_run_folder_free(r.folder);
-    json_decref(settings);
+    aleat_run_folder_free(run.r.folder);
+    run_clear(&run);
     aleat_free(parameters);
-    aleat_free(steps);
-    aleat_run_job_clear(&job);
+    return st;
+}
+
+/* ---- without a folder ------------------------------------------------------------------------ */
+
+aleat_status aleat_run_open(aleat_run **out, aleat_model *model, const aleat_run_options *options,
+                            aleat_error *err)
+{
+    *out = NULL;
+    if (options->trajectory || options->keep_step_maps || options->keep_x0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "trajectories, x0 and maps of single steps are kept in folders only");
+    aleat_run *run = aleat_calloc(1, sizeof *run);
+    if (!run)
+        return aleat_fail_memory(err, "a run");
+    run->options = *options;
+    aleat_status st = run_prepare(run, model, NULL, err);
+    run->settings_text = st ? NULL : json_dumps(run->settings, JSON_REAL_PRECISION(17));
+    if (!st && !run->settings_text)
+        st = aleat_fail_memory(err, "settings of the run");
+    if (st)
+        aleat_run_close(run);
+    else
+        *out = run;
+    return st;
+}
+
+void aleat_run_close(aleat_run *run)
+{
+    if (!run)
+        return;
+    run_clear(run);
+    aleat_free(run);
+}
+
+aleat_run_facts aleat_run_describe(const aleat_run *run)
+{
+    const aleat_run_shape *s = &run->shape;
+    aleat_run_facts facts = {.settings = run->settings_text,
+                             .n = s->n,
+                             .channels = s->image_channels,
+                             .height = s->image_height,
+                             .width = s->image_width,
+                             .map_channels = s->channels,
+                             .map_height = s->height,
+                             .map_width = s->width,
+                             .n_maps = s->n_maps,
+                             .n_signals = s->n_signals,
+                             .n_score_steps = s->n_score_steps,
+                             .score_steps = run->steps,
+                             .n_guide_steps = s->n_guide_steps};
+    for (int m = 0; m < s->n_maps; m++) {
+        facts.maps[m] = s->maps[m].name;
+        facts.map_is_error[m] = s->maps[m].is_error;
+    }
+    for (int k = 0; k < s->n_signals; k++)
+        facts.signals[k] = s->signals[k];
+    return facts;
+}
+
+static aleat_status give_batch(const aleat_run *run, aleat_run_take *take, void *ctx,
+                               aleat_error *err)
+{
+    const runner *r = &run->r;
+    const aleat_shard *shard = &run->shard;
+    const aleat_run_images images = {.first = shard->first,
+                                     .count = shard->count,
+                                     .pixels = shard->images,
+                                     .states = shard->trajectory,
+                                     .labels = shard->labels,
+                                     .maps = shard->maps,
+                                     .sums = shard->sums,
+                                     .signals = shard->signals,
+                                     .changes = shard->changes,
+                                     .evaluations = aleat_sampler_nfe(r->sampler) / r->batches,
+                                     .extra_evaluations =
+                                         aleat_observer_nfe(r->observer) / r->batches};
+    return take(ctx, &images, err);
+}
+
+aleat_status aleat_run_sample(aleat_run *run, int64_t first, int64_t count, aleat_run_take *take,
+                              void *ctx, aleat_error *err)
+{
+    runner *r = &run->r;
+    if (first < 0 || count < 1 || first > run->shape.n - count)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "images %" PRId64 " to %" PRId64 " of a run of %" PRId64, first,
+                          first + count - 1, run->shape.n);
+    aleat_status st = r->sampler ? ALEAT_OK : runner_make(r, err);
+    r->shard = &run->shard;
+    r->done = first;
+    for (int64_t at = first; !st && at < first + count; at += r->rows) {
+        const int64_t rest = first + count - at;
+        r->row = 0;
+        r->rows = rest < run->job.batch ? rest : run->job.batch;
+        aleat_shard_clear(run->arrays);
+        st = aleat_shard_new(&run->shard, run->arrays, &run->shape, at, r->rows, err);
+        if (!st)
+            st = run_batch(r, err);
+        if (!st)
+            st = give_batch(run, take, ctx, err);
+    }
     return st;
 }

@@ -195,10 +195,10 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {"shards", "*.npy"},         {".", "samples.npz"},        {".", "scores.csv"},
         {".", "contact.png"},        {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"},     {".", "samples.npy"},        {".", "uncertainty.npy"},
-        {".", "*-var.npy"},          {".", "post-var-se.npy"},    {".", "*-steps.npy"},
+        {".", "*-var.npy"},          {".", "*-se.npy"},           {".", "*-steps.npy"},
         {".", "eps-*.npy"},          {".", "report.html"},        {".", "original.npy"},
         {".", "reconstruction.npy"}, {".", "error.npy"},          {".", "errors.csv"},
-        {".", "reconstruct.json"},
+        {".", "reconstruct.json"},   {".", "x0-error.npy"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)
@@ -303,19 +303,11 @@ done:
     return st;
 }
 
-static void clear_arrays(aleat_run_folder *f)
-{
-    for (int a = 0; a < ALEAT_SHARD_N_ARRAYS; a++)
-        aleat_tensor_clear(&f->arrays[a]);
-    memset(&f->shard, 0, sizeof f->shard);
-    f->current = -1;
-}
-
 void aleat_run_folder_free(aleat_run_folder *f)
 {
     if (!f)
         return;
-    clear_arrays(f);
+    aleat_shard_clear(f->arrays);
     json_decref(f->settings);
     aleat_free(f->present);
     aleat_free(f->scores);
@@ -363,39 +355,53 @@ const double *aleat_run_folder_scores(const aleat_run_folder *f)
 
 /* ---- a shard --------------------------------------------------------------------------------- */
 
-aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard **shard,
-                                    aleat_error *err)
+aleat_status aleat_shard_new(aleat_shard *shard, aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS],
+                             const aleat_run_shape *shape, int64_t first, int64_t count,
+                             aleat_error *err)
 {
-    *shard = NULL;
-    clear_arrays(f);
-    const int64_t count = shard_count(f, i);
     for (int a = 0; a < ALEAT_SHARD_N_ARRAYS; a++) {
         const char *name;
         aleat_dtype dtype;
         aleat_shape dims;
-        if (!aleat_shard_array(&f->shape, a, count, &name, &dtype, &dims))
+        if (!aleat_shard_array(shape, a, count, &name, &dtype, &dims))
             continue;
-        aleat_status st = aleat_tensor_new(&f->arrays[a], dtype, &dims, err);
+        aleat_status st = aleat_tensor_new(&arrays[a], dtype, &dims, err);
         if (st)
             return st;
     }
-    f->shard = (aleat_shard){
-        .first = i * ALEAT_SHARD_IMAGES,
+    *shard = (aleat_shard){
+        .first = first,
         .count = count,
-        .images = f->arrays[ALEAT_SHARD_OF_IMAGES].data,
-        .labels = f->arrays[ALEAT_SHARD_OF_LABELS].data,
-        .maps = f->arrays[ALEAT_SHARD_OF_MAPS].data,
-        .sums = f->arrays[ALEAT_SHARD_OF_SUMS].data,
-        .step_maps = f->arrays[ALEAT_SHARD_OF_STEP_MAPS].data,
-        .trajectory = f->arrays[ALEAT_SHARD_OF_TRAJECTORY].data,
-        .x0 = f->arrays[ALEAT_SHARD_OF_X0].data,
-        .signals = f->arrays[ALEAT_SHARD_OF_SIGNALS].data,
-        .changes = f->arrays[ALEAT_SHARD_OF_CHANGES].data,
-        .carried = f->arrays[ALEAT_SHARD_OF_CARRIED].data,
+        .images = arrays[ALEAT_SHARD_OF_IMAGES].data,
+        .labels = arrays[ALEAT_SHARD_OF_LABELS].data,
+        .maps = arrays[ALEAT_SHARD_OF_MAPS].data,
+        .sums = arrays[ALEAT_SHARD_OF_SUMS].data,
+        .step_maps = arrays[ALEAT_SHARD_OF_STEP_MAPS].data,
+        .trajectory = arrays[ALEAT_SHARD_OF_TRAJECTORY].data,
+        .x0 = arrays[ALEAT_SHARD_OF_X0].data,
+        .signals = arrays[ALEAT_SHARD_OF_SIGNALS].data,
+        .changes = arrays[ALEAT_SHARD_OF_CHANGES].data,
+        .carried = arrays[ALEAT_SHARD_OF_CARRIED].data,
     };
-    f->current = i;
-    *shard = &f->shard;
     return ALEAT_OK;
+}
+
+void aleat_shard_clear(aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS])
+{
+    for (int a = 0; a < ALEAT_SHARD_N_ARRAYS; a++)
+        aleat_tensor_clear(&arrays[a]);
+}
+
+aleat_status aleat_run_folder_begin(aleat_run_folder *f, int64_t i, aleat_shard **shard,
+                                    aleat_error *err)
+{
+    *shard = NULL;
+    aleat_shard_clear(f->arrays);
+    const aleat_status st = aleat_shard_new(&f->shard, f->arrays, &f->shape, i * ALEAT_SHARD_IMAGES,
+                                            shard_count(f, i), err);
+    f->current = i;
+    *shard = st ? NULL : &f->shard;
+    return st;
 }
 
 aleat_status aleat_run_picture(aleat_image *out, const aleat_run_shape *shape,
@@ -490,6 +496,6 @@ aleat_status aleat_run_folder_commit(aleat_run_folder *f, aleat_error *err)
     aleat_free(path);
     if (!st)
         f->present[f->current] = true;
-    clear_arrays(f);
+    aleat_shard_clear(f->arrays);
     return st;
 }

@@ -46,6 +46,14 @@ struct aleat_run_folder {
 bool aleat_shard_array(const aleat_run_shape *shape, int which, int64_t count, const char **name,
                        aleat_dtype *dtype, aleat_shape *dims);
 
+/** Makes the arrays of a shard of images [first, first + count), and points `shard` at them. They
+ * are the caller's to clear, on failure, too. */
+ALEAT_MUST_USE aleat_status aleat_shard_new(aleat_shard *shard,
+                                            aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS],
+                                            const aleat_run_shape *shape, int64_t first,
+                                            int64_t count, aleat_error *err);
+void aleat_shard_clear(aleat_tensor arrays[ALEAT_SHARD_N_ARRAYS]);
+
 /** Path of a file in the folder, printf-like after the folder's own path; aleat_free(). */
 char *aleat_run_path(const aleat_run_folder *folder, const char *fmt, ...) ALEAT_PRINTF(2, 3);
 /** Path of shard i's file. */

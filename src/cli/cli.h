@@ -74,6 +74,11 @@ typedef struct aleat_cli_args {
     const char *keep, *by, *list, *save_list;
     int order; /**< index into its choices */
     bool random;
+    // paper
+    const char *estimators, *copies_list, *strengths;
+    double keep_share;
+    int64_t shard;
+    bool keep_images;
     // train
     const char *config, *from;
     int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */

@@ -15,6 +15,7 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_eval(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_train(const aleat_cli_verb *verb, const aleat_cli_args *args);
+int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_features(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_write_report(const aleat_cli_verb *verb, const aleat_cli_args *args);
 int aleat_cli_threshold(const aleat_cli_verb *verb, const aleat_cli_args *args);
@@ -36,6 +37,10 @@ extern const aleat_cli_group aleat_cli_reconstructing, aleat_cli_reconstruct_sam
 /** Options of eval and filter (options_eval.c). */
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
     aleat_cli_filtering;
+
+/** Options of paper (options_paper.c). */
+extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
+    aleat_cli_paper_judging;
 
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,

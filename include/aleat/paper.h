@@ -1,0 +1,82 @@
+/*
+ * The tables and figures of arXiv 2412.00205 on any model: from nothing to numbers with intervals,
+ * tables and plots in a folder (docs/paper.md).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ALEAT_PAPER_H
+#define ALEAT_PAPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aleat/model.h"
+#include "aleat/run.h"
+#include "aleat/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The i-th table or figure, with one line of explanation in *help (which may be NULL); NULL beyond
+ * the last. */
+ALEAT_API const char *aleat_paper_item_name(int i, const char **help);
+/** What uncertainty may be estimated by, likewise. */
+ALEAT_API const char *aleat_paper_estimator_name(int i, const char **help);
+
+/** What to reproduce, and how far. Zero-initialise: the paper's numbers where there are any.
+ * Everything is borrowed for the call. */
+typedef struct aleat_paper_options {
+    const char *data;  /**< real images: a set as aleat_image_set_open() takes it */
+    const char *split; /**< of it; NULL: "test". "all": sets that have no parts */
+    const char *network, *layer, *preparation; /**< of the features, as aleat_features_open() */
+    const char *estimators; /**< names from aleat_paper_estimator_name(), with commas; NULL: all */
+    /**
+     * Of these count: n (images generated; at least 4), sampling, seed, rng, labels, batch,
+     * score_steps, copies, clip, cfg_scale, statistic, compat, percentile (0: 0.95), guide_steps,
+     * gradient, classifier, decoder, command. Which steps are scored, and whether anything is
+     * guided, is the item's business.
+     */
+    aleat_run_options run;
+    double keep;             /**< share of the images that filtering keeps; 0: 5/6 */
+    int64_t subsets;         /**< random subsets of as many; 0: 20 */
+    int64_t draws;           /**< resamples for each interval; 0: 100 */
+    double confidence;       /**< of the intervals; 0: 0.95 */
+    const double *strengths; /**< [n_strengths] of guidance (table3); none: 1 */
+    int64_t n_strengths;
+    const int64_t *copies; /**< [n_copies] M to compare (table5: 5, 20; fig11: 5, 10, 20) */
+    int64_t n_copies;
+    int64_t repeats;  /**< pairs of timings (table5); 0: 5 */
+    int64_t shard;    /**< images of a shard, which a kill loses at most; 0: by their size, 500 of
+                           32 x 32; changes no number */
+    bool keep_images; /**< keep all images, as .npz (docs/formats.md) */
+    int threads;      /**< of distances; 0: all processors; changes no result */
+
+    /** Called now and then with what is being done and how far it is; returning false stops with
+     * ALEAT_ERR_CANCELLED. May be NULL. */
+    bool (*progress)(void *ctx, const char *what, double done, double total);
+    void *ctx;
+} aleat_paper_options;
+
+/**
+ * Makes a table or figure: ITEM.md, ITEM.json, ITEM.csv and, of items with a plot, ITEM.png and
+ * ITEM.svg in `folder`. What it generates stays there and is shared by items of the same settings;
+ * interrupted at any moment, the same call goes on and ends in the same bytes (but for timings).
+ * All methods and settings start from the same noise. No map is stored.
+ *
+ * @param item    a name from aleat_paper_item_name()
+ * @param folder  new, empty, or one that this function has made
+ * @return as aleat_model_generate(), aleat_features_open() and aleat_image_set_open();
+ *         ALEAT_ERR_ARGUMENT: options that do not fit, or a folder with something else in it
+ * @note   memory: one batch of images, a covariance for each thread, scores of all images;
+ *         features are read from disk
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_paper(aleat_model *model, const char *item,
+                                                        const char *folder,
+                                                        const aleat_paper_options *options,
+                                                        aleat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

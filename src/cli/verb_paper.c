@@ -1,0 +1,169 @@
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+
+// Numbers in a list on the command line.
+#define MOST_NUMBERS 64
+
+typedef struct numbers {
+    double value[MOST_NUMBERS];
+    int64_t whole[MOST_NUMBERS];
+    int64_t count;
+} numbers;
+
+// "0.3,1" in [low, high].
+static bool read_numbers(numbers *out, const aleat_cli_verb *verb, const char *option,
+                         const char *text, double low, double high)
+{
+    out->count = 0;
+    for (const char *at = text; at && *at; at = *at ? at + 1 : at) {
+        char *end;
+        const double value = strtod(at, &end);
+        if (end == at || (*end && *end != ',') || !(value >= low) || !(value <= high) ||
+            out->count == MOST_NUMBERS) {
+            aleat_cli_complain(verb->name,
+                               "--%s: '%s' is no list of up to %d numbers from %g to %g", option,
+                               text, MOST_NUMBERS, low, high);
+            return false;
+        }
+        out->value[out->count] = value;
+        out->whole[out->count++] = (int64_t)value;
+        at = end;
+    }
+    return true;
+}
+
+// What is on the progress line.
+typedef struct watch {
+    aleat_cli_progress progress;
+    const char *what;
+} watch;
+
+static bool on_progress(void *ctx, const char *what, double done, double total)
+{
+    watch *w = ctx;
+    if (w->what != what) {
+        w->progress.unit = what;
+        w->progress.started = false;
+        w->what = what;
+    }
+    aleat_cli_progress_show(&w->progress, done, total);
+    return !aleat_cli_interrupted();
+}
+
+static aleat_paper_options options_of(const aleat_cli_args *args, const numbers *copies,
+                                      const numbers *strengths)
+{
+    return (aleat_paper_options){
+        .data = args->image_set,
+        .split = args->split,
+        .network = args->network,
+        .layer = args->layer,
+        .preparation = args->preparation,
+        .estimators = args->estimators,
+        .run = {.n = args->n,
+                .sampling = aleat_cli_sampling(args),
+                .seed = args->seed,
+                .batch = args->batch,
+                .score_steps = {args->score_steps.begin, args->score_steps.end},
+                .copies = copies->count ? copies->whole[0] : 0,
+                .cfg_scale = args->cfg_scale,
+                .guide_steps = {args->guide_steps.begin, args->guide_steps.end},
+                .percentile = args->percentile},
+        .keep = args->keep_share,
+        .subsets = args->subsets,
+        .draws = args->bootstrap,
+        .confidence = args->confidence,
+        .strengths = strengths->value,
+        .n_strengths = strengths->count,
+        .copies = copies->whole,
+        .n_copies = copies->count,
+        .repeats = args->repeats,
+        .shard = args->shard,
+        .keep_images = args->keep_images,
+        .threads = (int)args->threads,
+        .progress = on_progress,
+    };
+}
+
+static aleat_status make(const aleat_cli_verb *verb, const aleat_cli_args *args,
+                         aleat_paper_options *options, aleat_error *err)
+{
+    aleat_model *model = NULL;
+    aleat_vae *decoder = NULL;
+    int32_t *labels = NULL;
+    aleat_cli_args opened = *args;
+    opened.operand = args->more_operands[0];
+    opened.batch = 0;
+    aleat_status st = aleat_cli_open(&model, &opened, err);
+    const char *usual =
+        !st && aleat_model_describe(model).n_classes > 0 && !args->labels ? "all" : args->labels;
+    if (!st)
+        st = aleat_cli_labels(&labels, "labels", usual, args->n, model, NULL, err);
+    if (!st && args->decoder)
+        st = aleat_cli_open_vae(&decoder, args, err);
+    char *command = aleat_cli_command_line(verb, args);
+    options->run.labels = labels;
+    options->run.decoder = decoder;
+    options->run.command = command;
+    if (!st)
+        st = aleat_model_paper(model, args->operand, args->out, options, err);
+    free(command);
+    free(labels);
+    aleat_vae_close(decoder);
+    aleat_model_close(model);
+    return st;
+}
+
+static bool is_item(const char *name)
+{
+    const char *item;
+    for (int i = 0; (item = aleat_paper_item_name(i, NULL)); i++)
+        if (strcmp(item, name) == 0)
+            return true;
+    return false;
+}
+
+// The table itself, which is also in OUT/ITEM.md.
+static void show(const aleat_cli_args *args)
+{
+    char path[4096], block[4096];
+    size_t n;
+    (void)snprintf(path, sizeof path, "%s/%s.%s", args->out, args->operand,
+                   args->json ? "json" : "md");
+    FILE *file = fopen(path, "rb");
+    while (file && (n = fread(block, 1, sizeof block, file)) > 0)
+        (void)fwrite(block, 1, n, stdout);
+    if (file)
+        (void)fclose(file);
+}
+
+int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    numbers copies, strengths;
+    if (args->n_more != 1 || !is_item(args->operand)) {
+        if (args->n_more == 1)
+            aleat_cli_complain(verb->name, "there is no '%s'", args->operand);
+        else
+            aleat_cli_complain(verb->name, "needs a table or figure, and a model");
+        aleat_cli_advise("'aleat paper --help' lists what there is");
+        return ALEAT_EXIT_USAGE;
+    }
+    if (!read_numbers(&copies, verb, "copies", args->copies_list, 2, 65536) ||
+        !read_numbers(&strengths, verb, "strengths", args->strengths, 0, 1e9) ||
+        !aleat_cli_check_cfg(verb, args))
+        return ALEAT_EXIT_USAGE;
+    aleat_error err = {0};
+    watch w = {.progress = aleat_cli_progress_new(verb->name, "images", args->quiet)};
+    aleat_paper_options options = options_of(args, &copies, &strengths);
+    options.ctx = &w;
+    aleat_cli_catch_interrupts();
+    const aleat_status st = make(verb, args, &options, &err);
+    aleat_cli_progress_clear(&w.progress);
+    if (!st && (!args->quiet || args->json))
+        show(args);
+    return aleat_cli_exit(verb, st, &err);
+}

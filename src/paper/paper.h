@@ -1,0 +1,58 @@
+/* What the items share: the settings in effect, the feature network, the real images' features. */
+#ifndef ALEAT_PAPER_PAPER_H
+#define ALEAT_PAPER_PAPER_H
+
+#include "aleat/features.h"
+#include "aleat/paper.h"
+#include "paper/published.h"
+#include "paper/reference.h"
+#include "paper/result.h"
+
+typedef struct aleat_paper {
+    aleat_model *model;          /**< borrowed */
+    aleat_paper_options options; /**< with the defaults filled in */
+    char *folder;
+    aleat_features *network;   /**< NULL: of items that need none */
+    aleat_reference reference; /**< likewise */
+    aleat_result result;
+} aleat_paper;
+
+/** A row of the table of items. */
+typedef struct aleat_paper_item {
+    const char *name, *help, *title;
+    bool needs_features;
+    /** Fills paper->result, and writes what is neither table nor numbers. */
+    aleat_status (*make)(aleat_paper *paper, aleat_error *err);
+} aleat_paper_item;
+
+aleat_status aleat_paper_table1(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table3(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table4(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table5(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig3(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig10(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig11(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_corruptions(aleat_paper *paper, aleat_error *err);
+
+/** Path of a file in the folder, printf-like; aleat_free(). NULL: no memory. */
+char *aleat_paper_path(const aleat_paper *paper, const char *fmt, ...) ALEAT_PRINTF(2, 3);
+
+/** Tells the caller's progress(); ALEAT_ERR_CANCELLED if it says so. */
+ALEAT_MUST_USE aleat_status aleat_paper_tell(const aleat_paper *paper, const char *what,
+                                             double done, double total, aleat_error *err);
+
+/** The paper's own numbers of this model and sampler, or NULL. */
+const aleat_published *aleat_paper_published(const aleat_paper *paper);
+/** How many images filtering keeps, of the n. */
+int64_t aleat_paper_keep(const aleat_paper *paper);
+/** Says below the table what the columns of random subsets and intervals are. */
+void aleat_paper_note_subsets(aleat_paper *paper);
+/** The run of estimator `name`: scored, unguided, otherwise as the options say. */
+aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *estimator);
+/** The i-th M to compare: of the options, or else of `usual`, which ends with 0; 0 beyond the last.
+ */
+int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i);
+/** Whether --estimators asks for the i-th line of the table. */
+bool aleat_paper_wants(const aleat_paper *paper, int estimator);
+
+#endif

@@ -1,0 +1,134 @@
+/* Table 1: the distance of images kept by each score, against random subsets of as many. */
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "paper/points.h"
+#include "paper/published.h"
+#include "paper/subsets.h"
+
+static const aleat_column columns[] = {
+    {.key = "estimator"},
+    {.key = "score", .heading = "kept by"},
+    {.key = "order", .heading = "order"},
+    {.key = "evaluations", .heading = "evaluations beside sampling"},
+    {.key = "images", .heading = "images"},
+    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
+    {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
+    {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
+    {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    {.key = "published", .heading = "published", .digits = 5},
+    {0},
+};
+
+// What a plot shows of it, beside the paper itself.
+typedef struct table {
+    aleat_paper *paper;
+    aleat_points points;
+    aleat_spread random;
+    int place; // of the next score on the plot
+} table;
+
+static json_t *row_of(aleat_paper *p, const char *estimator, const char *score, const char *order,
+                      int64_t evaluations, int64_t images)
+{
+    json_t *row = aleat_result_row(&p->result);
+    aleat_row_text(&p->result, row, "estimator", estimator);
+    aleat_row_text(&p->result, row, "score", score);
+    aleat_row_text(&p->result, row, "order", order);
+    aleat_row_count(&p->result, row, "evaluations", evaluations);
+    aleat_row_count(&p->result, row, "images", images);
+    return row;
+}
+
+static aleat_status add_all(table *t, const aleat_judge *judge, const char *estimator,
+                            aleat_error *err)
+{
+    aleat_paper *p = t->paper;
+    const aleat_published *published = aleat_paper_published(p);
+    aleat_verdict v;
+    aleat_status st = aleat_judge_set(&v, judge, NULL, err);
+    json_t *row = row_of(p, estimator, "none", "all", 0, judge->pool->n);
+    aleat_row_interval(&p->result, row, "fid", v.value, v.low, v.high);
+    row = row_of(p, estimator, "random", "random", 0, judge->keep);
+    aleat_row_interval(&p->result, row, "fid", judge->spread.mean, judge->spread.low,
+                       judge->spread.high);
+    if (published)
+        aleat_row_number(&p->result, row, "published", published->fid_random);
+    return st;
+}
+
+static aleat_status add_score(table *t, const aleat_judge *judge, const char *estimator, int score,
+                              aleat_error *err)
+{
+    aleat_paper *p = t->paper;
+    const aleat_pool *pool = judge->pool;
+    const double *scores = pool->scores + score * pool->n;
+    const aleat_published *published = aleat_paper_published(p);
+    aleat_status st = ALEAT_OK;
+    if (!aleat_scores_differ(scores, pool->n))
+        return ALEAT_OK;
+    t->place++;
+    for (int highest = 0; !st && highest < 2; highest++) {
+        aleat_verdict v;
+        st = aleat_judge_score(&v, judge, scores, highest, err);
+        json_t *row = row_of(p, estimator, pool->names[score], highest ? "highest" : "lowest",
+                             score < pool->n_maps ? pool->extra : 0, judge->keep);
+        aleat_row_verdict(&p->result, row, &v);
+        // which sign the paper's row has is not known: its text and its program differ
+        if (published)
+            aleat_row_number(&p->result, row, "published",
+                             aleat_published_fid(published, pool->names[score]));
+        aleat_points_add(&t->points, highest ? "highest kept" : "lowest kept",
+                         t->place + (highest ? 0.1 : -0.1), v.value, v.low, v.high);
+    }
+    return st;
+}
+
+// Signals cost nothing and do not depend on the estimator: the first one tells them.
+static aleat_status add_estimator(table *t, const char *estimator, bool with_signals,
+                                  aleat_error *err)
+{
+    aleat_paper *p = t->paper;
+    const aleat_run_options run = aleat_paper_scored_run(p, estimator);
+    const int64_t keep = aleat_paper_keep(p);
+    aleat_pool pool = {0};
+    aleat_judge judge = {0};
+    aleat_status st = aleat_pool_make(&pool, p, &run, err);
+    if (!st)
+        st = aleat_judge_open(&judge, p, &pool, keep, err);
+    if (!st)
+        st = add_all(t, &judge, estimator, err);
+    for (int s = 0; !st && s < (with_signals ? pool.n_scores : pool.n_maps); s++)
+        st = add_score(t, &judge, estimator, s, err);
+    if (!st)
+        aleat_warn_of_few(p, &pool, keep);
+    t->random = judge.spread;
+    aleat_judge_close(&judge);
+    aleat_pool_clear(&pool);
+    return st;
+}
+
+aleat_status aleat_paper_table1(aleat_paper *p, aleat_error *err)
+{
+    table t = {.paper = p};
+    const char *name;
+    bool first = true;
+    aleat_status st = ALEAT_OK;
+    p->result.columns = columns;
+    for (int e = 0; !st && (name = aleat_paper_estimator_name(e, NULL)); e++)
+        if (aleat_paper_wants(p, e)) {
+            st = add_estimator(&t, name, first, err);
+            first = false;
+        }
+    aleat_paper_note_subsets(p);
+    const aleat_plot plot = {.title = "Images kept by each score",
+                             .x = {.label = "score, in the order of the table"},
+                             .y = {.label = "Frechet distance"}};
+    if (!st)
+        st = aleat_points_plot(&t.points, p->folder, "table1", &plot, "random subsets", &t.random,
+                               err);
+    aleat_points_clear(&t.points);
+    return st;
+}
