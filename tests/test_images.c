@@ -284,6 +284,12 @@ static void images_that_do_not_fit_are_told_what_to_do(void **state)
     assert_int_equal(judge(0, "large.npy", "fit", "--fit resample"), 0);
     assert_int_equal(judge(0, "small.npy", "small", ""), 0); // black around
     assert_int_equal(judge(0, "none.png", "bad", ""), 1);
+    aleat_error err = {0};
+    uint8_t rgb[SIDE * SIDE * 3] = {0};
+    const aleat_image colour = {SIDE, SIDE, 3, rgb};
+    assert_ok(aleat_png_write(scratch("rgb.png"), &colour, NULL, 0, &err), &err);
+    assert_int_equal(judge(0, "rgb.png", "bad", ""), 1);
+    assert_said("to grey first");
     assert_int_equal(judge(0, "x.npy", "bad", "--x y.npy"), 2);
     assert_int_equal(judge(0, "x.npy", "bad", "--repeats 0"), 2);
     assert_int_equal(judge(0, "x.npy", "bad", "--show nothing"), 2);
