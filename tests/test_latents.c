@@ -713,6 +713,52 @@ static void the_autoencoder_verbs_are_the_references(void **state)
     assert_near(scratch("l.npy"), case_path(f, "enc_logvar.npy"), 2e-5);
 }
 
+// Pictures pass through the encoder: what is judged and reconstructed are their latents.
+static void pictures_are_judged_as_latents(void **state)
+{
+    (void)state;
+    char model[128], vae[128];
+    aleat_error err = {0};
+    aleat_tensor rgb = {0}, fitted = {0};
+    const aleat_shape shape = aleat_shape_of(4, 2, 40, 30, 3);
+    (void)snprintf(model, sizeof model, "%s", synthetic("uvit"));
+    (void)snprintf(vae, sizeof vae, "%s", synthetic("vae"));
+    assert_ok(aleat_tensor_new(&rgb, ALEAT_U8, &shape, &err), &err);
+    for (int64_t j = 0; j < aleat_tensor_count(&rgb); j++)
+        ((uint8_t *)rgb.data)[j] = (uint8_t)(j * j / 7);
+    assert_ok(aleat_npy_write(scratch("rgb.npy"), &rgb, &err), &err);
+    const char *form =
+        "%s %s %s%s --heads 3 --label 1 --steps 5 --encoder %s --copies 2 -o %s/%s %s";
+    char set[128];
+    (void)snprintf(set, sizeof set, "%s", scratch("rgb.npy"));
+    assert_int_equal(run(form, "uncertainty", model, "--image ", set, vae, fixture_folder, "lj",
+                         "--fit resample"),
+                     0);
+    // the pictures of that run have the model's size
+    (void)snprintf(set, sizeof set, "%s", scratch("lj"));
+    assert_int_equal(
+        run(form, "reconstruct", model, "", set, vae, fixture_folder, "lr", "--bootstrap 0"), 0);
+    assert_ok(aleat_npz_read(&fitted, scratch("lj/samples.npz"), "arr_0", &err), &err);
+    const int64_t n = fitted.shape.dim[0], h = fitted.shape.dim[1], w = fitted.shape.dim[2];
+    aleat_array pixels = images(n, 3, h, w, 1);
+    for (int64_t j = 0; j < n * h * w * 3; j++)
+        pixels.data[((j / (h * w * 3)) * 3 + j % 3) * h * w + j / 3 % (h * w)] =
+            2 * ((float)((const uint8_t *)fitted.data)[j] / 255) - 1;
+    assert_ok(aleat_array_write(scratch("pixels.npy"), &pixels, &err), &err);
+    assert_int_equal(run("encode --decoder %s --images %s/pixels.npy --out %s/latents.npy", vae,
+                         fixture_folder, fixture_folder),
+                     0);
+    assert_near(scratch("lr/original.npy"), scratch("latents.npy"), 1e-6);
+    assert_true(aleat_is_file(scratch("lr/images/000001.png")));
+    assert_true(aleat_is_file(scratch("lj/maps/000001.png")));
+    assert_int_equal(
+        run(form, "uncertainty", model, "--image ", set, model, fixture_folder, "no", "--quiet"),
+        1); // no autoencoder
+    aleat_tensor_clear(&rgb);
+    aleat_tensor_clear(&fitted);
+    aleat_array_clear(&pixels);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -728,6 +774,7 @@ int main(void)
         cmocka_unit_test(thresholds_of_another_network_are_refused),
         cmocka_unit_test(carried_copies_do_not_depend_on_guidance),
         cmocka_unit_test(a_latent_run_keeps_latents_and_shows_images),
+        cmocka_unit_test(pictures_are_judged_as_latents),
         cmocka_unit_test(scores_are_the_references),
         cmocka_unit_test(trajectories_are_the_references),
         cmocka_unit_test(the_autoencoder_verbs_are_the_references),

@@ -144,6 +144,57 @@ static aleat_status thresholds(subject *s, aleat_error *err)
     return st ? st : aleat_model_generate(s->model, s->folder, &options, NULL, err);
 }
 
+static aleat_images given(const subject *s)
+{
+    return (aleat_images){.n = IMAGES,
+                          .height = SIDE,
+                          .width = SIDE,
+                          .channels = 1,
+                          .floats = s->x.data,
+                          .channels_first = true};
+}
+
+static aleat_status reconstruct(subject *s, aleat_error *err)
+{
+    const aleat_images images = given(s);
+    const aleat_reconstruct_options options = {
+        .run = {.sampling = {.steps = 4, .schedule = s->schedule},
+                .copies = 2,
+                .compat = "ause-zero-pad=1,units=score",
+                .resume = "discard"}};
+    aleat_reconstruct_result result;
+    const aleat_status st =
+        aleat_model_reconstruct(s->model, &images, s->folder, &options, &result, err);
+    aleat_reconstruct_clear(&result);
+    return st;
+}
+
+static aleat_status judge(subject *s, aleat_error *err)
+{
+    const aleat_images images = given(s);
+    const aleat_judge_options options = {.run = {.sampling = {.steps = 4, .schedule = s->schedule},
+                                                 .copies = 2,
+                                                 .resume = "discard"},
+                                         .repeats = 2,
+                                         .fit = "resample"};
+    return aleat_model_judge(s->model, &images, s->folder, &options, NULL, err);
+}
+
+static aleat_status corruptions(subject *s, aleat_error *err)
+{
+    const aleat_images images = given(s);
+    const aleat_corruptions_options options = {
+        .judge = {.run = {.sampling = {.steps = 4, .schedule = s->schedule},
+                          .copies = 2,
+                          .resume = "discard"}},
+        .kinds = "blur,noise,splice,jpeg"};
+    aleat_corruptions_result result;
+    const aleat_status st =
+        aleat_model_corruptions(s->model, &images, s->folder, &options, &result, err);
+    aleat_corruptions_clear(&result);
+    return st;
+}
+
 static aleat_status arrays(subject *s, aleat_error *err)
 {
     aleat_array array = {0};
@@ -329,6 +380,9 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"uncertainty", uncertainty},
                  {"generate", generate},
                  {"arrays", arrays},
+                 {"reconstruct", reconstruct},
+                 {"judge", judge},
+                 {"corruptions", corruptions},
                  {"train", train},
                  {"thresholds", thresholds},
                  {"laplace", fit},

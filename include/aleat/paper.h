@@ -47,6 +47,8 @@ typedef struct aleat_paper_options {
     const int64_t *copies; /**< [n_copies] M to compare (table5: 5, 20; fig11: 5, 10, 20) */
     int64_t n_copies;
     int64_t repeats;  /**< pairs of timings (table5); 0: 5 */
+    int64_t shard;    /**< images of a shard, which a kill loses at most; 0: by their size, 500 of
+                           32 x 32; changes no number */
     bool keep_images; /**< keep all images, as .npz (docs/formats.md) */
     int threads;      /**< of distances; 0: all processors; changes no result */
 

@@ -63,7 +63,7 @@ static void bytes_of(uint8_t *out, const aleat_images *im)
                 const int64_t at =
                     im->channels_first ? (i * c + k) * plane + p : (i * plane + p) * c + k;
                 const float v = im->bytes ? im->bytes[at] : 255 * im->floats[at];
-                out[(i * plane + p) * c + k] = v >= 255 ? 255 : v > 0 ? (uint8_t)(v + 0.5F) : 0;
+                out[(i * plane + p) * c + k] = v > 0 ? (uint8_t)lrintf(fminf(v, 255)) : 0;
             }
 }
 

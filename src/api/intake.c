@@ -66,7 +66,10 @@ static aleat_status take_pixels(aleat_intake *t, const aleat_images *images,
     size_t all;
     aleat_status st = aleat_preparer_new(&preparer, how, d, images, err);
     if (st) {
-        if (st == ALEAT_ERR_SHAPE)
+        const bool colours = images->channels != d.c && images->channels != 1;
+        if (st == ALEAT_ERR_SHAPE && colours)
+            aleat_hint(err, "convert the images to grey first");
+        else if (st == ALEAT_ERR_SHAPE)
             aleat_hint(err, "fit %s: %s", fits[1].name, fits[1].help);
         return st;
     }

@@ -25,6 +25,6 @@ ALEAT_MUST_USE aleat_status aleat_intake_make(aleat_intake *out, const aleat_mod
                                               const aleat_images *images, int64_t n,
                                               const char *fit, aleat_vae *encoder,
                                               aleat_error *err);
-void aleat_intake_clear(aleat_intake *intake);
+void aleat_intake_clear(aleat_intake *t);
 
 #endif

@@ -148,7 +148,7 @@ static aleat_status job_make(job *j, const aleat_model *model, const aleat_image
     j->run = o->run;
     j->run.n = o->run.n ? o->run.n : images->n;
     j->run.uncertainty = true;
-    j->run.compat = *j->compat ? j->compat : NULL;
+    j->run.compat = j->compat && *j->compat ? j->compat : NULL;
     if (!st)
         st = aleat_intake_make(&j->images, model, images, j->run.n, o->fit, o->encoder, err);
     j->count = info->channels * info->height * info->width;

@@ -749,14 +749,15 @@ static void take_signals(const runner *r)
 }
 
 // x = alpha x0 + sigma z of the images that the run begins with.
-static aleat_status noise_images(const runner *r, const uint32_t *images, aleat_error *err)
+static aleat_status noise_images(const runner *r, aleat_error *err)
 {
     const aleat_run_start *s = r->job->start;
     const int64_t count = count_of(r);
     for (int64_t j = 0; j < r->rows; j++) {
-        const aleat_rng_key key = {.image = images[j], .purpose = ALEAT_FOR_DATA};
+        const int64_t image = r->shard->first + r->row + j;
+        const aleat_rng_key key = {.image = (uint32_t)image, .purpose = ALEAT_FOR_DATA};
         float *x = r->state + j * count;
-        const float *x0 = s->x0 + (int64_t)images[j] * count;
+        const float *x0 = s->x0 + image * count;
         const aleat_status st = aleat_noise_fill(&r->noise, &key, x, count, err);
         if (st)
             return st;
@@ -887,7 +888,7 @@ static aleat_status run_batch(runner *r, aleat_error *err)
                   .evaluated = evaluated,
                   .gradient = r->pull ? classifier_gradient : NULL,
                   .advanced = advanced}};
-    aleat_status st = r->job->start ? noise_images(r, images, err) : ALEAT_OK;
+    aleat_status st = r->job->start ? noise_images(r, err) : ALEAT_OK;
     if (!st)
         st = aleat_sampler_run(r->sampler, &request, r->x, err);
     if (st)

@@ -196,10 +196,10 @@ static aleat_status discard(const aleat_run_folder *f, aleat_error *err)
         {"shards", "*.npy"},         {".", "samples.npz"},        {".", "scores.csv"},
         {".", "contact.png"},        {"images", NUMBERED},        {"maps", NUMBERED},
         {".", "trajectory.npy"},     {".", "samples.npy"},        {".", "uncertainty.npy"},
-        {".", "*-var.npy"},          {".", "post-var-se.npy"},    {".", "*-steps.npy"},
+        {".", "*-var.npy"},          {".", "*-se.npy"},           {".", "*-steps.npy"},
         {".", "eps-*.npy"},          {".", "report.html"},        {".", "original.npy"},
         {".", "reconstruction.npy"}, {".", "error.npy"},          {".", "errors.csv"},
-        {".", "reconstruct.json"},
+        {".", "reconstruct.json"},   {".", "x0-error.npy"},
     };
     aleat_status st = ALEAT_OK;
     for (size_t i = 0; !st && i < sizeof files / sizeof *files; i++)

@@ -82,6 +82,7 @@ static aleat_paper_options options_of(const aleat_cli_args *args, const numbers 
         .copies = copies->whole,
         .n_copies = copies->count,
         .repeats = args->repeats,
+        .shard = args->shard,
         .keep_images = args->keep_images,
         .threads = (int)args->threads,
         .progress = on_progress,

@@ -37,7 +37,7 @@ static aleat_status blur(const aleat_corrupt_image *im, double sigma, aleat_erro
 {
     const int64_t h = im->height, w = im->width, c = im->channels, n = h * w * c;
     const int64_t radius = (int64_t)ceil(4 * sigma); // 6e-5 of the weight lies beyond
-    double weights[MOST_RADIUS + 1], total = 0;
+    double weights[MOST_RADIUS + 1] = {0}, total = 0;
     double *a = aleat_calloc((size_t)n, sizeof *a), *b = aleat_calloc((size_t)n, sizeof *b);
     aleat_status st = a && b ? ALEAT_OK : aleat_fail_memory(err, "blurring");
     for (int64_t r = 0; r <= radius; r++) {

@@ -24,6 +24,39 @@ static const aleat_paper_item items[] = {
      .title = "Table 1: images kept by each score",
      .needs_features = true,
      .make = aleat_paper_table1},
+    {.name = "table3",
+     .help = "distance of guided images, by strength and sign, against plain ones",
+     .title = "Table 3: guided sampling",
+     .needs_features = true,
+     .make = aleat_paper_table3},
+    {.name = "table4",
+     .help = "precision and recall of images kept by each score",
+     .title = "Table 4: precision and recall of images kept by each score",
+     .needs_features = true,
+     .make = aleat_paper_table4},
+    {.name = "table5",
+     .help = "time of scored sampling against plain sampling",
+     .title = "Table 5: time of scores",
+     .make = aleat_paper_table5},
+    {.name = "fig3",
+     .help = "distance against the share of the images that is kept",
+     .title = "Figure 3: distance by the share kept",
+     .needs_features = true,
+     .make = aleat_paper_fig3},
+    {.name = "fig10",
+     .help = "the images of the lowest and highest scores, with their maps",
+     .title = "Figure 10: images of the lowest and highest scores",
+     .needs_features = true,
+     .make = aleat_paper_fig10},
+    {.name = "fig11",
+     .help = "distance of kept images by copies and scored steps",
+     .title = "Figure 11: distance by copies and scored steps",
+     .needs_features = true,
+     .make = aleat_paper_fig11},
+    {.name = "corruptions",
+     .help = "how well each score tells damaged real images from whole ones",
+     .title = "Damaged images",
+     .make = aleat_paper_corruptions},
 };
 
 static const struct {
@@ -82,6 +115,14 @@ aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *e
     aleat_run_options run = paper->options.run;
     run.uncertainty = true;
     return run;
+}
+
+int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i)
+{
+    const aleat_paper_options *o = &paper->options;
+    if (o->n_copies > 0)
+        return i < o->n_copies ? o->copies[i] : 0;
+    return usual[i];
 }
 
 // Is `name` one of the words of `list`, which commas separate?

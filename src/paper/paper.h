@@ -26,6 +26,13 @@ typedef struct aleat_paper_item {
 } aleat_paper_item;
 
 aleat_status aleat_paper_table1(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table3(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table4(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table5(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig3(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig10(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_fig11(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_corruptions(aleat_paper *paper, aleat_error *err);
 
 /** Path of a file in the folder, printf-like; aleat_free(). NULL: no memory. */
 char *aleat_paper_path(const aleat_paper *paper, const char *fmt, ...) ALEAT_PRINTF(2, 3);
@@ -42,6 +49,9 @@ int64_t aleat_paper_keep(const aleat_paper *paper);
 void aleat_paper_note_subsets(aleat_paper *paper);
 /** The run of estimator `name`: scored, unguided, otherwise as the options say. */
 aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *estimator);
+/** The i-th M to compare: of the options, or else of `usual`, which ends with 0; 0 beyond the last.
+ */
+int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i);
 /** Whether --estimators asks for the i-th line of the table. */
 bool aleat_paper_wants(const aleat_paper *paper, int estimator);
 

@@ -374,6 +374,8 @@ static aleat_status open_run(maker *m, const aleat_run_options *run, aleat_error
     }
     const int64_t size = SHARD_PIXELS / (m->facts.height * m->facts.width);
     m->size = size < SHARD_LEAST ? SHARD_LEAST : size;
+    if (m->paper->options.shard > 0)
+        m->size = m->paper->options.shard;
     m->n_shards = (options.n + m->size - 1) / m->size;
     set_widths(m);
     return ALEAT_OK;

@@ -79,18 +79,34 @@ static aleat_status tell(void *ctx, int64_t done, int64_t total, aleat_error *er
     return aleat_paper_tell(ctx, "distances", (double)done, (double)total, err);
 }
 
-static aleat_status measure(const aleat_judge *j, aleat_distance_job *jobs, int64_t n,
-                            aleat_error *err)
+static aleat_status measure(const aleat_paper *paper, const aleat_pool *pool,
+                            aleat_distance_job *jobs, int64_t n, aleat_error *err)
 {
-    const aleat_paper_options *o = &j->paper->options;
-    const aleat_distance_task task = {.features = aleat_pool_features(j->pool),
-                                      .n = j->pool->n,
-                                      .reference = &j->paper->reference.gaussian,
+    const aleat_paper_options *o = &paper->options;
+    const aleat_distance_task task = {.features = aleat_pool_features(pool),
+                                      .n = pool->n,
+                                      .reference = &paper->reference.gaussian,
                                       .seed = o->run.seed,
                                       .threads = o->threads,
                                       .progress = tell,
-                                      .ctx = (void *)j->paper};
+                                      .ctx = (void *)paper};
     return aleat_distances(jobs, n, &task, err);
+}
+
+aleat_status aleat_pool_distances(double *values, const aleat_paper *paper, const aleat_pool *pool,
+                                  const bool *members, aleat_error *err)
+{
+    const int64_t n = paper->options.draws + 1;
+    aleat_distance_job *jobs = aleat_calloc((size_t)n, sizeof *jobs);
+    if (!jobs)
+        return aleat_fail_memory(err, "distances");
+    for (int64_t d = 0; d < n; d++)
+        jobs[d] = (aleat_distance_job){.members = members, .half = d - 1};
+    const aleat_status st = measure(paper, pool, jobs, n, err);
+    for (int64_t d = 0; d < n; d++)
+        values[d] = jobs[d].distance;
+    aleat_free(jobs);
+    return st;
 }
 
 /* ---- random subsets -------------------------------------------------------------------------- */
@@ -106,7 +122,7 @@ static aleat_status measure_random(aleat_judge *j, aleat_error *err)
             .members =
                 j->random + (i < j->n_random ? i : (i - j->n_random) % j->n_random) * j->pool->n,
             .half = i < j->n_random ? -1 : i - j->n_random};
-    const aleat_status st = measure(j, jobs, n, err);
+    const aleat_status st = measure(j->paper, j->pool, jobs, n, err);
     for (int64_t i = 0; !st && i < j->n_random; i++)
         j->value[i] = jobs[i].distance;
     for (int64_t i = 0; !st && i < draws; i++)
@@ -170,19 +186,12 @@ aleat_status aleat_judge_set(aleat_verdict *out, const aleat_judge *j, const boo
                              aleat_error *err)
 {
     const int64_t draws = j->paper->options.draws;
-    aleat_distance_job *jobs = aleat_calloc((size_t)draws + 1, sizeof *jobs);
-    double *values = aleat_calloc((size_t)draws, 2 * sizeof *values);
-    aleat_status st = jobs && values ? ALEAT_OK : aleat_fail_memory(err, "distances");
-    for (int64_t d = 0; !st && d <= draws; d++)
-        jobs[d] = (aleat_distance_job){.members = members, .half = d - 1};
+    double *values = aleat_calloc((size_t)draws + 1, 2 * sizeof *values);
+    aleat_status st = values ? aleat_pool_distances(values, j->paper, j->pool, members, err)
+                             : aleat_fail_memory(err, "distances");
+    *out = (aleat_verdict){.value = st ? NAN : values[0]};
     if (!st)
-        st = measure(j, jobs, draws + 1, err);
-    *out = (aleat_verdict){.value = st ? NAN : jobs[0].distance};
-    for (int64_t d = 0; !st && d < draws; d++)
-        values[d] = jobs[d + 1].distance;
-    if (!st)
-        conclude(out, j, values, values + draws);
-    aleat_free(jobs);
+        conclude(out, j, values + 1, values + draws + 1);
     aleat_free(values);
     return st;
 }
@@ -221,4 +230,13 @@ void aleat_warn_of_few(aleat_paper *paper, const aleat_pool *pool, int64_t keep)
     if (paper->options.draws < 100)
         aleat_result_warn(r, "intervals are from %" PRId64 " resamples: 100 at least",
                           paper->options.draws);
+}
+
+void aleat_row_verdict(aleat_result *result, json_t *row, const aleat_verdict *v)
+{
+    aleat_row_interval(result, row, "fid", v->value, v->low, v->high);
+    aleat_row_interval(result, row, "difference", v->difference, v->difference_low,
+                       v->difference_high);
+    aleat_row_number(result, row, "z", v->z);
+    aleat_row_number(result, row, "p", v->p);
 }

@@ -20,6 +20,12 @@ typedef struct aleat_spread {
 /** Sorts the values. */
 aleat_spread aleat_spread_of(double *values, int64_t n, double confidence);
 
+/** values [1 + draws] = the distance of members [n] (NULL: all), then those of its part in each
+ * random half of the pool; halves are the same for every pool of as many images. */
+ALEAT_MUST_USE aleat_status aleat_pool_distances(double *values, const aleat_paper *paper,
+                                                 const aleat_pool *pool, const bool *members,
+                                                 aleat_error *err);
+
 /** How a set of images compares with random ones of as many. */
 typedef struct aleat_verdict {
     double value, low, high; /**< distance; interval from random halves of the pool */
@@ -53,6 +59,8 @@ ALEAT_MUST_USE aleat_status aleat_judge_set(aleat_verdict *out, const aleat_judg
 ALEAT_MUST_USE aleat_status aleat_judge_score(aleat_verdict *out, const aleat_judge *judge,
                                               const double *scores, bool highest, aleat_error *err);
 
+/** Fills the columns fid, difference, z and p of a row. */
+void aleat_row_verdict(aleat_result *result, json_t *row, const aleat_verdict *verdict);
 /** Do the scores of a pool tell images apart? Not if all are alike or missing. */
 bool aleat_scores_differ(const double *scores, int64_t n);
 /** Warns of what so few images, dimensions or subsets cannot bear. */

@@ -42,15 +42,6 @@ static json_t *row_of(aleat_paper *p, const char *estimator, const char *score, 
     return row;
 }
 
-static void put_verdict(aleat_paper *p, json_t *row, const aleat_verdict *v)
-{
-    aleat_row_interval(&p->result, row, "fid", v->value, v->low, v->high);
-    aleat_row_interval(&p->result, row, "difference", v->difference, v->difference_low,
-                       v->difference_high);
-    aleat_row_number(&p->result, row, "z", v->z);
-    aleat_row_number(&p->result, row, "p", v->p);
-}
-
 static aleat_status add_all(table *t, const aleat_judge *judge, const char *estimator,
                             aleat_error *err)
 {
@@ -84,7 +75,7 @@ static aleat_status add_score(table *t, const aleat_judge *judge, const char *es
         st = aleat_judge_score(&v, judge, scores, highest, err);
         json_t *row = row_of(p, estimator, pool->names[score], highest ? "highest" : "lowest",
                              score < pool->n_maps ? pool->extra : 0, judge->keep);
-        put_verdict(p, row, &v);
+        aleat_row_verdict(&p->result, row, &v);
         // which sign the paper's row has is not known: its text and its program differ
         if (published)
             aleat_row_number(&p->result, row, "published",

@@ -1,0 +1,127 @@
+/* Figure 3: the distance against the share of the images that is kept, both orders. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "paper/subsets.h"
+
+static const double shares[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+
+enum {
+    N_SHARES = sizeof shares / sizeof *shares,
+    MOST_SCORES = 3, // two curves each, beside the random one
+    N_CURVES = 2 * MOST_SCORES + 1
+};
+
+static const aleat_column columns[] = {
+    {.key = "share", .heading = "share kept", .digits = 3},
+    {.key = "score", .heading = "kept by"},
+    {.key = "order", .heading = "order"},
+    {.key = "images", .heading = "images"},
+    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
+    {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
+    {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
+    {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    {0},
+};
+
+// Curves of the plot: number 0 is of the random subsets.
+typedef struct curves {
+    double x[N_CURVES][N_SHARES], y[N_CURVES][N_SHARES], low[N_CURVES][N_SHARES],
+        high[N_CURVES][N_SHARES];
+    int64_t count[N_CURVES];
+    char label[N_CURVES][64];
+} curves;
+
+static void add_point(curves *c, int curve, double share, double y, double low, double high)
+{
+    const int64_t i = c->count[curve]++;
+    c->x[curve][i] = share;
+    c->y[curve][i] = y;
+    c->low[curve][i] = low;
+    c->high[curve][i] = high;
+}
+
+static json_t *row_of(aleat_paper *p, double share, const char *score, const char *order,
+                      int64_t images)
+{
+    json_t *row = aleat_result_row(&p->result);
+    aleat_row_number(&p->result, row, "share", share);
+    aleat_row_text(&p->result, row, "score", score);
+    aleat_row_text(&p->result, row, "order", order);
+    aleat_row_count(&p->result, row, "images", images);
+    return row;
+}
+
+static aleat_status add_share(aleat_paper *p, const aleat_pool *pool, double share, curves *c,
+                              aleat_error *err)
+{
+    const int64_t keep = (int64_t)((double)pool->n * share + 1e-6);
+    aleat_judge judge = {0};
+    if (keep < 2)
+        return ALEAT_OK;
+    aleat_status st = aleat_judge_open(&judge, p, pool, keep, err);
+    if (st)
+        return st;
+    const aleat_spread *random = &judge.spread;
+    json_t *row = row_of(p, share, "random", "random", keep);
+    aleat_row_interval(&p->result, row, "fid", random->mean, random->low, random->high);
+    add_point(c, 0, share, random->mean, random->low, random->high);
+    for (int s = 0; !st && s < pool->n_maps && s < MOST_SCORES; s++)
+        for (int highest = 0; !st && highest < 2; highest++) {
+            const char *order = highest ? "highest" : "lowest";
+            const int curve = 1 + 2 * s + highest;
+            aleat_verdict v;
+            st = aleat_judge_score(&v, &judge, pool->scores + s * pool->n, highest, err);
+            row = row_of(p, share, pool->names[s], order, keep);
+            aleat_row_verdict(&p->result, row, &v);
+            add_point(c, curve, share, v.value, v.low, v.high);
+            (void)snprintf(c->label[curve], sizeof c->label[curve], "%s, %s", pool->names[s],
+                           order);
+        }
+    if (!st)
+        aleat_warn_of_few(p, pool, keep);
+    aleat_judge_close(&judge);
+    return st;
+}
+
+static aleat_status plot(const aleat_paper *p, const curves *c, aleat_error *err)
+{
+    aleat_series series[N_CURVES];
+    int n = 0;
+    for (int k = 0; k < N_CURVES; k++)
+        if (c->count[k])
+            series[n++] = (aleat_series){.label = k ? c->label[k] : "random subsets",
+                                         .x = c->x[k],
+                                         .y = c->y[k],
+                                         .count = c->count[k],
+                                         .low = k ? NULL : c->low[k],
+                                         .high = k ? NULL : c->high[k],
+                                         .points = k > 0,
+                                         .dashed = k == 0,
+                                         .colour = k ? k : N_CURVES};
+    const aleat_plot picture = {.title = "Distance by the share kept",
+                                .x = {.label = "share kept"},
+                                .y = {.label = "Frechet distance"},
+                                .series = series,
+                                .n_series = n};
+    return aleat_result_plot(p->folder, "fig3", &picture, err);
+}
+
+aleat_status aleat_paper_fig3(aleat_paper *p, aleat_error *err)
+{
+    const aleat_run_options run = aleat_paper_scored_run(p, "copies");
+    aleat_pool pool = {0};
+    curves *c = aleat_calloc(1, sizeof *c);
+    p->result.columns = columns;
+    aleat_status st = c ? aleat_pool_make(&pool, p, &run, err) : aleat_fail_memory(err, "curves");
+    for (int s = 0; !st && s < N_SHARES; s++)
+        st = add_share(p, &pool, shares[s], c, err);
+    aleat_paper_note_subsets(p);
+    if (!st)
+        st = plot(p, c, err);
+    aleat_pool_clear(&pool);
+    aleat_free(c);
+    return st;
+}

@@ -1,0 +1,210 @@
+/* Table 4: precision and recall of images kept by each score, against random subsets. */
+#include <math.h>
+#include <string.h>
+
+#include "aleat/metrics.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "paper/points.h"
+
+// Vectors on either side: balls shrink as sets grow, so that numbers compare at one size only.
+#define MOST 10000
+
+static const aleat_column columns[] = {
+    {.key = "score", .heading = "kept by"},
+    {.key = "order", .heading = "order"},
+    {.key = "evaluations", .heading = "evaluations beside sampling"},
+    {.key = "images", .heading = "images"},
+    {.key = "precision", .heading = "precision", .digits = 4, .interval = true},
+    {.key = "precision_z", .heading = "in s.d. of random", .digits = 3},
+    {.key = "precision_published", .heading = "published", .digits = 4},
+    {.key = "recall", .heading = "recall", .digits = 4, .interval = true},
+    {.key = "recall_z", .heading = "in s.d. of random", .digits = 3},
+    {.key = "recall_published", .heading = "published", .digits = 4},
+    {0},
+};
+
+typedef struct table {
+    aleat_paper *paper;
+    const aleat_pool *pool;
+    aleat_array real, kept; // [.,D]; real is a view
+    bool *members;          // [n]
+    int64_t keep;
+    double *precision, *recall; // [subsets]
+    aleat_spread random[2];
+    aleat_points points;
+    int place;
+} table;
+
+// The first MOST members.
+static void gather(table *t)
+{
+    const int64_t d = aleat_pool_dim(t->pool);
+    const float *features = aleat_pool_features(t->pool);
+    t->kept.dim[0] = 0;
+    for (int64_t i = 0; i < t->pool->n && t->kept.dim[0] < MOST; i++)
+        if (t->members[i])
+            memcpy(t->kept.data + t->kept.dim[0]++ * d, features + i * d,
+                   (size_t)d * sizeof *features);
+}
+
+static double named(const aleat_metric_result *r, const char *name, double *low, double *high)
+{
+    for (int v = 0; v < r->n_values; v++)
+        if (strcmp(r->values[v].name, name) == 0) {
+            *low = r->values[v].low;
+            *high = r->values[v].high;
+            return r->values[v].value;
+        }
+    return NAN;
+}
+
+static aleat_status measure(aleat_metric_result *out, table *t, int64_t draws, aleat_error *err)
+{
+    const aleat_paper_options *o = &t->paper->options;
+    gather(t);
+    const aleat_metric_inputs inputs = {.a = &t->real, .b = &t->kept};
+    const aleat_metric_options options = {
+        .draws = draws, .confidence = o->confidence, .seed = o->run.seed, .threads = o->threads};
+    return aleat_metric_evaluate(out, "precision-recall", &inputs, &options, err);
+}
+
+static json_t *row_of(table *t, const char *score, const char *order, int64_t evaluations)
+{
+    aleat_result *r = &t->paper->result;
+    json_t *row = aleat_result_row(r);
+    aleat_row_text(r, row, "score", score);
+    aleat_row_text(r, row, "order", order);
+    aleat_row_count(r, row, "evaluations", evaluations);
+    aleat_row_count(r, row, "images", t->kept.dim[0]);
+    return row;
+}
+
+static aleat_status add_random(table *t, aleat_error *err)
+{
+    const aleat_paper_options *o = &t->paper->options;
+    const aleat_published *published = aleat_paper_published(t->paper);
+    aleat_status st = ALEAT_OK;
+    for (int64_t i = 0; !st && i < o->subsets; i++) {
+        aleat_metric_result m = {0};
+        double low = NAN, high = NAN;
+        st = aleat_keep_random(t->members, t->pool->n, t->keep, o->run.seed, i, err);
+        if (!st)
+            st = measure(&m, t, 0, err);
+        if (!st && m.warnings[0])
+            aleat_result_warn(&t->paper->result, "%.*s", (int)strcspn(m.warnings, "\n"),
+                              m.warnings);
+        t->precision[i] = named(&m, "precision", &low, &high);
+        t->recall[i] = named(&m, "recall", &low, &high);
+        aleat_metric_result_clear(&m);
+        if (!st)
+            st = aleat_paper_tell(t->paper, "random subsets", (double)(i + 1), (double)o->subsets,
+                                  err);
+    }
+    if (st)
+        return st;
+    t->random[0] = aleat_spread_of(t->precision, o->subsets, o->confidence);
+    t->random[1] = aleat_spread_of(t->recall, o->subsets, o->confidence);
+    json_t *row = row_of(t, "random", "random", 0);
+    for (int k = 0; k < 2; k++)
+        aleat_row_interval(&t->paper->result, row, k ? "recall" : "precision", t->random[k].mean,
+                           t->random[k].low, t->random[k].high);
+    if (published) {
+        aleat_row_number(&t->paper->result, row, "precision_published",
+                         published->precision_random);
+        aleat_row_number(&t->paper->result, row, "recall_published", published->recall_random);
+    }
+    return ALEAT_OK;
+}
+
+static aleat_status add_score(table *t, int score, bool highest, aleat_error *err)
+{
+    const aleat_pool *pool = t->pool;
+    const aleat_published *published = aleat_paper_published(t->paper);
+    aleat_result *r = &t->paper->result;
+    aleat_metric_result m = {0};
+    aleat_status st = aleat_keep_by_score(t->members, pool->scores + score * pool->n, pool->n,
+                                          t->keep, highest, err);
+    if (!st)
+        st = measure(&m, t, t->paper->options.draws, err);
+    if (st)
+        return st;
+    json_t *row = row_of(t, pool->names[score], highest ? "highest" : "lowest",
+                         score < pool->n_maps ? pool->extra : 0);
+    for (int k = 0; k < 2; k++) {
+        double low = NAN, high = NAN;
+        const char *name = k ? "recall" : "precision";
+        const double value = named(&m, name, &low, &high);
+        aleat_row_interval(r, row, name, value, low, high);
+        aleat_row_number(r, row, k ? "recall_z" : "precision_z",
+                         (value - t->random[k].mean) / t->random[k].sd);
+        aleat_points_add(&t->points,
+                         k ? (highest ? "recall, highest kept" : "recall, lowest kept")
+                           : (highest ? "precision, highest kept" : "precision, lowest kept"),
+                         t->place + (highest ? 0.1 : -0.1), value, low, high);
+    }
+    if (published && strcmp(pool->names[score], "eps-var") == 0) {
+        aleat_row_number(r, row, "precision_published", published->precision_kept);
+        aleat_row_number(r, row, "recall_published", published->recall_kept);
+    }
+    aleat_metric_result_clear(&m);
+    return ALEAT_OK;
+}
+
+static aleat_status fill(table *t, aleat_error *err)
+{
+    const aleat_pool *pool = t->pool;
+    const int64_t subsets = t->paper->options.subsets;
+    const int64_t dim[] = {t->keep < MOST ? t->keep : MOST, aleat_pool_dim(pool)};
+    t->members = aleat_calloc((size_t)pool->n, sizeof *t->members);
+    t->precision = aleat_calloc((size_t)subsets, sizeof *t->precision);
+    t->recall = aleat_calloc((size_t)subsets, sizeof *t->recall);
+    aleat_status st = t->members && t->precision && t->recall
+                          ? aleat_array_new(&t->kept, 2, dim, err)
+                          : aleat_fail_memory(err, "a subset");
+    if (!st)
+        st = add_random(t, err);
+    for (int s = 0; !st && s < pool->n_scores; s++) {
+        if (!aleat_scores_differ(pool->scores + s * pool->n, pool->n))
+            continue;
+        t->place++;
+        st = add_score(t, s, false, err);
+        if (!st)
+            st = add_score(t, s, true, err);
+        if (!st)
+            st = aleat_paper_tell(t->paper, "scores", s + 1, pool->n_scores, err);
+    }
+    return st;
+}
+
+aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
+{
+    const aleat_run_options run = aleat_paper_scored_run(p, "copies");
+    aleat_pool pool = {0};
+    table t = {
+        .paper = p, .pool = &pool, .keep = aleat_paper_keep(p), .real = p->reference.features};
+    p->result.columns = columns;
+    if (t.real.dim[0] > MOST)
+        t.real.dim[0] = MOST;
+    aleat_status st = aleat_pool_make(&pool, p, &run, err);
+    if (!st)
+        st = fill(&t, err);
+    aleat_result_note(
+        &p->result,
+        "k = 3, up to %d real and %d kept images, the first ones of each set. Random: "
+        "mean and range of random subsets. Other intervals are from random halves of "
+        "both sets.",
+        MOST, MOST);
+    const aleat_plot plot = {.title = "Precision and recall of images kept by each score",
+                             .x = {.label = "score, in the order of the table"},
+                             .y = {.label = "share"}};
+    if (!st)
+        st = aleat_points_plot(&t.points, p->folder, "table4", &plot, NULL, NULL, err);
+    aleat_points_clear(&t.points);
+    aleat_array_clear(&t.kept);
+    aleat_free(t.members);
+    aleat_free(t.precision);
+    aleat_free(t.recall);
+    aleat_pool_clear(&pool);
+    return st;
+}
