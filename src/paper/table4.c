@@ -195,7 +195,7 @@ aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
         "k = 3; as many real as kept images, at most %d, the first ones of each set. Random: "
         "mean and range of random subsets. Other intervals are from random halves of "
         "both sets.",
-        MOST, MOST);
+        MOST);
     const aleat_plot plot = {.title = "Precision and recall of images kept by each score",
                              .x = {.label = "score, in the order of the table"},
                              .y = {.label = "share"}};
