@@ -184,17 +184,18 @@ aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
     table t = {
         .paper = p, .pool = &pool, .keep = aleat_paper_keep(p), .real = p->reference.features};
     p->result.columns = columns;
-    if (t.real.dim[0] > MOST)
-        t.real.dim[0] = MOST;
+    // as many real ones as kept ones
+    if (t.real.dim[0] > MOST || t.real.dim[0] > t.keep)
+        t.real.dim[0] = t.keep < MOST ? t.keep : MOST;
     aleat_status st = aleat_pool_make(&pool, p, &run, err);
     if (!st)
         st = fill(&t, err);
     aleat_result_note(
         &p->result,
-        "k = 3, up to %d real and %d kept images, the first ones of each set. Random: "
+        "k = 3; as many real as kept images, at most %d, the first ones of each set. Random: "
         "mean and range of random subsets. Other intervals are from random halves of "
         "both sets.",
-        MOST, MOST);
+        MOST);
     const aleat_plot plot = {.title = "Precision and recall of images kept by each score",
                              .x = {.label = "score, in the order of the table"},
                              .y = {.label = "share"}};

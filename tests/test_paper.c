@@ -1,0 +1,316 @@
+/* Tables and figures of the paper: their statistics on made-up features, and a whole one. */
+#include "case.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "aleat/aleat.h"
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "metrics/resample.h"
+#include "paper/distances.h"
+#include "paper/subsets.h"
+
+enum { N = 400 };
+
+static void fill_normals(float *x, int64_t n, uint64_t seed)
+{
+    const aleat_rng_key key = {.seed = seed, .purpose = ALEAT_FOR_DATA};
+    aleat_rng_normals(&key, 0, x, n);
+}
+
+// In one dimension the distance is (m1 - m2)^2 + (s1 - s2)^2.
+static double distance_1d(const float *x, const bool *members, int64_t n)
+{
+    double sum = 0, squares = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (!members || members[i]) {
+            sum += (double)x[i];
+            count++;
+        }
+    const double mean = sum / (double)count;
+    for (int64_t i = 0; i < n; i++)
+        if (!members || members[i])
+            squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double sd = sqrt(squares / (double)(count - 1));
+    return (mean - 3) * (mean - 3) + (sd - 1) * (sd - 1);
+}
+
+static void distances_of_subsets_are_those_of_their_members(void **state)
+{
+    (void)state;
+    float x[N];
+    bool members[N];
+    double mean = 3, variance = 1;
+    aleat_error err = {0};
+    const aleat_gaussian reference = {.d = 1, .mean = &mean, .covariance = &variance};
+    fill_normals(x, N, 1);
+    for (int i = 0; i < N; i++)
+        members[i] = i % 3 != 0 && i < 390;
+    aleat_distance_job jobs[] = {
+        {.half = -1}, {.members = members, .half = -1}, {.members = members, .half = 5}};
+    const aleat_distance_task task = {
+        .features = x, .n = N, .reference = &reference, .seed = 7, .threads = 2};
+    assert_ok(aleat_distances(jobs, 3, &task, &err), &err);
+    bool both[N] = {false};
+    int64_t half[N];
+    aleat_draw_half(half, N, 7, 5, 0);
+    for (int i = 0; i < N / 2; i++)
+        both[half[i]] = members[half[i]];
+    // sums of 400 numbers in double, and a root
+    assert_float_equal(jobs[0].distance, distance_1d(x, NULL, N), 1e-9);
+    assert_float_equal(jobs[1].distance, distance_1d(x, members, N), 1e-9);
+    assert_float_equal(jobs[2].distance, distance_1d(x, both, N), 1e-9);
+    for (uint64_t n = 1; n < 200; n++) { // every allocation fails once
+        aleat_alloc_fail_at(n);
+        const aleat_status st = aleat_distances(jobs, 3, &task, &err);
+        aleat_alloc_fail_at(0);
+        if (!st)
+            break;
+        assert_int_equal(st, ALEAT_ERR_MEMORY);
+    }
+}
+
+// The distance of N(m, 1) from N(3, 1) is (m - 3)^2, whose standard deviation over samples of N is
+// 2 * 3 / sqrt(N) at m = 0; halves of the sample must show it.
+static void halves_tell_the_spread_of_the_whole(void **state)
+{
+    (void)state;
+    enum { DRAWS = 400 };
+    float x[N];
+    double mean = 3, variance = 1, values[DRAWS];
+    aleat_error err = {0};
+    aleat_distance_job jobs[DRAWS];
+    const aleat_gaussian reference = {.d = 1, .mean = &mean, .covariance = &variance};
+    const aleat_distance_task task = {.features = x, .n = N, .reference = &reference, .threads = 1};
+    fill_normals(x, N, 2);
+    for (int d = 0; d < DRAWS; d++)
+        jobs[d] = (aleat_distance_job){.half = d};
+    assert_ok(aleat_distances(jobs, DRAWS, &task, &err), &err);
+    for (int d = 0; d < DRAWS; d++)
+        values[d] = jobs[d].distance;
+    const aleat_spread s = aleat_spread_of(values, DRAWS, 0.95);
+    const double want = 6 / sqrt(N);
+    // the standard deviation of 400 draws: 3.5 %, of the sample of 400 itself: 3.5 %; four times
+    // that
+    assert_float_equal(s.sd, want, 0.2 * want);
+    // a quantile of 400 draws at 2.5 %: 15 % of its distance at worst
+    assert_float_equal(s.high - s.low, 2 * 1.96 * want, 0.3 * 2 * 1.96 * want);
+}
+
+static void subsets_have_their_size_and_order(void **state)
+{
+    (void)state;
+    bool a[N], b[N];
+    double scores[N];
+    aleat_error err = {0};
+    int64_t count = 0, same = 0;
+    assert_ok(aleat_keep_random(a, N, 333, 5, 0, &err), &err);
+    assert_ok(aleat_keep_random(b, N, 333, 5, 1, &err), &err);
+    for (int i = 0; i < N; i++) {
+        count += a[i];
+        same += a[i] && b[i];
+        scores[i] = i / 2; // ties
+    }
+    assert_int_equal(count, 333);
+    assert_in_range(same, 266, 320); // 277 expected, s.d. below 4
+    assert_ok(aleat_keep_by_score(a, scores, N, 3, false, &err), &err);
+    assert_ok(aleat_keep_by_score(b, scores, N, 3, true, &err), &err);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(a[i], i < 3);
+        assert_int_equal(b[i], i == 396 || i >= 398); // of a tie the first
+    }
+    double values[] = {5, 1, 4, 2, 3};
+    const aleat_spread s = aleat_spread_of(values, 5, 0.5);
+    assert_float_equal(s.mean, 3, 1e-12);
+    assert_float_equal(s.sd, sqrt(2.5), 1e-12);
+    assert_float_equal(s.low, 2, 1e-12);
+    assert_float_equal(s.high, 4, 1e-12);
+}
+
+/* ---- a whole table --------------------------------------------------------------------------- */
+
+enum { IMAGES = 24 };
+
+static int make_data(void **state)
+{
+    uint8_t pixels[40 * 28 * 28];
+    aleat_error err = {0};
+    if (make_scratch(state))
+        return -1;
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 2654435761u >> 13);
+    const aleat_shape shape = aleat_shape_of(4, (int64_t)40, (int64_t)28, (int64_t)28, (int64_t)1);
+    const aleat_tensor view = aleat_tensor_view(ALEAT_U8, &shape, pixels);
+    return aleat_npy_write(scratch("real.npy"), &view, &err) ? -1 : 0;
+}
+
+static aleat_status table(const char *item, const char *folder, aleat_error *err)
+{
+    char model_path[512], network[512], data[512];
+    int32_t labels[IMAGES];
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = i % 10;
+    (void)snprintf(model_path, sizeof model_path, "%s", case_path("data/../../models", "fashion"));
+    (void)snprintf(network, sizeof network, "%s",
+                   case_path("data/../../models", "fashion-classifier"));
+    (void)snprintf(data, sizeof data, "%s", scratch("real.npy"));
+    const aleat_paper_options options = {
+        .data = data,
+        .split = "all",
+        .network = network,
+        .run = {.n = IMAGES,
+                .sampling = {.sampler = "ddim", .steps = 2},
+                .labels = labels,
+                .copies = 2,
+                .score_steps = {0, 2}},
+        .draws = 4,
+        .shard = 8,
+        .threads = 1,
+    };
+    const aleat_open_options open = {.threads = 1};
+    aleat_model *model = NULL;
+    aleat_status st = aleat_model_open(&model, model_path, &open, err);
+    if (!st)
+        st = aleat_model_paper(model, item, folder, &options, err);
+    aleat_model_close(model);
+    return st;
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name)
+{
+    char path[2][600];
+    aleat_mapping files[2] = {{0}};
+    aleat_error err = {0};
+    (void)snprintf(path[0], sizeof path[0], "%s/%s", a, name);
+    (void)snprintf(path[1], sizeof path[1], "%s/%s", b, name);
+    for (int i = 0; i < 2; i++)
+        assert_ok(aleat_mapping_open(&files[i], path[i], &err), &err);
+    assert_int_equal(files[0].len, files[1].len);
+    assert_memory_equal(files[0].data, files[1].data, files[0].len);
+    for (int i = 0; i < 2; i++)
+        aleat_mapping_close(&files[i]);
+}
+
+// Shards of a folder of tables.
+static int shards_of(const char *folder)
+{
+    char command[600], text[32] = "";
+    (void)snprintf(command, sizeof command, "ls %s/pools/*/shard-*.npz 2>/dev/null | wc -l",
+                   folder);
+    FILE *out = popen(command, "r");
+    assert_non_null(out);
+    (void)!fgets(text, sizeof text, out);
+    (void)pclose(out);
+    return atoi(text);
+}
+
+static void a_killed_table_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    char whole[512], killed[512];
+    aleat_error err = {0};
+    (void)snprintf(whole, sizeof whole, "%s", scratch("whole"));
+    (void)snprintf(killed, sizeof killed, "%s", scratch("killed"));
+    const pid_t child = fork(); // before this process has threads
+    if (child == 0)
+        _exit(table("table1", killed, &err) ? 1 : 0);
+    assert_true(child > 0);
+    for (int i = 0; i < 60000 && shards_of(killed) == 0; i++)
+        (void)usleep(1000);
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+    assert_in_range(shards_of(killed), 1, 3);
+    assert_ok(table("table1", whole, &err), &err);
+    assert_ok(table("table1", killed, &err), &err);
+    assert_int_equal(shards_of(whole), 3);
+    static const char *const files[] = {"table1.md", "table1.csv", "table1.json", "table1.png",
+                                        "table1.svg"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_same_file(whole, killed, files[i]);
+}
+
+static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
+{
+    (void)state;
+    char path[600];
+    aleat_error err = {0};
+    (void)snprintf(path, sizeof path, "%s/table1.json", scratch("whole"));
+    json_t *o = json_load_file(path, 0, NULL);
+    assert_non_null(o);
+    int lowest = 0, highest = 0, random = 0;
+    const json_t *rows = json_object_get(o, "rows");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *order = json_string_value(json_object_get(row, "order"));
+        lowest += strcmp(order, "lowest") == 0;
+        highest += strcmp(order, "highest") == 0;
+        random += strcmp(order, "random") == 0;
+        const double fid = json_number_value(json_object_get(row, "fid"));
+        assert_true(json_number_value(json_object_get(row, "fid_low")) <= fid);
+        assert_true(json_number_value(json_object_get(row, "fid_high")) >= fid);
+        if (!strcmp(order, "lowest") || !strcmp(order, "highest"))
+            assert_int_equal(json_integer_value(json_object_get(row, "images")), IMAGES * 5 / 6);
+    }
+    assert_int_equal(random, 1);
+    assert_int_equal(lowest, highest);
+    assert_true(lowest >= 3);                                          // eps-var, x0-var, post-var
+    assert_true(json_array_size(json_object_get(o, "warnings")) >= 2); // few images, few resamples
+    json_decref(o);
+    (void)snprintf(path, sizeof path, "%s/table1.csv", scratch("whole"));
+    aleat_mapping csv = {0};
+    assert_ok(aleat_mapping_open(&csv, path, &err), &err);
+    static const char header[] = "estimator,score,order,evaluations,images,fid,fid_low,fid_high,"
+                                 "difference,difference_low,difference_high,z,p,published\n";
+    assert_memory_equal(csv.data, header, sizeof header - 1);
+    aleat_mapping_close(&csv);
+}
+
+static void items_of_a_folder_share_their_images(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    char folder[512];
+    (void)snprintf(folder, sizeof folder, "%s", scratch("whole"));
+    assert_ok(table("table4", folder, &err), &err);
+    assert_ok(table("fig3", folder, &err), &err);
+    assert_int_equal(shards_of(folder), 3);
+}
+
+static void a_foreign_folder_or_shard_is_refused(void **state)
+{
+    (void)state;
+    char folder[512], command[700];
+    aleat_error err = {0};
+    (void)snprintf(folder, sizeof folder, "%s", scratch("foreign"));
+    assert_ok(aleat_make_dirs(folder, &err), &err);
+    (void)snprintf(command, sizeof command, "%s/mine.txt", folder);
+    assert_ok(aleat_write_file(command, "x", 1, &err), &err);
+    assert_failed(table("table1", folder, &err), ALEAT_ERR_ARGUMENT, &err, "something else");
+    assert_failed(table("table9", folder, &err), ALEAT_ERR_ARGUMENT, &err, "table9");
+    (void)snprintf(
+        command, sizeof command,
+        "for f in %s/pools/*/shard-000001.npz; do head -c 300 $f > $f.x; mv $f.x $f; done",
+        scratch("killed"));
+    assert_int_equal(system(command), 0);
+    (void)snprintf(folder, sizeof folder, "%s", scratch("killed"));
+    assert_failed(table("table1", folder, &err), ALEAT_ERR_FORMAT, &err, "shard-000001.npz");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_killed_table_ends_in_the_same_bytes), // first: it forks
+        cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
+        cmocka_unit_test(items_of_a_folder_share_their_images),
+        cmocka_unit_test(a_foreign_folder_or_shard_is_refused),
+        cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
+        cmocka_unit_test(halves_tell_the_spread_of_the_whole),
+        cmocka_unit_test(subsets_have_their_size_and_order),
+    };
+    return cmocka_run_group_tests(tests, make_data, remove_scratch);
+}
