@@ -15,9 +15,9 @@ aleat_status aleat_cli_fail(aleat_error *err, aleat_status status, const char *f
     return status;
 }
 
-aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
+aleat_open_options aleat_cli_open_options(const aleat_cli_args *args)
 {
-    const aleat_open_options options = {
+    return (aleat_open_options){
         .family = args->family,
         .variant = args->variant,
         .precision = aleat_precision_name(args->precision, NULL),
@@ -36,6 +36,11 @@ aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat
         .dropout = args->dropout,
         .raw_time = args->raw_time,
     };
+}
+
+aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
+{
+    const aleat_open_options options = aleat_cli_open_options(args);
     return aleat_model_open(out, args->operand, &options, err);
 }
 

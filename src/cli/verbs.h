@@ -28,6 +28,8 @@ int aleat_cli_encode(const aleat_cli_verb *verb, const aleat_cli_args *args);
 extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
     aleat_cli_filtering;
 
+/** What the options say of a model; borrows from `args`. */
+aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
