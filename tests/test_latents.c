@@ -621,7 +621,7 @@ typedef struct run_case {
 #define HALF    " --eta 0.5"
 #define NOISE   "traj_noise.npy"
 #define CFG     " --cfg-scale 1.4"
-#define DPMPP   " --sampler dpm-solver++3 --steps 8"
+#define DPMPP   " --sampler dpm-solver^^3 --steps 8"
 #define FAST    " --sampler dpm-solver-fast --steps 8"
 #define EM_SDE  " --sampler em-sde --steps 8"
 #define FILES64 "adm64_new_cond", "64x64_diffusion.pt"

@@ -109,15 +109,6 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args,
 
 int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
-    if ((args->guide_steps.set || args->threshold_file) && !args->guide) {
-        aleat_cli_complain(verb->name, "--%s is of use with --guide only",
-                           args->guide_steps.set ? "guide-steps" : "threshold-file");
-        return ALEAT_EXIT_USAGE;
-    }
-    if (args->map_space && !args->decoder) {
-        aleat_cli_complain(verb->name, "--map-space image needs a --decoder");
-        return ALEAT_EXIT_USAGE;
-    }
     if (!aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
