@@ -107,6 +107,27 @@ static void wrong_values_are_refused_by_name_and_limit(void **state)
     assert_non_null(strstr(said, "needs --t"));
 }
 
+static void options_that_would_do_nothing_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {
+        {"generate", "m -o o --carry copies", "--map-space"},
+        {"generate", "m -o o --map-space image", "--decoder"},
+        {"generate", "m -o o --gradient jvp", "--guide"},
+        {"generate", "m -o o --strength 2", "--guide"},
+        {"generate", "m -o o --classifier-scale 2", "--classifier"},
+        {"uncertainty", "m --x x --t 1 --out o --gradient jvp", "--grad"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aleat_cli_args args;
+        assert_false(parse(cases[i][0], cases[i][1], &args));
+        assert_non_null(strstr(said, "does nothing without"));
+        assert_non_null(strstr(said, cases[i][2]));
+    }
+    aleat_cli_args args;
+    assert_true(parse("generate", "m -o o --guide --gradient jvp --strength 2", &args));
+}
+
 static void the_nearest_word_is_near(void **state)
 {
     (void)state;
@@ -156,6 +177,7 @@ int main(void)
         cmocka_unit_test(options_come_in_every_spelling),
         cmocka_unit_test(a_misspelt_option_is_met_with_the_right_one),
         cmocka_unit_test(wrong_values_are_refused_by_name_and_limit),
+        cmocka_unit_test(options_that_would_do_nothing_are_refused),
         cmocka_unit_test(the_nearest_word_is_near),
         cmocka_unit_test(every_option_is_in_help_man_page_and_completion),
     };

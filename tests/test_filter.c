@@ -393,6 +393,22 @@ static void a_run_whose_files_do_not_agree_is_refused(void **state)
     aleat_selection_clear(&s);
 }
 
+// One array that cannot be read among good ones: nothing is written.
+static void a_damaged_array_leaves_no_folder(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    const char *run = own("damaged"), *out = own("damaged-out");
+    make_run(run);
+    write_text(in_folder(run, "zz-var.npy"), "no array");
+    const aleat_filter_options options = {.keep = "3", .by = "x0-var"};
+    aleat_selection s = choose(run, &options);
+    assert_failed(aleat_run_filter(run, out, &s, &options, &err), ALEAT_ERR_FORMAT, &err,
+                  "zz-var.npy");
+    assert_false(aleat_is_dir(out));
+    aleat_selection_clear(&s);
+}
+
 // Every allocation may fail: an error each time, and nothing lost.
 static void filtering_survives_failing_allocations(void **state)
 {
@@ -570,6 +586,7 @@ int main(void)
         cmocka_unit_test(damaged_tables_are_refused),
         cmocka_unit_test(a_filtered_run_holds_the_chosen_images_and_can_be_filtered_again),
         cmocka_unit_test(a_run_whose_files_do_not_agree_is_refused),
+        cmocka_unit_test(a_damaged_array_leaves_no_folder),
         cmocka_unit_test(filtering_survives_failing_allocations),
         cmocka_unit_test(the_verb_filter_writes_runs_and_lists),
         cmocka_unit_test(the_verb_eval_computes_metrics_of_files),

@@ -616,11 +616,16 @@ typedef struct run_case {
 #define PLAIN                                                                                      \
     "--heads 2 --attention-order legacy --noise-schedule cosine --train-steps 4000 "               \
     "--rescale-timesteps --width 12"
-#define DDPM(r) " --sampler ddpm --respacing " r
-#define DDIM(r) " --sampler ddim --respacing " r
-#define HALF    " --eta 0.5"
-#define NOISE   "traj_noise.npy"
-#define FILES64 "adm64_new_cond", "64x64_diffusion.pt"
+#define DDPM(r)  " --sampler ddpm --respacing " r
+#define DDIM(r)  " --sampler ddim --respacing " r
+#define HALF     " --eta 0.5"
+#define NOISE    "traj_noise.npy"
+#define CFG      " --cfg-scale 1.4"
+#define STRONGER " --cfg-scale 1.7"
+#define DPMPP    " --sampler dpm-solver^^3 --steps 8"
+#define FAST     " --sampler dpm-solver-fast --steps 8"
+#define EM_SDE   " --sampler em-sde --steps 8"
+#define FILES64  "adm64_new_cond", "64x64_diffusion.pt"
 
 static void check_run(const run_case *c)
 {
@@ -685,6 +690,23 @@ static void trajectories_are_the_references(void **state)
          NULL, "guided_ddim_x.npy"},
         {"uvit_huge256", "uvit_huge256", "imagenet256_uvit_huge.pth",
          "--heads 2 --sampler ddim --steps 8 --raw-time", "traj_y.npy", NULL, "ddim_x.npy"},
+        {"uvit_huge256", "uvit_huge256", "imagenet256_uvit_huge.pth", "--heads 2" CFG DPMPP,
+         "traj_y.npy", NULL, "dpm_step_x_d.npy"},
+        {"uvit_huge512", "uvit_huge512", "imagenet512_uvit_huge.pth",
+         "--heads 3 --sampler ddim --steps 8 --raw-time", "traj_y.npy", NULL, "ddim_x.npy"},
+        {"uvit_huge512", "uvit_huge512", "imagenet512_uvit_huge.pth", "--heads 3" STRONGER DPMPP,
+         "traj_y.npy", NULL, "dpm_step_x_d.npy"},
+        // in continuous time, down to 1e-4
+        {"uvit_large256", "uvit_large256", "imagenet256_uvit_large.pth", "--heads 2" CFG FAST,
+         "traj_y.npy", NULL, "dpm_step_x_d.npy"},
+        {"uvit_in64_mlp", "uvit_in64_mlp", "imagenet64_uvit_mid.pth", "--head-dim 32" FAST,
+         "traj_y.npy", NULL, "dpm_step_x_d.npy"},
+        {"uvit_in64_mlp", "uvit_in64_mlp", "imagenet64_uvit_mid.pth", "--head-dim 32" EM_SDE,
+         "traj_y.npy", "em_noise.npy", "em_sde_x.npy"},
+        {"uvit_cifar", "uvit_cifar", "cifar10_uvit_small.pth", "--heads 2" FAST, NULL, NULL,
+         "dpm_step_x_d.npy"},
+        {"uvit_cifar", "uvit_cifar", "cifar10_uvit_small.pth", "--heads 2" EM_SDE, NULL,
+         "em_noise.npy", "em_sde_x.npy"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_run(&cases[i]);

@@ -55,7 +55,7 @@ static aleat_status schedule_json(subject *s, aleat_error *err)
 {
     char *text = NULL;
     const aleat_sampling_options options = {.steps = 10};
-    const aleat_status st = aleat_schedule_json(&text, s->schedule, &options, err);
+    const aleat_status st = aleat_schedule_json(&text, s->schedule, &options, NULL, err);
     free(text);
     return st;
 }

@@ -9,6 +9,7 @@
 #include "models/autoencoder_kl.h"
 #include "models/model.h"
 #include "samplers/config.h"
+#include "samplers/schedule.h"
 #include "samplers/plan.h"
 
 /* ---- recognition ----------------------------------------------------------------------------- */
@@ -223,36 +224,6 @@ static void autoencoders_refuse_what_they_are_not(void **state)
 
 /* ---- schedules ------------------------------------------------------------------------------- */
 
-// The betas in a U-ViT's scheduler must multiply up to its continuous process.
-static void the_scheduler_of_a_pixel_uvit_is_its_continuous_process(void **state)
-{
-    (void)state;
-    aleat_error err = {0};
-    aleat_model_files model;
-    aleat_json json = {0};
-    const aleat_model_options options = {.heads = 2};
-    assert_int_equal(aleat_model_files_open(&model,
-                                            case_path("data/uvit-cifar", "cifar10_uvit_small.pth"),
-                                            &options, &err),
-                     ALEAT_OK);
-    assert_int_equal(aleat_json_parse(&json, model.scheduler_text, strlen(model.scheduler_text),
-                                      "scheduler", &err),
-                     ALEAT_OK);
-    json_t *betas = json_object_get(json.root, "trained_betas");
-    assert_int_equal(json_array_size(betas), 1000);
-    double log_abar = 0;
-    for (size_t i = 0; i < 1000; i++) {
-        const double t = (double)(i + 1) / 1000;
-        log_abar += log1p(-json_real_value(json_array_get(betas, i)));
-        // alpha(t) = exp(-t^2 19.9 / 4 - 0.1 t / 2); rounding of 1000 terms
-        assert_true(fabs(log_abar - 2 * (-0.25 * t * t * 19.9 - 0.05 * t)) < 1e-13 * 1000);
-    }
-    // fed 999 t, t = (s + 1) / 1000
-    assert_true(fabs(model.time_scale * (999 + model.time_offset) - 999) < 1e-9);
-    aleat_json_clear(&json);
-    aleat_model_files_close(&model);
-}
-
 // What the families write, the samplers must read.
 static aleat_sampler_config read_scheduler(const aleat_model_files *model)
 {
@@ -266,18 +237,44 @@ static aleat_sampler_config read_scheduler(const aleat_model_files *model)
     return config;
 }
 
+// A U-ViT's scheduler must be its continuous process.
+static void the_scheduler_of_a_pixel_uvit_is_its_continuous_process(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    aleat_model_files model;
+    const aleat_model_options options = {.heads = 2};
+    assert_ok(aleat_model_files_open(&model, case_path("data/uvit-cifar", "cifar10_uvit_small.pth"),
+                                     &options, &err),
+              &err);
+    aleat_sampler_config config = read_scheduler(&model);
+    double betas[1000], log_abar = 0;
+    aleat_schedule_betas(&config, betas);
+    for (int i = 0; i < 1000; i++) {
+        const double t = (i + 1) / 1000.0, log_alpha = -0.25 * t * t * 19.9 - 0.05 * t;
+        log_abar += log1p(-betas[i]);
+        // alpha(t) = exp(-t^2 19.9 / 4 - 0.1 t / 2); rounding of 1000 terms
+        assert_true(fabs(log_abar - 2 * log_alpha) < 1e-13 * 1000);
+        assert_true(fabs(aleat_schedule_vp_time(&config, log_alpha) - t) < 1e-14);
+    }
+    // fed 999 t, t = (s + 1) / 1000
+    assert_true(fabs(model.time_scale * (999 + model.time_offset) - 999) < 1e-9);
+    aleat_sampler_config_clear(&config);
+    aleat_model_files_close(&model);
+}
+
 static void the_samplers_understand_the_schedulers_of_published_models(void **state)
 {
     (void)state;
     static const struct {
         const char *shapes;
         aleat_beta_schedule schedule;
-        bool trained, clamp;
+        bool clamp;
     } cases[] = {
-        {"adm_64x64_diffusion.json", ALEAT_BETA_COSINE, false, true},
-        {"adm_128x128_diffusion.json", ALEAT_BETA_LINEAR, false, true},
-        {"imagenet256_uvit_huge.json", ALEAT_BETA_SCALED_LINEAR, false, false},
-        {"imagenet256_uvit_large.json", ALEAT_BETA_LINEAR, true, false},
+        {"adm_64x64_diffusion.json", ALEAT_BETA_COSINE, true},
+        {"adm_128x128_diffusion.json", ALEAT_BETA_LINEAR, true},
+        {"imagenet256_uvit_huge.json", ALEAT_BETA_SCALED_LINEAR, false},
+        {"imagenet256_uvit_large.json", ALEAT_BETA_VP, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         aleat_error err;
@@ -290,8 +287,7 @@ static void the_samplers_understand_the_schedulers_of_published_models(void **st
         assert_int_equal(config.train_steps, 1000);
         assert_int_equal(config.prediction, ALEAT_PREDICTS_EPSILON);
         assert_int_equal(config.clip.clamp, cases[i].clamp);
-        assert_int_equal(config.trained_betas != NULL, cases[i].trained);
-        assert_true(cases[i].trained || config.beta_schedule == cases[i].schedule);
+        assert_int_equal(config.beta_schedule, cases[i].schedule);
         aleat_sampler_config_clear(&config);
         aleat_model_files_close(&model);
     }

@@ -870,7 +870,7 @@ static void what_training_writes_is_a_model(void **state)
     const int32_t labels[] = {0, 1};
     const aleat_run_options options = {.n = 2, .sampling = {.steps = 3}, .labels = labels};
     char *schedule = NULL;
-    assert_int_equal(aleat_schedule_json(&schedule, path, &options.sampling, &err), ALEAT_OK);
+    assert_int_equal(aleat_schedule_json(&schedule, path, &options.sampling, NULL, &err), ALEAT_OK);
     assert_non_null(strstr(schedule, "v_prediction"));
     free(schedule);
     if (aleat_model_generate(model, run, &options, NULL, &err))

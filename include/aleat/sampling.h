@@ -49,9 +49,11 @@ typedef struct aleat_sampling_options {
  * @param out   new text, to be released by free()
  * @param path  a model, or a scheduler_config.json itself; of a diffusers folder no weights are
  * read
+ * @param model what the model's files do not say, as for aleat_model_open(); NULL: the defaults
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_schedule_json(char **out, const char *path,
                                                           const aleat_sampling_options *options,
+                                                          const aleat_open_options *model,
                                                           aleat_error *err);
 
 /** Zero-initialise: defaults. Strings and arrays are borrowed. */

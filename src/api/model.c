@@ -99,15 +99,10 @@ aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *e
     return ALEAT_ERR_UNSUPPORTED;
 }
 
-aleat_status aleat_model_open(aleat_model **out, const char *path,
-                              const aleat_open_options *options, aleat_error *err)
+aleat_model_options aleat_model_wanted(const aleat_open_options *options)
 {
-    *out = NULL;
-    const aleat_open_options defaults = {0};
-    if (!options)
-        options = &defaults;
     const char *order = options->attention_order;
-    const aleat_model_options wanted = {
+    return (aleat_model_options){
         .family = options->family,
         .variant = options->variant,
         .context_tokens = options->context_tokens,
@@ -121,6 +116,16 @@ aleat_status aleat_model_open(aleat_model **out, const char *path,
         .rescale_timesteps = options->rescale_timesteps,
         .dropout = options->dropout,
     };
+}
+
+aleat_status aleat_model_open(aleat_model **out, const char *path,
+                              const aleat_open_options *options, aleat_error *err)
+{
+    *out = NULL;
+    const aleat_open_options defaults = {0};
+    if (!options)
+        options = &defaults;
+    const aleat_model_options wanted = aleat_model_wanted(options);
     aleat_model *model = aleat_calloc(1, sizeof *model);
     if (!model)
         return aleat_fail_memory(err, path);

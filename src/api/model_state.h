@@ -29,6 +29,8 @@ aleat_tensor_facts aleat_weight_facts(const aleat_weight *weight);
 /** The precision called `name`; NULL: f32. */
 ALEAT_MUST_USE aleat_status aleat_precision_find(aleat_precision *out, const char *name,
                                                  aleat_error *err);
+/** What the files of a model do not say, from the public options. */
+aleat_model_options aleat_model_wanted(const aleat_open_options *options);
 /** ALEAT_ERR_UNSUPPORTED, with a hint, unless the model is a denoiser. */
 ALEAT_MUST_USE aleat_status aleat_model_check_denoiser(const aleat_model *model, aleat_error *err);
 

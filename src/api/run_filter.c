@@ -117,6 +117,7 @@ static aleat_status copy_rows(const filtering *f, const aleat_npy_reader *from, 
     return st;
 }
 
+// The labels of the chosen images; `labels` may be NULL: then only whether they can be read.
 static aleat_status copy_labels(const filtering *f, int64_t *labels, aleat_error *err)
 {
     aleat_npy_reader *from = NULL;
@@ -128,7 +129,7 @@ static aleat_status copy_labels(const filtering *f, int64_t *labels, aleat_error
          aleat_npy_reader_shape(from)->dim[0] != f->selection->of))
         st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: arr_1 is not one i64 label for each image",
                         path);
-    for (int64_t i = 0; !st && i < f->selection->count; i++)
+    for (int64_t i = 0; !st && labels && i < f->selection->count; i++)
         st = aleat_npy_reader_rows(from, f->selection->row[i], 1, ALEAT_I64, &labels[i], err);
     aleat_npy_reader_free(from);
     aleat_free(path);
@@ -155,13 +156,13 @@ static aleat_status write_samples(const filtering *f, aleat_error *err)
 }
 
 // An array with one row for each image is a map, or the samples themselves.
-static aleat_status copy_array(const filtering *f, const char *name, aleat_error *err)
+static aleat_status copy_array(const filtering *f, const char *name, bool write, aleat_error *err)
 {
     aleat_npy_reader *from = NULL;
     char *there = path_in(f->from, "%s", name), *here = path_in(f->to, "%s", name);
     aleat_status st = there && here ? aleat_npy_reader_open(&from, there, NULL, err)
                                     : aleat_fail_memory(err, name);
-    if (!st && aleat_npy_reader_shape(from)->dim[0] == f->selection->of)
+    if (!st && write && aleat_npy_reader_shape(from)->dim[0] == f->selection->of)
         st = copy_rows(f, from, here, err);
     aleat_npy_reader_free(from);
     aleat_free(there);
@@ -169,7 +170,8 @@ static aleat_status copy_array(const filtering *f, const char *name, aleat_error
     return st;
 }
 
-static aleat_status copy_arrays(const filtering *f, aleat_error *err)
+// All of them; without `write` only whether they can be read.
+static aleat_status copy_arrays(const filtering *f, bool write, aleat_error *err)
 {
     DIR *dir = opendir(f->from);
     if (!dir)
@@ -179,7 +181,7 @@ static aleat_status copy_arrays(const filtering *f, aleat_error *err)
         // the trajectory has its images along the second axis
         if (aleat_path_ends_in(entry->d_name, ".npy") &&
             strcmp(entry->d_name, "trajectory.npy") != 0)
-            st = copy_array(f, entry->d_name, err);
+            st = copy_array(f, entry->d_name, write, err);
     (void)closedir(dir);
     return st;
 }
@@ -383,11 +385,15 @@ aleat_status aleat_run_filter(const char *run, const char *folder, const aleat_s
     if (!st)
         st = open_images(&f, err);
     if (!st)
+        st = copy_labels(&f, NULL, err);
+    if (!st)
+        st = copy_arrays(&f, false, err); // before there is a folder: half a run is of no use
+    if (!st)
         st = aleat_make_dirs(folder, err);
     if (!st)
         st = write_samples(&f, err);
     if (!st)
-        st = copy_arrays(&f, err);
+        st = copy_arrays(&f, true, err);
     if (!st)
         st = copy_pictures(&f, "images", err);
     if (!st)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/file.h"
@@ -177,7 +178,8 @@ static aleat_status is_flow(bool *flow, const aleat_model_files *files, const ch
 }
 
 aleat_status aleat_schedule_json(char **out, const char *path,
-                                 const aleat_sampling_options *options, aleat_error *err)
+                                 const aleat_sampling_options *options,
+                                 const aleat_open_options *model, aleat_error *err)
 {
     *out = NULL;
     aleat_model_files files = {0};
@@ -185,18 +187,19 @@ aleat_status aleat_schedule_json(char **out, const char *path,
     json_t *json = NULL;
     char *schedule = NULL;
     aleat_sampling_options wanted = *options;
-    const aleat_model_options defaults = {0};
+    const aleat_open_options defaults = {0};
+    const aleat_model_options said = aleat_model_wanted(model ? model : &defaults);
     bool flow = false;
     aleat_status st = options->schedule ? ALEAT_OK : find_schedule(&schedule, path, err);
     if (!st && !schedule && !options->schedule) // a family whose files say it otherwise
-        st = aleat_model_files_open(&files, path, &defaults, err);
+        st = aleat_model_files_open(&files, path, &said, err);
     if (schedule)
         wanted.schedule = schedule;
     if (!st)
         st = is_flow(&flow, &files, path, &wanted, err);
     // What a flow model visits depends on the network, too.
     if (!st && flow && schedule && aleat_is_dir(path))
-        st = aleat_model_files_open(&files, path, &defaults, err);
+        st = aleat_model_files_open(&files, path, &said, err);
     if (!st)
         st = aleat_schedule_plan(&plan, &files, path, &wanted, err);
     if (st)

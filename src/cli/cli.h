@@ -159,6 +159,7 @@ typedef struct aleat_cli_option {
     double min, max;            /**< of numbers */
     aleat_cli_choices *choices; /**< of a choice; of a string: what help and completion offer */
     bool required;
+    const char *needs; /**< name of the option without which this one would do nothing, or NULL */
 } aleat_cli_option;
 
 /** Options under one heading of the help. */

@@ -239,6 +239,12 @@ static const aleat_cli_option *find_option(const aleat_cli_verb *verb, const cha
     return NULL;
 }
 
+// Options of the command line, in its order.
+typedef struct given_options {
+    const aleat_cli_option *options[MAX_CANDIDATES];
+    int count;
+} given_options;
+
 static void complain_unknown(const aleat_cli_verb *verb, const char *word)
 {
     aleat_cli_complain(verb->name, "there is no option '%s'", word);
@@ -275,7 +281,7 @@ static bool take_operand(const aleat_cli_verb *verb, const char *word, aleat_cli
 
 // Reads the option at argv[*i], and its value from the same word or the next one.
 static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *i,
-                        aleat_cli_args *args)
+                        aleat_cli_args *args, given_options *given)
 {
     const char *word = argv[*i], *value = NULL;
     const aleat_cli_option *o;
@@ -293,6 +299,8 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
         complain_unknown(verb, word);
         return false;
     }
+    if (given->count < MAX_CANDIDATES)
+        given->options[given->count++] = o;
     if (o->type == ALEAT_CLI_FLAG) {
         if (value)
             aleat_cli_complain(verb->name, "--%s takes no value", o->name);
@@ -307,6 +315,22 @@ static bool take_option(const aleat_cli_verb *verb, int argc, char **argv, int *
     if (o->type == ALEAT_CLI_PATHS && *i + 1 < argc && argv[*i + 1][0] != '-')
         ((const char **)field(o, args))[1] = argv[++*i];
     return set_value(verb, o, value, args);
+}
+
+// An option that would be ignored is an error: whoever gave it wanted something of it.
+static bool check_needs(const aleat_cli_verb *verb, const given_options *given)
+{
+    for (int i = 0; i < given->count; i++) {
+        const aleat_cli_option *o = given->options[i];
+        bool there = !o->needs;
+        for (int j = 0; j < given->count && !there; j++)
+            there = strcmp(given->options[j]->name, o->needs) == 0;
+        if (!there) {
+            aleat_cli_complain(verb->name, "--%s does nothing without --%s", o->name, o->needs);
+            return false;
+        }
+    }
+    return true;
 }
 
 // A required option is a string that nobody gave.
@@ -333,16 +357,17 @@ bool aleat_cli_parse(const aleat_cli_verb *verb, int argc, char **argv, aleat_cl
     if (!set_defaults(verb, args))
         return false;
     bool only_operands = false;
+    given_options given = {0};
     for (int i = 0; i < argc; i++) {
         if (!only_operands && strcmp(argv[i], "--") == 0)
             only_operands = true;
         else if (!only_operands && argv[i][0] == '-' && argv[i][1]) {
-            if (!take_option(verb, argc, argv, &i, args))
+            if (!take_option(verb, argc, argv, &i, args, &given))
                 return false;
         } else if (!take_operand(verb, argv[i], args))
             return false;
     }
-    return args->help || check_complete(verb, args);
+    return args->help || (check_complete(verb, args) && check_needs(verb, &given));
 }
 
 // A word without letters that a shell would take for its own.

@@ -264,10 +264,7 @@ static bool fits_together(const aleat_cli_verb *verb, const aleat_cli_args *args
                              : args->no_t5      ? "no-t5"
                              : args->clip_skip  ? "clip-skip"
                                                 : NULL;
-    if ((args->guide_steps.set || args->threshold_file) && !args->guide)
-        aleat_cli_complain(verb->name, "--%s is of use with --guide only",
-                           args->guide_steps.set ? "guide-steps" : "threshold-file");
-    else if (args->copies == 1) // 0 is the estimator's usual number, so the option's range has it
+    if (args->copies == 1) // 0 is the estimator's usual number, so the option's range has it
         aleat_cli_complain(verb->name, "--copies must be at least 2, or 0");
     else if (args->map_space && !args->decoder && !has_prompts(args))
         aleat_cli_complain(verb->name, "--map-space image needs a --decoder");

@@ -36,7 +36,8 @@ int aleat_cli_schedule(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_error err = {0};
     char *text = NULL;
     const aleat_sampling_options options = aleat_cli_sampling(args);
-    aleat_status st = aleat_schedule_json(&text, args->operand, &options, &err);
+    const aleat_open_options model = aleat_cli_open_options(args);
+    aleat_status st = aleat_schedule_json(&text, args->operand, &options, &model, &err);
     if (!st && args->json) {
         (void)puts(text);
     } else if (!st) {

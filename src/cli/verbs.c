@@ -357,10 +357,11 @@ static const aleat_cli_option sampling_options[] = {
 };
 static const aleat_cli_group sampling = {"Sampling", sampling_options};
 
-#define GRADIENT_OPTION                                                                            \
+#define GRADIENT_OPTION(of)                                                                        \
     {                                                                                              \
         .name = "gradient", .type = ALEAT_CLI_CHOICE, .offset = AT(gradient), .value = "G",        \
-        .fallback = "vjp", .choices = aleat_gradient_name, .help = "how the gradient is made"      \
+        .fallback = "vjp", .choices = aleat_gradient_name, .needs = (of),                          \
+        .help = "how the gradient is made"                                                         \
     }
 #define CFG_OPTION                                                                                 \
     {                                                                                              \
@@ -473,10 +474,11 @@ static const aleat_cli_option estimate_options[] = {
      .value = "FILE",
      .help = "a scheduler_config.json to use instead of the model's"},
     CFG_OPTION,
-    GRADIENT_OPTION,
+    GRADIENT_OPTION("grad"),
     {.name = "cosine",
      .type = ALEAT_CLI_FLAG,
      .offset = AT(cosine),
+     .needs = "grad",
      .help = "compare that gradient with the exact one: a cosine for each image"},
     COMPAT_OPTION,
     {0},
@@ -665,6 +667,7 @@ static const aleat_cli_option guiding_options[] = {
     {.name = "percentile",
      .type = ALEAT_CLI_DOUBLE,
      .offset = AT(percentile),
+     .needs = "guide",
      .value = "P",
      .fallback = "0.95",
      .min = 0,
@@ -673,6 +676,7 @@ static const aleat_cli_option guiding_options[] = {
     {.name = "strength",
      .type = ALEAT_CLI_DOUBLE,
      .offset = AT(strength),
+     .needs = "guide",
      .value = "L",
      .fallback = "1.0",
      .min = 0,
@@ -681,11 +685,13 @@ static const aleat_cli_option guiding_options[] = {
     {.name = "guide-steps",
      .type = ALEAT_CLI_RANGE,
      .offset = AT(guide_steps),
+     .needs = "guide",
      .value = "A:B",
      .help = "steps that are guided; default: all"},
     {.name = "guide-sign",
      .type = ALEAT_CLI_CHOICE,
      .offset = AT(guide_sign),
+     .needs = "guide",
      .value = "S",
      .fallback = "+",
      .choices = aleat_cli_sign_choice,
@@ -693,9 +699,10 @@ static const aleat_cli_option guiding_options[] = {
     {.name = "threshold-file",
      .type = ALEAT_CLI_PATH,
      .offset = AT(threshold_file),
+     .needs = "guide",
      .value = "F.npz",
      .help = "thresholds by step, channel and pixel ('aleat threshold') instead of --percentile"},
-    GRADIENT_OPTION,
+    GRADIENT_OPTION("guide"),
     {0},
 };
 static const aleat_cli_group guiding = {"Guidance by uncertainty", guiding_options};
@@ -1157,6 +1164,7 @@ static const aleat_cli_option classifying_options[] = {
     {.name = "classifier-scale",
      .type = ALEAT_CLI_DOUBLE,
      .offset = AT(classifier_scale),
+     .needs = "classifier",
      .value = "S",
      .fallback = "1",
      .min = -1e6,
@@ -1165,6 +1173,7 @@ static const aleat_cli_option classifying_options[] = {
     {.name = "classifier-head-dim",
      .type = ALEAT_CLI_INT,
      .offset = AT(classifier_head_dim),
+     .needs = "classifier",
      .value = "C",
      .fallback = "0",
      .min = 0,
@@ -1187,6 +1196,7 @@ static const aleat_cli_option latent_options[] = {
     {.name = "carry",
      .type = ALEAT_CLI_CHOICE,
      .offset = AT(carry),
+     .needs = "map-space",
      .value = "W",
      .fallback = "jvp",
      .choices = aleat_carry_name,
@@ -1194,6 +1204,7 @@ static const aleat_cli_option latent_options[] = {
     {.name = "carry-products",
      .type = ALEAT_CLI_INT,
      .offset = AT(carry_products),
+     .needs = "map-space",
      .value = "K",
      .fallback = "4",
      .min = 1,
@@ -1402,7 +1413,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .operand = "MODEL|FILE",
      .operand_help = "a model, or a scheduler_config.json",
      .run = aleat_cli_schedule,
-     .groups = {&sampling, &general},
+     .groups = {&sampling, &model, &unsaid, &general},
      .summary = "the steps of a sampler: noise levels and coefficients"},
     {.name = "score",
      MODEL_OPERAND,

@@ -46,6 +46,8 @@ extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
 extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
     aleat_cli_paper_judging;
 
+/** What the options say of a model; borrows from `args`. */
+aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);

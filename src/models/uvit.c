@@ -75,38 +75,22 @@ static char *latent_scheduler(void)
                           TRAIN_STEPS);
 }
 
-// log(alpha^2) of the variance-preserving process with beta(t) = 0.1 + 19.9 t (Song et al. 2021).
-static double vp_log_abar(double t)
-{
-    return -0.5 * t * t * (20 - 0.1) - 0.1 * t;
-}
-
-// That continuous process, exact at t = 1/1000, 2/1000 ... 1: the betas between those times.
+// The continuous process of Song et al. 2021, beta(t) = 0.1 + 19.9 t on (0, 1].
 static char *vp_scheduler(void)
 {
-    enum { BETA = 26 }; // bytes of one number and what separates it
-    const size_t size = TRAIN_STEPS * BETA;
-    char *betas = aleat_alloc(size);
-    size_t len = 0;
-    for (int i = 0; betas && i < TRAIN_STEPS; i++) {
-        const double from = i / (double)TRAIN_STEPS, to = (i + 1) / (double)TRAIN_STEPS;
-        const double beta = -expm1(vp_log_abar(to) - vp_log_abar(from));
-        len += (size_t)snprintf(betas + len, size - len, "%s%.17g", i ? ", " : "", beta);
-    }
-    char *text = betas ? aleat_asprintf("{\n"
-                                        "  \"_class_name\": \"DDIMScheduler\",\n"
-                                        "  \"num_train_timesteps\": %d,\n"
-                                        "  \"trained_betas\": [%s],\n"
-                                        "  \"prediction_type\": \"epsilon\",\n"
-                                        "  \"clip_sample\": false,\n"
-                                        "  \"set_alpha_to_one\": true,\n"
-                                        "  \"steps_offset\": 0,\n"
-                                        "  \"timestep_spacing\": \"leading\"\n"
-                                        "}\n",
-                                        TRAIN_STEPS, betas)
-                       : NULL;
-    aleat_free(betas);
-    return text;
+    return aleat_asprintf("{\n"
+                          "  \"_class_name\": \"DDIMScheduler\",\n"
+                          "  \"num_train_timesteps\": %d,\n"
+                          "  \"beta_schedule\": \"vp\",\n"
+                          "  \"beta_start\": 0.0001,\n"
+                          "  \"beta_end\": 0.02,\n"
+                          "  \"prediction_type\": \"epsilon\",\n"
+                          "  \"clip_sample\": false,\n"
+                          "  \"set_alpha_to_one\": true,\n"
+                          "  \"steps_offset\": 0,\n"
+                          "  \"timestep_spacing\": \"leading\"\n"
+                          "}\n",
+                          TRAIN_STEPS);
 }
 
 static const process processes[] = {

@@ -21,6 +21,7 @@ enum {
     CLASS_PNDM,
     CLASS_FLOW,
     CLASS_ORIGINAL, // not a class of diffusers: takes the noise schedule only
+    CLASS_SDE,      // likewise
     CLASS_COUNT
 };
 
@@ -51,6 +52,10 @@ static const aleat_sampler_kind kinds[] = {
      CLASS_ORIGINAL, 3, ALEAT_DPM, aleat_sampling_plan_dpm_original},
     {"dpm-solver++3", "the same of order 3 for the data prediction, as U-ViT's own programs sample",
      NULL, CLASS_ORIGINAL, 3, ALEAT_DPMPP, aleat_sampling_plan_dpm_original},
+    {"dpm-solver-fast", "the same for the noise prediction, evenly spaced in log SNR", NULL,
+     CLASS_ORIGINAL, 3, ALEAT_DPM, aleat_sampling_plan_dpm_fast},
+    {"em-sde", "Euler-Maruyama for the reverse SDE of continuous time, one evaluation a step", NULL,
+     CLASS_SDE, 0, -1, aleat_sampling_plan_em_sde},
     {"kdpm2", "Karras' DPM2, 2 N - 1 evaluations for N steps", "KDPM2DiscreteScheduler",
      CLASS_KDPM2, 0, -1, aleat_sampling_plan_kdpm2},
     {"euler", "Euler's method in sigma, one evaluation a step (Karras et al. 2022)",
@@ -108,6 +113,8 @@ static void set_class_defaults(aleat_sampler_config *c, int class_id)
     }
     if (class_id == CLASS_FLOW)
         c->prediction = ALEAT_PREDICTS_FLOW;
+    if (class_id == CLASS_SDE)
+        c->beta_schedule = ALEAT_BETA_VP;
     if (class_id == CLASS_ORIGINAL)
         c->lambda_min_clipped = -5.1; // the original implementation's clipped_lambda
 }
@@ -121,6 +128,7 @@ static const name_value beta_schedules[] = {{"linear", ALEAT_BETA_LINEAR},
                                             {"scaled_linear", ALEAT_BETA_SCALED_LINEAR},
                                             {"squaredcos_cap_v2", ALEAT_BETA_COSINE},
                                             {"sigmoid", ALEAT_BETA_SIGMOID},
+                                            {"vp", ALEAT_BETA_VP},
                                             {0}};
 static const name_value predictions[] = {{"epsilon", ALEAT_PREDICTS_EPSILON},
                                          {"sample", ALEAT_PREDICTS_SAMPLE},
@@ -192,10 +200,10 @@ static const key_row keys[] = {
     {"trained_betas", KEY_BETAS, NOISE, FIELD(trained_betas), NULL, 0},
     {"prediction_type", KEY_NAME, NOISE, FIELD(prediction), predictions, 0},
     {"predict_epsilon", KEY_EPSILON, NOISE, FIELD(prediction), NULL, 0},
-    {"timestep_spacing", KEY_NAME, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(spacing),
-     spacings, 0},
-    {"steps_offset", KEY_INT, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL)), FIELD(steps_offset), NULL,
-     0},
+    {"timestep_spacing", KEY_NAME, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL) | BIT(SDE)),
+     FIELD(spacing), spacings, 0},
+    {"steps_offset", KEY_INT, NOISE & ~(BIT(SINGLESTEP) | BIT(ORIGINAL) | BIT(SDE)),
+     FIELD(steps_offset), NULL, 0},
     {"set_alpha_to_one", KEY_BOOL, BIT(DDIM) | BIT(PNDM), FIELD(set_alpha_to_one), NULL, 0},
     {"rescale_betas_zero_snr", KEY_BOOL,
      CLIPPED | BIT(MULTISTEP) | BIT(EULER) | BIT(EULER_ANCESTRAL), FIELD(zero_snr), NULL, 0},

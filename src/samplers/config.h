@@ -15,7 +15,10 @@ typedef enum aleat_beta_schedule {
     ALEAT_BETA_LINEAR,
     ALEAT_BETA_SCALED_LINEAR, /**< linear in sqrt(beta): latent diffusion */
     ALEAT_BETA_COSINE,        /**< squaredcos_cap_v2: Nichol and Dhariwal 2021, eq. 17 */
-    ALEAT_BETA_SIGMOID
+    ALEAT_BETA_SIGMOID,
+    ALEAT_BETA_VP /**< continuous time (0, 1]: beta(t) linear from steps beta_start to steps
+                     beta_end (Song et al. 2021, VP SDE); training step i is time (i + 1) / steps.
+                     Of no class of diffusers. */
 } aleat_beta_schedule;
 
 /** What the network's output means; x = alpha x0 + sigma noise. */

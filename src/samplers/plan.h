@@ -110,6 +110,12 @@ aleat_status aleat_sampling_plan_dpm_singlestep(aleat_sampling_plan *plan,
 aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
                                               const aleat_sampler_config *config, int steps,
                                               aleat_error *err);
+aleat_status aleat_sampling_plan_dpm_fast(aleat_sampling_plan *plan,
+                                          const aleat_sampler_config *config, int steps,
+                                          aleat_error *err);
+aleat_status aleat_sampling_plan_em_sde(aleat_sampling_plan *plan,
+                                        const aleat_sampler_config *config, int steps,
+                                        aleat_error *err);
 aleat_status aleat_sampling_plan_kdpm2(aleat_sampling_plan *plan,
                                        const aleat_sampler_config *config, int steps,
                                        aleat_error *err);

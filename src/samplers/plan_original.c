@@ -10,12 +10,15 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "samplers/schedule.h"
 
 // Continuous time on (0, 1]: log alpha is linear between t_i = (i + 1) / n with alpha^2 = abar[i],
 // and goes on in a straight line outside. Entries with too little signal are left out first.
 typedef struct clock {
     const double *abar;
     int n;
+    double end;                     // of a run
+    const aleat_sampler_config *vp; // a process that is continuous itself; or NULL
 } clock;
 
 static double knot(const clock *c, int i)
@@ -23,12 +26,19 @@ static double knot(const clock *c, int i)
     return 0.5 * log(c->abar[i]);
 }
 
-static aleat_level level_at(const clock *c, double t)
+static double log_alpha_at(const clock *c, double t)
 {
+    if (c->vp)
+        return aleat_schedule_vp_log_alpha(c->vp, t);
     const double place = t * c->n - 1;
     const double held = fmin(fmax(floor(place), 0), c->n - 2);
     const int i = (int)held;
-    const double log_alpha = knot(c, i) + (knot(c, i + 1) - knot(c, i)) * (place - i);
+    return knot(c, i) + (knot(c, i + 1) - knot(c, i)) * (place - i);
+}
+
+static aleat_level level_at(const clock *c, double t)
+{
+    const double log_alpha = log_alpha_at(c, t);
     const double sigma = sqrt(-expm1(2 * log_alpha));
     return (aleat_level){exp(log_alpha), sigma, log_alpha - log(sigma)};
 }
@@ -37,6 +47,8 @@ static double time_of_lambda(const clock *c, double lambda)
 {
     // log alpha = -log(1 + exp(-2 lambda)) / 2, without overflow
     const double log_alpha = -0.5 * (fmax(-2 * lambda, 0) + log1p(exp(-fabs(2 * lambda))));
+    if (c->vp)
+        return aleat_schedule_vp_time(c->vp, log_alpha);
     int low = 0, high = c->n - 1;
     while (high - low > 1) {
         const int middle = (low + high) / 2;
@@ -118,7 +130,7 @@ static aleat_status run_singlestep(aleat_sampling_plan *plan, const aleat_sample
         aleat_sampling_plan_reserve(plan, evaluations + config->denoise_to_zero, err);
     if (st)
         return st;
-    const double begin = 1, end = 1.0 / c->n;
+    const double begin = 1, end = c->end;
     const bool by_update = fixed || config->skip == ALEAT_SKIP_LOG_SNR;
     int done = 0;
     for (int u = 0; u < updates; u++) {
@@ -148,7 +160,7 @@ static aleat_status run_multistep(aleat_sampling_plan *plan, const aleat_sampler
     const aleat_status st = aleat_sampling_plan_reserve(plan, steps + config->denoise_to_zero, err);
     if (st)
         return st;
-    const double begin = 1, end = 1.0 / c->n;
+    const double begin = 1, end = c->end;
     for (int k = 0; k < steps; k++) {
         int order = config->order < k + 1 ? config->order : k + 1;
         if (config->lower_order_final && steps < 10 && order > steps - k)
@@ -167,8 +179,10 @@ aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
                                               const aleat_sampler_config *config, int steps,
                                               aleat_error *err)
 {
-    clock c = {plan->alphas_cumprod, plan->train_steps};
-    while (c.n > 0 &&
+    clock c = {.abar = plan->alphas_cumprod, .n = plan->train_steps};
+    if (config->beta_schedule == ALEAT_BETA_VP && !config->trained_betas)
+        c.vp = config;
+    while (!c.vp && c.n > 0 &&
            0.5 * (log(c.abar[c.n - 1]) - log1p(-c.abar[c.n - 1])) < config->lambda_min_clipped)
         c.n--;
     if (c.n < 2)
@@ -177,21 +191,31 @@ aleat_status aleat_sampling_plan_dpm_original(aleat_sampling_plan *plan,
     if (config->algorithm != ALEAT_DPM && config->algorithm != ALEAT_DPMPP)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "sampler %s is deterministic",
                           config->kind->name);
+    c.end = c.vp ? 1e-4 : 1.0 / c.n;
     const bool multistep = config->method == ALEAT_DPM_MULTISTEP;
     const aleat_status st =
         (multistep ? run_multistep : run_singlestep)(plan, config, &c, steps, err);
     if (st)
         return st;
-    const aleat_level last = level_at(&c, 1.0 / c.n);
+    const aleat_level last = level_at(&c, c.end);
     plan->final_alpha = last.alpha;
     plan->final_sigma = last.sigma;
     plan->eps_from_clipped = config->clip.dynamic;
     if (!config->denoise_to_zero)
         return ALEAT_OK;
     aleat_sampling_step *extra = &plan->steps[plan->n_steps - 1];
-    begin_step(extra, &c, 1.0 / c.n, extra[-1].outer + 1, 0);
+    begin_step(extra, &c, c.end, extra[-1].outer + 1, 0);
     extra->c_x0[0] = 1; // the result is the prediction of x0 itself
     plan->final_alpha = 1;
     plan->final_sigma = 0;
     return ALEAT_OK;
+}
+
+aleat_status aleat_sampling_plan_dpm_fast(aleat_sampling_plan *plan,
+                                          const aleat_sampler_config *config, int steps,
+                                          aleat_error *err)
+{
+    aleat_sampler_config even = *config; // borrows
+    even.skip = ALEAT_SKIP_LOG_SNR;
+    return aleat_sampling_plan_dpm_original(plan, &even, steps, err);
 }

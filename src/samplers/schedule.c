@@ -23,6 +23,23 @@ static double cosine_signal(double u)
     return c * c;
 }
 
+double aleat_schedule_vp_beta(const aleat_sampler_config *config, double t)
+{
+    return config->train_steps * (config->beta_start + (config->beta_end - config->beta_start) * t);
+}
+
+double aleat_schedule_vp_log_alpha(const aleat_sampler_config *config, double t)
+{
+    return -0.25 * t * (aleat_schedule_vp_beta(config, 0) + aleat_schedule_vp_beta(config, t));
+}
+
+double aleat_schedule_vp_time(const aleat_sampler_config *config, double log_alpha)
+{
+    const double low = aleat_schedule_vp_beta(config, 0);
+    const double slope = aleat_schedule_vp_beta(config, 1) - low;
+    return -4 * log_alpha / (low + sqrt(low * low - 4 * slope * log_alpha));
+}
+
 static double beta_at(const aleat_sampler_config *config, int i)
 {
     const int n = config->train_steps;
@@ -35,6 +52,11 @@ static double beta_at(const aleat_sampler_config *config, int i)
     }
     case ALEAT_BETA_COSINE:
         return fmin(1 - cosine_signal((i + 1.0) / n) / cosine_signal((double)i / n), MAX_BETA);
+    case ALEAT_BETA_VP: {
+        const double from = (double)i / n, to = (i + 1.0) / n;
+        return -expm1(2 * (aleat_schedule_vp_log_alpha(config, to) -
+                           aleat_schedule_vp_log_alpha(config, from)));
+    }
     case ALEAT_BETA_SIGMOID: return low + (high - low) / (1 + exp(-between(-6, 6, i, n)));
     }
     return 0;

@@ -19,6 +19,12 @@ void aleat_schedule_products(const double *betas, int n, double *abar);
  * algorithm 1), in place. */
 void aleat_schedule_zero_snr(double *betas, int n);
 
+/** Of the continuous process ALEAT_BETA_VP at time t in [0, 1]: beta, log alpha, and the time that
+ * has a log alpha. */
+double aleat_schedule_vp_beta(const aleat_sampler_config *config, double t);
+double aleat_schedule_vp_log_alpha(const aleat_sampler_config *config, double t);
+double aleat_schedule_vp_time(const aleat_sampler_config *config, double log_alpha);
+
 /** sigma / alpha at a training step with a fraction: linear in sigma between the entries, held at
  * the ends. */
 double aleat_schedule_sigma(const double *abar, int n, double t);
