@@ -24,6 +24,9 @@ typedef struct aleat_cli_range {
     bool set;
 } aleat_cli_range;
 
+/** What bench times of a model. */
+enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER };
+
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
 typedef struct aleat_cli_args {
@@ -94,6 +97,7 @@ typedef struct aleat_cli_args {
     double scale_factor;
     int64_t tile, overlap;
     bool sample;
+    int part; /**< of a model that is timed, an aleat_cli_part */
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
     // text
