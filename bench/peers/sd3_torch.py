@@ -14,7 +14,8 @@ def gelu_tanh(x):
 
 
 def modulate(x, shift, scale):
-    return F.layer_norm(x, dims(x)[-1:], eps=EPS) * (1 + scale) + shift
+    ones = torch.ones(dims(x)[-1])  # torch 1.13 exports a norm without gain as a node that the runtime refuses
+    return F.layer_norm(x, dims(x)[-1:], ones, eps=EPS) * (1 + scale) + shift
 
 
 class SD3(Checkpoint):
