@@ -61,9 +61,11 @@ tell() { # BATCH WHO FILE
     awk -v batch="$1" -v who="$2" -v s="$(median seconds "$3")" -v least="$(field seconds_min <"$3" | sort -g | head -1)" \
         -v cpu="$(median processor_seconds "$3")" -v theirs="$(median seconds "$work/ort" 2>/dev/null)" \
         -v their_cpu="$(median processor_seconds "$work/ort" 2>/dev/null)" -v memory="$(median peak_memory_bytes "$3")" \
-        'BEGIN { printf "%-5s %-12s %9.4f %9.4f %6s %10.4f %6s %8.2f\n", batch, who, s, least,
-                 theirs > 0 ? sprintf("%.2f", theirs / s) : "", cpu,
-                 their_cpu > 0 ? sprintf("%.2f", their_cpu / cpu) : "", memory / 1e9 }'
+        'BEGIN {
+            ratio = ""; cpu_ratio = ""
+            if (theirs > 0) { ratio = sprintf("%.2f", theirs / s); cpu_ratio = sprintf("%.2f", their_cpu / cpu) }
+            printf("%-5s %-12s %9.4f %9.4f %6s %10.4f %6s %8.2f\n", batch, who, s, least, ratio, cpu, cpu_ratio, memory / 1e9)
+        }'
 }
 
 echo "$name, $threads threads, load $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null)"
