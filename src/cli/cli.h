@@ -97,7 +97,7 @@ typedef struct aleat_cli_args {
     double scale_factor;
     int64_t tile, overlap;
     bool sample;
-    int part; /**< of a model that is timed, an aleat_cli_part */
+    int part;             /**< of a model that is timed, an aleat_cli_part */
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
     // text

@@ -163,8 +163,7 @@ typedef struct facts {
     double flop, peak; // of one image; a second, of this machine
 } facts;
 
-static void tell(const aleat_cli_args *args, const facts *f, double load_seconds,
-                 const timing *t)
+static void tell(const aleat_cli_args *args, const facts *f, double load_seconds, const timing *t)
 {
     const double *seconds = t->seconds;
     const int n = t->n;
@@ -174,14 +173,13 @@ static void tell(const aleat_cli_args *args, const facts *f, double load_seconds
     (void)getrusage(RUSAGE_SELF, &usage);
     const double memory = 1024.0 * (double)usage.ru_maxrss;
     if (args->json) {
-        aleat_cli_print_json(
-            json_pack("{sfsfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min",
-                      seconds[0], "seconds_max", seconds[n - 1], "processor_seconds", processor,
-                      "repeats", n, "flop", flop, "gflop_per_s", 1e-9 * flop / median,
-                      "peak_gflop_per_s", 1e-9 * peak, "share_of_peak",
-                      peak > 0 ? flop / median / peak : 0, "peak_memory_bytes", (json_int_t)memory,
-                      "load_seconds", load_seconds, "batch", (json_int_t)args->batch, "threads",
-                      f->threads, "precision", f->precision));
+        aleat_cli_print_json(json_pack(
+            "{sfsfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min", seconds[0],
+            "seconds_max", seconds[n - 1], "processor_seconds", processor, "repeats", n, "flop",
+            flop, "gflop_per_s", 1e-9 * flop / median, "peak_gflop_per_s", 1e-9 * peak,
+            "share_of_peak", peak > 0 ? flop / median / peak : 0, "peak_memory_bytes",
+            (json_int_t)memory, "load_seconds", load_seconds, "batch", (json_int_t)args->batch,
+            "threads", f->threads, "precision", f->precision));
         return;
     }
     (void)printf("%s: batch %lld, %s, %d threads%s\n", f->path, (long long)args->batch,
@@ -297,8 +295,8 @@ static aleat_status bench_guided(aleat_model *model, const aleat_cli_args *args,
     return st;
 }
 
-static aleat_status bench_work(work *w, timing *t, double *load_seconds,
-                               const aleat_cli_args *args, aleat_error *err)
+static aleat_status bench_work(work *w, timing *t, double *load_seconds, const aleat_cli_args *args,
+                               aleat_error *err)
 {
     double first = 0;
     aleat_status st = warm_up(w, &first, err);
