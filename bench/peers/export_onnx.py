@@ -5,6 +5,8 @@
 writes the folder DIR/MODEL-bN, which appears under its name only when complete:
   model.onnx          static shapes; weights inside, those of larger networks in files beside it
   model.json          what ort_bench.mjs needs: input and output names, files, flop, tolerance
+  score.args          words that make `aleat` compute the output of the same inputs, with --out and a model added
+  bench.args          words that make `aleat bench` time the same size
   *.npy               inputs, PyTorch's output, and (with --ref) the reference output of the first samples
 """
 
@@ -77,6 +79,15 @@ def main():
     saved = dict(zip(meta["inputs"].values(), arrays), **{"torch.npy": output})
     if expected is not None:
         saved["ref.npy"] = expected
+    verb = "decode" if "--latents" in spec.aleat.values() else "score"
+    size = "--height %d --width %d" % arrays[0].shape[2:]
+    words = {
+        "score.args": " ".join([verb] + ["%s %s.npy" % (spec.aleat[name], name) for name in spec.inputs]),
+        "bench.args": "--part decoder " + size if verb == "decode" else size,
+    }
+    for name, text in words.items():
+        with open(os.path.join(out + ".tmp", name), "w") as f:
+            f.write(text + "\n")
     for name, array in saved.items():
         np.save(os.path.join(out + ".tmp", name), np.ascontiguousarray(array))
     with open(os.path.join(out + ".tmp", "model.json"), "w") as f:

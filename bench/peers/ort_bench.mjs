@@ -1,7 +1,8 @@
 // Time an ONNX file of export_onnx.py in ONNX Runtime (CPU) and print one JSON object.
 //
-//   node ort_bench.mjs MODEL-bN.json [--threads 2] [--warmup 3] [--repeats 9] [--level all]
+//   node ort_bench.mjs MODEL-bN/model.json [--threads 2] [--warmup 3] [--repeats 9] [--level all]
 //
+// processor_seconds are those of all threads, which spin while they wait: take them with --threads 1.
 // Exit code 1 when the output is off PyTorch's or off the reference.
 
 import fs from "node:fs";
@@ -69,7 +70,7 @@ const threads = Number(opt.threads);
 const warmup = Number(opt.warmup);
 const repeats = Number(opt.repeats);
 if (positionals.length !== 1 || !(threads >= 1) || !(warmup >= 0) || !(repeats >= 1)) {
-  console.error("usage: node ort_bench.mjs MODEL-bN.json [--threads N] [--warmup N] [--repeats N] [--level L]");
+  console.error("usage: node ort_bench.mjs MODEL-bN/model.json [--threads N] [--warmup N] [--repeats N] [--level L]");
   process.exit(2);
 }
 
@@ -91,12 +92,15 @@ for (const [name, file] of Object.entries(meta.inputs)) {
 
 const seconds = [];
 let output;
+let cpu;
 for (let i = 0; i < warmup + repeats; i++) {
+  if (i === warmup) cpu = process.cpuUsage();
   const begin = process.hrtime.bigint();
   output = (await session.run(feeds))[meta.output].data;
   const took = Number(process.hrtime.bigint() - begin) / 1e9;
   if (i >= warmup) seconds.push(took);
 }
+const used = process.cpuUsage(cpu);
 seconds.sort((a, b) => a - b);
 
 const errTorch = maxRelErr(output, readNpy(beside(meta.torch_output)).data);
@@ -113,7 +117,9 @@ console.log(
     seconds: round(median(seconds), 6),
     seconds_min: round(seconds[0], 6),
     seconds_max: round(seconds.at(-1), 6),
+    processor_seconds: round((used.user + used.system) / 1e6 / repeats, 6),
     repeats,
+    peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
     gflop: round(meta.flop / 1e9, 4),
     gflops: round(meta.flop / median(seconds) / 1e9, 1),
     max_rel_err_torch: errTorch,

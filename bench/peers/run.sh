@@ -11,6 +11,7 @@
 #                (../shared/ref, optional)        PEERS_WARMUP   untimed runs before (3)
 #   PEERS_MODEL  line of models.py                PEERS_WEIGHTS  its safetensors file
 #                (ddpm-cifar10-32)                               (synthetic if PEERS_REF is there, else random)
+#   PEERS_ONLY   onnxruntime: do not time PyTorch
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,12 +40,16 @@ cache=$(cd "$cache" && pwd)
 # Synthetic weights by the reference suite's formula, unless weights were named.
 make_weights() {
     [ -z "$weights" ] || return 0
-    shapes=$ref/synth/shapes-$model.json
-    [ -f "$shapes" ] && [ -f "$ref/synth/make_synth.py" ] || return 0
+    [ -f "$ref/synth/make_synth.py" ] || return 0
     weights=$cache/$model/diffusion_pytorch_model.safetensors
     [ -f "$weights" ] || {
         rm -rf "${cache:?}/$model.tmp" "${cache:?}/$model"
-        "$python" "$ref/synth/make_synth.py" --shapes "$shapes" --out "$cache/$model.tmp" --check >&2
+        shapes=$ref/synth/shapes-$model.json
+        if [ -f "$shapes" ]; then # a whole folder, its configuration included
+            "$python" "$ref/synth/make_synth.py" --shapes "$shapes" --out "$cache/$model.tmp" --check >&2
+        else
+            "$python" "$here/make_weights.py" --model "$model" --ref "$ref" --out "$cache/$model.tmp" >&2
+        fi
         mv "$cache/$model.tmp" "$cache/$model"
     }
 }
@@ -61,17 +66,17 @@ run_python() { # SCRIPT BATCH ARG...
 
 # True when the exported file of batch $1 is there, of the same weights, and not older than what it is made from.
 exported() {
-    made=$cache/onnx/$model-b$1.json
-    [ -f "$made" ] && [ "$(cat "$made.weights" 2>/dev/null)" = "weights: $weights" ] || return 1
+    made=$cache/onnx/$model-b$1/model.json
+    [ -f "$made" ] && [ "$(cat "$cache/onnx/$model-b$1/weights" 2>/dev/null)" = "weights: $weights" ] || return 1
     set -- "$here/models.py" "$here/export_onnx.py" "$here"/*_torch.py ${weights:+"$weights"}
     [ -z "$(find "$@" -newer "$made")" ]
 }
 
 export_batch() {
     exported "$1" && return
-    rm -f "$cache/onnx/$model-b$1.json" # a failed export must not leave an older one to be timed
+    rm -rf "${cache:?}/onnx/$model-b$1" # a failed export must not leave an older one to be timed
     run_python export_onnx.py "$1" --out "$cache/onnx" &&
-        echo "weights: $weights" >"$cache/onnx/$model-b$1.json.weights"
+        echo "weights: $weights" >"$cache/onnx/$model-b$1/weights"
 }
 
 # Installs the pinned onnxruntime-node into the cache. --ignore-scripts: its install script would fetch CUDA parts.
@@ -106,8 +111,8 @@ fi
 
 if install_ort; then
     for batch in "$@"; do
-        if [ -f "$cache/onnx/$model-b$batch.json" ]; then
-            NODE_PATH=$cache/node/node_modules node "$here/ort_bench.mjs" "$cache/onnx/$model-b$batch.json" \
+        if [ -f "$cache/onnx/$model-b$batch/model.json" ]; then
+            NODE_PATH=$cache/node/node_modules node "$here/ort_bench.mjs" "$cache/onnx/$model-b$batch/model.json" \
                 --threads "$threads" --warmup "$warmup" --repeats "$repeats" || status=1
         else
             say "onnxruntime: batch $batch skipped, no exported model (PyTorch makes it)"
@@ -115,7 +120,7 @@ if install_ort; then
     done
 fi
 
-if [ -n "$python" ]; then
+if [ -n "$python" ] && [ "${PEERS_ONLY:-}" != onnxruntime ]; then
     for batch in "$@"; do
         run_python torch_bench.py "$batch" --threads "$threads" --warmup "$warmup" --repeats "$repeats" || status=1
     done

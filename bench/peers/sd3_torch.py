@@ -14,7 +14,8 @@ def gelu_tanh(x):
 
 
 def modulate(x, shift, scale):
-    return F.layer_norm(x, dims(x)[-1:], eps=EPS) * (1 + scale) + shift
+    c = dims(x)[-1]  # gain and shift are written out: the runtime refuses, or crashes on, a norm that lacks one
+    return F.layer_norm(x, [c], torch.ones(c), torch.zeros(c), EPS) * (1 + scale) + shift
 
 
 class SD3(Checkpoint):

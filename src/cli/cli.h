@@ -32,6 +32,9 @@ typedef struct aleat_cli_texts_given {
     int n;
 } aleat_cli_texts_given;
 
+/** What bench times of a model. */
+enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER };
+
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
 typedef struct aleat_cli_args {
@@ -108,6 +111,7 @@ typedef struct aleat_cli_args {
     const char *decoder, *latents, *images, *mean, *logvar;
     double scale_factor;
     bool sample;
+    int part;             /**< of a model that is timed, an aleat_cli_part */
     int map_space, carry; /**< index into their choices */
     int64_t carry_products;
     // text

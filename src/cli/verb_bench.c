@@ -6,17 +6,24 @@
 
 #define MAX_REPEATS 1000
 #define STEP        500 // of training: what the network is told
+#define LATENTS     64  // that are decoded, in each direction, unless told
 
-static double seconds_now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-// What is timed: one evaluation, or one with its vector-Jacobian product.
+static double seconds_now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+// What is timed: one evaluation or decoding, or one with its vector-Jacobian product.
 typedef struct work {
     aleat_model *model;
+    aleat_vae *vae; // one of the two
     aleat_array x, cotangent;
     float *t;
     int32_t *labels;
@@ -68,13 +75,33 @@ static aleat_status work_new(work *w, aleat_model *model, const aleat_cli_args *
     return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: the batch");
 }
 
+static aleat_status decoding_new(work *w, aleat_vae *vae, const aleat_cli_args *args,
+                                 aleat_error *err)
+{
+    const aleat_vae_facts f = aleat_vae_describe(vae);
+    const int64_t h = args->height ? args->height : LATENTS, v = args->width ? args->width : h;
+    const int64_t in[4] = {args->batch, f.latent_channels, h, v};
+    const int64_t out[4] = {args->batch, f.image_channels, h * f.factor, v * f.factor};
+    *w = (work){.vae = vae, .vjp = args->vjp};
+    aleat_status st = aleat_array_new(&w->x, 4, in, err);
+    if (!st)
+        st = aleat_array_new(&w->cotangent, 4, out, err);
+    if (st)
+        return st;
+    fill(&w->x);
+    fill(&w->cotangent);
+    return ALEAT_OK;
+}
+
 static aleat_status run_once(work *w, double *seconds, aleat_error *err)
 {
     aleat_array out = {0}, grad = {0};
+    const aleat_array *cotangent = w->vjp ? &w->cotangent : NULL;
+    aleat_array *to = w->vjp ? &grad : NULL;
     const double start = seconds_now();
-    aleat_status st =
-        aleat_model_evaluate(w->model, &w->x, w->t, w->labels, &w->texts.view, &out,
-                             w->vjp ? &w->cotangent : NULL, w->vjp ? &grad : NULL, err);
+    aleat_status st = w->vae ? aleat_vae_decode(w->vae, &w->x, &out, cotangent, to, err)
+                             : aleat_model_evaluate(w->model, &w->x, w->t, w->labels,
+                                                    &w->texts.view, &out, cotangent, to, err);
     *seconds = seconds_now() - start;
     aleat_array_clear(&out);
     aleat_array_clear(&grad);
@@ -99,10 +126,18 @@ static aleat_status warm_up(work *w, double *seconds, aleat_error *err)
     return st;
 }
 
-// Times repetitions; without a given number: for two seconds, at least 5. Leaves them sorted.
-static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, aleat_error *err)
+// The seconds of each repetition, sorted, and what all took of the processors.
+typedef struct timing {
+    double seconds[MAX_REPEATS], processor;
+    int n;
+} timing;
+
+// Times repetitions; without a given number: for two seconds, at least 5.
+static aleat_status repeat(work *w, int64_t wanted, timing *t, aleat_error *err)
 {
-    double spent = 0;
+    double spent = 0, *seconds = t->seconds;
+    int *n = &t->n;
+    const double processor = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     aleat_status st = ALEAT_OK;
     for (*n = 0; !st && *n < MAX_REPEATS && (wanted ? *n < wanted : *n < 5 || spent < 2); ++*n) {
         if (aleat_cli_interrupted())
@@ -110,6 +145,7 @@ static aleat_status repeat(work *w, int64_t wanted, double *seconds, int *n, ale
         st = run_once(w, &seconds[*n], err);
         spent += seconds[*n];
     }
+    t->processor = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - processor;
     qsort(seconds, (size_t)*n, sizeof *seconds, ascending);
     return st;
 }
@@ -120,35 +156,42 @@ static double median_of(const double *values, int n)
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-static void tell(const aleat_cli_args *args, const aleat_model *model, double load_seconds,
-                 const double *seconds, int n)
+// Of the model or the autoencoder that was timed.
+typedef struct facts {
+    const char *path, *precision;
+    int threads;
+    double flop, peak; // of one image; a second, of this machine
+} facts;
+
+static void tell(const aleat_cli_args *args, const facts *f, double load_seconds, const timing *t)
 {
-    const aleat_model_facts f = aleat_model_describe(model);
-    const double median = median_of(seconds, n);
-    const double flop = f.flop * (double)args->batch;
+    const double *seconds = t->seconds;
+    const int n = t->n;
+    const double median = median_of(seconds, n), processor = t->processor / n;
+    const double flop = f->flop * (double)args->batch, peak = f->peak;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
     const double memory = 1024.0 * (double)usage.ru_maxrss;
-    const double peak = aleat_model_peak(model);
     if (args->json) {
-        aleat_cli_print_json(
-            json_pack("{sfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min", seconds[0],
-                      "seconds_max", seconds[n - 1], "repeats", n, "flop", flop, "gflop_per_s",
-                      1e-9 * flop / median, "peak_gflop_per_s", 1e-9 * peak, "share_of_peak",
-                      peak > 0 ? flop / median / peak : 0, "peak_memory_bytes", (json_int_t)memory,
-                      "load_seconds", load_seconds, "batch", (json_int_t)args->batch, "threads",
-                      f.threads, "precision", f.precision));
+        aleat_cli_print_json(json_pack(
+            "{sfsfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min", seconds[0],
+            "seconds_max", seconds[n - 1], "processor_seconds", processor, "repeats", n, "flop",
+            flop, "gflop_per_s", 1e-9 * flop / median, "peak_gflop_per_s", 1e-9 * peak,
+            "share_of_peak", peak > 0 ? flop / median / peak : 0, "peak_memory_bytes",
+            (json_int_t)memory, "load_seconds", load_seconds, "batch", (json_int_t)args->batch,
+            "threads", f->threads, "precision", f->precision));
         return;
     }
-    (void)printf("%s: batch %lld, %s, %d threads%s\n", f.path, (long long)args->batch, f.precision,
-                 f.threads, args->vjp ? ", with vector-Jacobian product" : "");
-    (void)printf("  median %.4f s, %.4f to %.4f s in %d runs\n", median, seconds[0], seconds[n - 1],
-                 n);
+    (void)printf("%s: batch %lld, %s, %d threads%s\n", f->path, (long long)args->batch,
+                 f->precision, f->threads, args->vjp ? ", with vector-Jacobian product" : "");
+    (void)printf("  median %.4f s, %.4f to %.4f s in %d runs, %.4f s of processors in the mean\n",
+                 median, seconds[0], seconds[n - 1], n, processor);
     (void)printf("  %.2f GFLOP forward: %.0f GFLOP/s, %.2f images/s\n", 1e-9 * flop,
                  1e-9 * flop / median, (double)args->batch / median);
-    (void)printf("  %.2f of this machine's %.0f GFLOP/s for matrix products (convolutions count as "
-                 "written)\n",
-                 peak > 0 ? flop / median / peak : 0, 1e-9 * peak);
+    if (peak > 0)
+        (void)printf("  %.2f of this machine's %.0f GFLOP/s for matrix products (convolutions "
+                     "count as written)\n",
+                     flop / median / peak, 1e-9 * peak);
     (void)printf("  loaded and first evaluated in %.3f s, peak memory %.0f MiB\n", load_seconds,
                  memory / (1 << 20));
 }
@@ -252,20 +295,55 @@ static aleat_status bench_guided(aleat_model *model, const aleat_cli_args *args,
     return st;
 }
 
+static aleat_status bench_work(work *w, timing *t, double *load_seconds, const aleat_cli_args *args,
+                               aleat_error *err)
+{
+    double first = 0;
+    aleat_status st = warm_up(w, &first, err);
+    if (!st)
+        st = repeat(w, args->repeats, t, err);
+    *load_seconds += first;
+    return st;
+}
+
 static aleat_status bench_network(aleat_model *model, const aleat_cli_args *args,
                                   double load_seconds, aleat_error *err)
 {
     work w = {0};
-    double seconds[MAX_REPEATS] = {0}, first = 0;
-    int n = 0;
+    timing t = {0};
     aleat_status st = work_new(&w, model, args, err);
     if (!st)
-        st = warm_up(&w, &first, err);
-    if (!st)
-        st = repeat(&w, args->repeats, seconds, &n, err);
-    if (!st)
-        tell(args, model, load_seconds + first, seconds, n);
+        st = bench_work(&w, &t, &load_seconds, args, err);
+    if (!st) {
+        const aleat_model_facts f = aleat_model_describe(model);
+        tell(args, &(facts){f.path, f.precision, f.threads, f.flop, aleat_model_peak(model)},
+             load_seconds, &t);
+    }
     work_clear(&w);
+    return st;
+}
+
+static aleat_status bench_decoder(const aleat_cli_args *args, aleat_error *err)
+{
+    work w = {0};
+    timing t = {0};
+    aleat_vae *vae = NULL;
+    const double start = seconds_now();
+    aleat_status st = aleat_cli_open_vae(&vae, args, err);
+    double load_seconds = seconds_now() - start;
+    if (!st)
+        st = decoding_new(&w, vae, args, err);
+    if (!st)
+        st = bench_work(&w, &t, &load_seconds, args, err);
+    if (!st) {
+        const aleat_vae_facts f = aleat_vae_describe(vae);
+        tell(args,
+             &(facts){f.path, aleat_precision_name(args->precision, NULL), (int)args->threads,
+                      f.flop, 0},
+             load_seconds, &t);
+    }
+    work_clear(&w);
+    aleat_vae_close(vae);
     return st;
 }
 
@@ -275,6 +353,14 @@ int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_model *model = NULL;
     const double start = seconds_now();
     aleat_cli_args opened = *args;
+    if (args->part == ALEAT_CLI_DECODER) {
+        if (args->guide) {
+            aleat_cli_complain(verb->name, "--guide is of the network, not of the decoder");
+            return ALEAT_EXIT_USAGE;
+        }
+        opened.decoder = args->operand;
+        return aleat_cli_exit(verb, bench_decoder(&opened, &err), &err);
+    }
     if (args->guide)
         opened.batch = 0; // the network cuts the copies' batch as it does in a run
     aleat_status st = aleat_cli_open(&model, &opened, &err);

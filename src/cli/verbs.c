@@ -276,7 +276,27 @@ static const aleat_cli_option features_options[] = {
 };
 static const aleat_cli_group features = {"Features", features_options};
 
+static const char *part_name(int i, const char **help)
+{
+    static const char *const parts[][2] = {
+        [ALEAT_CLI_NETWORK] = {"network", "that predicts the noise"},
+        [ALEAT_CLI_DECODER] = {"decoder", "of an autoencoder, or of a pipeline with one"},
+    };
+    if (i >= (int)(sizeof parts / sizeof *parts))
+        return NULL;
+    if (help)
+        *help = parts[i][1];
+    return parts[i][0];
+}
+
 static const aleat_cli_option bench_options[] = {
+    {.name = "part",
+     .type = ALEAT_CLI_CHOICE,
+     .offset = AT(part),
+     .value = "P",
+     .fallback = "network",
+     .choices = part_name,
+     .help = "of the model; a decoder's --height and --width are those of latents, by default 64"},
     {.name = "batch",
      .type = ALEAT_CLI_INT,
      .offset = AT(batch),
@@ -1502,7 +1522,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .summary = "how fast the network is on this machine",
      .notes = "Seconds are those of one evaluation of the batch; operations are those of the "
               "forward evaluation as written, whatever algorithm computes them. --guide times the "
-              "evaluation of the state and its copies, and the same with the copies' gradient."},
+              "evaluation of the state and its copies, and the same with the copies' gradient. "
+              "Processor seconds are those of all threads together."},
     {0},
 };
 
