@@ -195,6 +195,40 @@ static aleat_status corruptions(subject *s, aleat_error *err)
     return st;
 }
 
+// A picture of the same run.
+static aleat_status replay(subject *s, aleat_error *err)
+{
+    aleat_replay result;
+    const aleat_replay_options options = {.model = case_path("data/ddpm-unet-d", "model"),
+                                          .open = {.threads = 1},
+                                          .schedule = s->schedule};
+    const aleat_status st =
+        aleat_replay_image(&result, scratch("maps/images/000000.png"), &options, err);
+    if (!st)
+        assert_true(result.identical);
+    aleat_replay_clear(&result);
+    return st;
+}
+
+// Where the reference vectors are.
+static aleat_status prompts(subject *s, aleat_error *err)
+{
+    (void)s;
+    const char *path = case_path("sd3-tiny", "model");
+    const char *const texts[] = {"a cat", "a dog"};
+    const aleat_open_options options = {.threads = 1, .height = 12, .width = 16};
+    const aleat_prompt_options wanted = {.prompts = texts, .count = 2, .no_t5 = true};
+    aleat_model *model = NULL;
+    aleat_prompts encoded = {0};
+    if (!aleat_is_dir(path))
+        return ALEAT_OK;
+    const aleat_status st =
+        aleat_model_open_prompts(&model, &encoded, path, &options, &wanted, err);
+    aleat_prompts_clear(&encoded);
+    aleat_model_close(model);
+    return st;
+}
+
 static aleat_status arrays(subject *s, aleat_error *err)
 {
     aleat_array array = {0};
@@ -389,6 +423,8 @@ static void every_public_call_survives_every_failing_allocation(void **state)
                  {"bayesdiff", bayesdiff},
                  {"generative", generative},
                  {"mc-dropout", dropout},
+                 {"replay", replay},
+                 {"prompts", prompts},
                  {"features", features},
                  {"autoencode", autoencode},
                  {"checkpoint", checkpoint},

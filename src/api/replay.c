@@ -1,6 +1,7 @@
 #include "aleat/replay.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -304,21 +305,20 @@ static aleat_status make_folder(replayer *r, aleat_error *err)
     return st;
 }
 
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+// Also what a run that failed has left, temporary files included.
 static void remove_folder(const replayer *r)
 {
-    static const char *const files[] = {
-        "images/000000.png", "images",      "maps",       "shards",      "run.json",
-        "samples.npz",       "samples.npy", "scores.csv", "contact.png", "shards/settings.json",
-        "shards/000000.npz", "shards",
-    };
-    for (size_t i = 0; r->folder && i < sizeof files / sizeof *files; i++) {
-        char *path = aleat_path_join(r->folder, files[i]);
-        if (path)
-            (void)remove(path);
-        aleat_free(path);
-    }
+    enum { OPEN_FOLDERS = 8 };
     if (r->folder)
-        (void)rmdir(r->folder);
+        (void)nftw(r->folder, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
 }
 
 static aleat_status make_again(replayer *r, aleat_error *err)
