@@ -112,7 +112,6 @@ static void options_that_would_do_nothing_are_refused(void **state)
     (void)state;
     static const char *const cases[][3] = {
         {"generate", "m -o o --carry copies", "--map-space"},
-        {"generate", "m -o o --map-space image", "--decoder"},
         {"generate", "m -o o --gradient jvp", "--guide"},
         {"generate", "m -o o --strength 2", "--guide"},
         {"generate", "m -o o --classifier-scale 2", "--classifier"},

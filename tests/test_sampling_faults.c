@@ -18,6 +18,15 @@ static const char betas[] = "{\"_class_name\": \"DDIMScheduler\", \"num_train_ti
 
 static const char flow[] = "{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"shift\": 3.0}";
 
+static const char continuous[] = "{\"_class_name\": \"DDIMScheduler\", \"beta_schedule\": \"vp\"}";
+
+static const char *schedule_for(const aleat_sampler_kind *sampler)
+{
+    return strcmp(sampler->name, "flow-euler") == 0 ? flow
+           : strcmp(sampler->name, "em-sde") == 0   ? continuous
+                                                    : text;
+}
+
 static aleat_status parse(const char *source, const char *sampler, aleat_sampler_config *config,
                           aleat_error *err)
 {
@@ -111,7 +120,7 @@ static void every_failing_allocation_is_reported_and_nothing_leaks(void **state)
 {
     (void)state;
     for (const aleat_sampler_kind *k = aleat_samplers(); k->name; k++)
-        survive(strcmp(k->name, "flow-euler") ? text : flow, k->name);
+        survive(schedule_for(k), k->name);
     survive(betas, NULL);
 }
 
