@@ -272,6 +272,10 @@ static void scores_are_sums_of_the_maps_of_the_given_picture(void **state)
         aleat_tensor_clear(&all);
     }
     json_decref(told);
+    // it was judged, not made: that it differs from what the model makes would mean nothing
+    assert_int_equal(run("replay %s/png/images/000000.png --model %s", fixture_folder, data(MODEL)),
+                     1);
+    assert_said("was made from an image that was given");
 }
 
 static void images_that_do_not_fit_are_told_what_to_do(void **state)

@@ -71,8 +71,6 @@ static aleat_status remark_differences(replayer *r, const char *folder, aleat_er
         "decoder_precision",
         "scaling_factor",
         "shift_factor",
-        "tile",
-        "overlap",
         "precision",
         "classifier_sha256",
         "thresholds_sha256",
@@ -151,6 +149,16 @@ static aleat_status need_files(const replayer *r, aleat_error *err)
     const aleat_image_settings *s = &r->settings;
     const json_t *own = s->own.root;
     static const char *const noise[] = {"initial_sha256", "step_noise_sha256"};
+    const char *estimator = json_string_value(json_object_get(own, "estimator"));
+    if (json_object_get(own, "originals_sha256"))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: was made from an image that was given, which it does not hold",
+                          r->png);
+    if (estimator && strcmp(estimator, "bayesdiff") == 0)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: was sampled with noise of a posterior of weights (bayesdiff), which "
+                          "it does not hold",
+                          r->png);
     for (size_t i = 0; i < sizeof noise / sizeof *noise; i++)
         if (json_object_get(own, noise[i]))
             return aleat_fail(err, ALEAT_ERR_ARGUMENT,

@@ -1466,9 +1466,10 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .groups = {&aleat_cli_paper_what, &aleat_cli_paper_pool, &aleat_cli_paper_methods,
                 &aleat_cli_paper_judging, &model, &unsaid, &general},
      .summary = "a table or figure of the paper on this model, from nothing",
-     .notes = "OUT/ITEM.md, .json, .csv and a plot; the table goes to stdout, too. Interrupted, the "
-              "same command goes on and ends in the same numbers. With a larger -n it goes on from "
-              "the images that are there. Items other than table5 need --data and --network."},
+     .notes =
+         "OUT/ITEM.md, .json, .csv and a plot; the table goes to stdout, too. Interrupted, the "
+         "same command goes on and ends in the same numbers. With a larger -n it goes on from "
+         "the images that are there. Items other than table5 need --data and --network."},
     {.name = "train",
      .operand = "DATA",
      .operand_help = "a data set: IDX, CIFAR-10's binary version, .npz, or a folder of pictures",
