@@ -179,9 +179,9 @@ static _Thread_local struct {
     void *ctx;
 } parts;
 
-void aleat_parallel_in_parts(int64_t count, void (*between)(void *ctx), void *ctx)
+void aleat_parallel_in_parts(int64_t n_parts, void (*between)(void *ctx), void *ctx)
 {
-    parts.count = count;
+    parts.count = n_parts;
     parts.between = between;
     parts.ctx = ctx;
 }

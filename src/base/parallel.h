@@ -16,11 +16,11 @@ typedef void aleat_range_fn(void *ctx, int64_t begin, int64_t end, int thread);
 void aleat_parallel_for(int threads, int64_t n, aleat_range_fn *fn, void *ctx);
 
 /**
- * From now on aleat_parallel_for() of this thread takes its items in `parts` consecutive parts, one
+ * From now on aleat_parallel_for() of this thread takes its items in n_parts consecutive parts, one
  * after the other, and calls `between` after each: so that a large array is worked through from its
- * front to its back. `parts` <= 1 ends that. Changes no result, as ranges do not.
+ * front to its back. n_parts <= 1 ends that. Changes no result, as ranges do not.
  */
-void aleat_parallel_in_parts(int64_t parts, void (*between)(void *ctx), void *ctx);
+void aleat_parallel_in_parts(int64_t n_parts, void (*between)(void *ctx), void *ctx);
 
 /** A body that all threads of a team run; it may call aleat_team_barrier(). */
 typedef void aleat_team_fn(void *ctx, int thread, int threads);

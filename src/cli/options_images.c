@@ -6,7 +6,7 @@
 #define LABEL_OPTION(text)                                                                         \
     {                                                                                              \
         .name = "label", .type = ALEAT_CLI_STRING, .offset = AT(label), .value = "Y|data|Y.npy",   \
-        .help = text                                                                               \
+        .help = (text)                                                                             \
     }
 #define FIT_OPTION                                                                                 \
     {                                                                                              \

@@ -16,7 +16,7 @@ typedef struct aleat_points {
 } aleat_points;
 
 /** Adds one to the group of that label; those beyond ALEAT_POINT_GROUPS are left out. */
-void aleat_points_add(aleat_points *p, const char *group, double x, double y, double low,
+void aleat_points_add(aleat_points *p, const char *label, double x, double y, double low,
                       double high);
 /**
  * Draws them as FOLDER/ITEM.png and .svg.
