@@ -9,7 +9,7 @@
 #include "denoiser/denoiser.h"
 #include "uncertainty/posterior.h"
 
-/** Variance that the likelihood of features adds to every one (the paper's sigma^2). */
+/** Variance that the likelihood of features adds to every one (sigma^2 of the released script). */
 #define ALEAT_FEATURE_VARIANCE 1e-3
 
 /**
@@ -23,7 +23,8 @@ ALEAT_MUST_USE aleat_status aleat_drawn_denoiser(aleat_denoiser *out, const alea
                                                  int64_t width, aleat_error *err);
 
 /** The entropy, in nats, of N(mean, diag(variance + sigma^2)) with the mean and the variance
- * (divided by m) of features [m,dim] of one image. Source: eq. 8 and the released script. */
+ * (divided by m) of features [m,dim] of one image. Source: the semantic likelihood of the paper, as
+ * its released script computes it. */
 double aleat_feature_entropy(const float *features, int64_t m, int64_t dim, double sigma_squared);
 
 #endif
