@@ -1,7 +1,5 @@
 /* The tables of eval and filter. */
-#include "cli/verbs.h"
-
-#define AT(member) offsetof(aleat_cli_args, member)
+#include "cli/options.h"
 
 static const aleat_cli_option eval_set_options[] = {
     {.name = "features",
@@ -26,16 +24,8 @@ static const aleat_cli_option eval_set_options[] = {
      .value = "FILE",
      .help = "A and B are images; their features (for the Inception score: logits) are this "
              "network's, as in 'aleat features'"},
-    {.name = "layer",
-     .type = ALEAT_CLI_STRING,
-     .offset = AT(layer),
-     .value = "NAME",
-     .help = "whose values are the features; default: the network's usual layer"},
-    {.name = "prepare",
-     .type = ALEAT_CLI_STRING,
-     .offset = AT(preparation),
-     .value = "NAME",
-     .help = "how images become the network's input; default: the network's usual way"},
+    LAYER_OPTION,
+    PREPARE_OPTION,
     {.name = "split",
      .type = ALEAT_CLI_STRING,
      .offset = AT(split),
@@ -155,28 +145,9 @@ static const aleat_cli_option eval_how_options[] = {
      .min = 0,
      .max = 1000000,
      .help = "resamples for an interval of every number; 0: no intervals"},
-    {.name = "confidence",
-     .type = ALEAT_CLI_DOUBLE,
-     .offset = AT(confidence),
-     .value = "P",
-     .fallback = "0.95",
-     .min = 0.001,
-     .max = 0.9999,
-     .help = "of the intervals"},
-    {.name = "seed",
-     .type = ALEAT_CLI_SEED,
-     .offset = AT(seed),
-     .value = "N",
-     .fallback = "0",
-     .help = "of resamples and subsets"},
-    {.name = "threads",
-     .type = ALEAT_CLI_INT,
-     .offset = AT(threads),
-     .value = "K",
-     .fallback = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads, 0: all processors; no result depends on it"},
+    CONFIDENCE_OPTION,
+    SEED_OPTION("of resamples and subsets"),
+    THREADS_OPTION,
     {0},
 };
 const aleat_cli_group aleat_cli_eval_how = {"How", eval_how_options};
@@ -204,12 +175,7 @@ static const aleat_cli_option filter_options[] = {
      .type = ALEAT_CLI_FLAG,
      .offset = AT(random),
      .help = "instead of --by: a random subset"},
-    {.name = "seed",
-     .type = ALEAT_CLI_SEED,
-     .offset = AT(seed),
-     .value = "N",
-     .fallback = "0",
-     .help = "of the random subset"},
+    SEED_OPTION("of the random subset"),
     {.name = "list",
      .type = ALEAT_CLI_PATH,
      .offset = AT(list),

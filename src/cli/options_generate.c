@@ -1,7 +1,5 @@
 /* The tables of generate's prompts and of replay. */
-#include "cli/verbs.h"
-
-#define AT(member) offsetof(aleat_cli_args, member)
+#include "cli/options.h"
 
 static const aleat_cli_option prompting_options[] = {
     {.name = "prompt",

@@ -1,7 +1,5 @@
 /* Options of the verbs that look at images from elsewhere. */
-#include "cli/verbs.h"
-
-#define AT(member) offsetof(aleat_cli_args, member)
+#include "cli/options.h"
 
 #define LABEL_OPTION(text)                                                                         \
     {                                                                                              \
@@ -26,22 +24,6 @@
         .name = "copies", .type = ALEAT_CLI_INT, .offset = AT(copies), .value = "M",               \
         .fallback = "5", .min = 2, .max = 65536, .help = "copies compared at each scored step"     \
     }
-#define CLIP_OPTION                                                                                \
-    {                                                                                              \
-        .name = "clip", .type = ALEAT_CLI_CHOICE, .offset = AT(clip), .value = "C",                \
-        .fallback = "auto", .choices = aleat_clip_name, .help = "what the copies start from"       \
-    }
-#define SEED_OPTION                                                                                \
-    {                                                                                              \
-        .name = "seed", .type = ALEAT_CLI_SEED, .offset = AT(seed), .value = "N", .fallback = "0", \
-        .help = "what all random numbers follow from"                                              \
-    }
-#define BATCH_OPTION                                                                               \
-    {                                                                                              \
-        .name = "batch", .type = ALEAT_CLI_INT, .offset = AT(batch), .value = "B",                 \
-        .fallback = "0", .min = 0, .max = 16,                                                      \
-        .help = "images at once, 0: by their size; no result depends on it"                        \
-    }
 #define RESUME_OPTION                                                                              \
     {                                                                                              \
         .name = "resume", .type = ALEAT_CLI_CHOICE, .offset = AT(resume), .value = "R",            \
@@ -54,11 +36,6 @@
         .help = "map of the pictures and of their order"                                           \
     }
 
-#define RUN_OPTION                                                                                 \
-    {                                                                                              \
-        .name = "run", .letter = 'o', .type = ALEAT_CLI_PATH, .offset = AT(run), .value = "RUN",   \
-        .required = true, .help = "the folder to write"                                            \
-    }
 #define COUNT_OPTION                                                                               \
     {                                                                                              \
         .name = "count", .letter = 'n', .type = ALEAT_CLI_INT, .offset = AT(n), .value = "N",      \
@@ -68,13 +45,6 @@
     {                                                                                              \
         .name = "split", .type = ALEAT_CLI_STRING, .offset = AT(split), .value = "S",              \
         .help = "of a data set: test (usual, if there is one) or train"                            \
-    }
-#define SCORE_STEPS_OPTION                                                                         \
-    {                                                                                              \
-        .name = "score-steps", .type = ALEAT_CLI_RANGE, .offset = AT(score_steps), .value = "A:B", \
-        .help =                                                                                    \
-            "steps that are scored, from 0, B not included; default: all that are executed, of "   \
-            "single images 0.90 <= step/S < 0.98"                                                  \
     }
 #define STAT_OPTION                                                                                \
     {                                                                                              \
@@ -87,22 +57,6 @@
         .fallback = "200", .min = 0, .max = 1000000,                                               \
         .help = "resamples of the images for an interval of every number; "                        \
                 "0: none"                                                                          \
-    }
-#define CONFIDENCE_OPTION                                                                          \
-    {                                                                                              \
-        .name = "confidence", .type = ALEAT_CLI_DOUBLE, .offset = AT(confidence), .value = "P",    \
-        .fallback = "0.95", .min = 0.001, .max = 0.9999, .help = "of the intervals"                \
-    }
-#define STEPS_OPTION                                                                               \
-    {                                                                                              \
-        .name = "steps", .type = ALEAT_CLI_INT, .offset = AT(steps), .value = "S",                 \
-        .fallback = "50", .min = 2, .max = 1000000,                                                \
-        .help = "steps of the whole sampler, from pure noise"                                      \
-    }
-#define SAMPLER_OPTION                                                                             \
-    {                                                                                              \
-        .name = "sampler", .type = ALEAT_CLI_CHOICE, .offset = AT(sampler), .value = "NAME",       \
-        .fallback = "ddim", .choices = aleat_cli_sampler_choice, .help = "whose steps they are"    \
     }
 #define REPEATS_OPTION                                                                             \
     {                                                                                              \
@@ -126,17 +80,11 @@ static const aleat_cli_option reconstruct_options[] = {
      .fallback = "0.5",
      .help = "the first step that is executed, as its number or, with a point, as a share of the "
              "steps: images are noised to its level"},
-    SEED_OPTION,
+    SEED_OPTION("what all random numbers follow from"),
     BATCH_OPTION,
     COPIES_OPTION,
-    SCORE_STEPS_OPTION,
-    {.name = "maps",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(maps),
-     .value = "K",
-     .fallback = "sum",
-     .choices = aleat_cli_maps_choice,
-     .help = "maps to keep"},
+    SCORE_STEPS_OPTION("all that are executed, of single images 0.90 <= step/S < 0.98"),
+    MAPS_OPTION,
     SHOW_OPTION,
     CLIP_OPTION,
     STAT_OPTION,
@@ -155,34 +103,16 @@ static const aleat_cli_option reconstruct_options[] = {
 const aleat_cli_group aleat_cli_reconstructing = {"Images", reconstruct_options};
 
 static const aleat_cli_option sampling_options[] = {
-    STEPS_OPTION,
-    SAMPLER_OPTION,
-    {.name = "eta",
-     .type = ALEAT_CLI_DOUBLE,
-     .offset = AT(eta),
-     .value = "E",
-     .fallback = "0",
-     .min = 0,
-     .max = 1000,
-     .help = "noise of DDIM: 0 none, 1 as much as DDPM"},
-    {.name = "schedule",
-     .type = ALEAT_CLI_PATH,
-     .offset = AT(schedule),
-     .value = "FILE",
-     .help = "a scheduler_config.json to use instead of the model's"},
+    STEPS_OPTION(2, "steps of the whole sampler, from pure noise"),
+    SAMPLER_OPTION("ddim", "whose steps they are"),
+    ETA_OPTION,
+    SCHEDULE_OPTION,
     {.name = "respacing",
      .type = ALEAT_CLI_STRING,
      .offset = AT(respacing),
      .value = "R",
      .help = "ddim, ddpm: the steps of guided-diffusion's timestep_respacing: 250, ddim50"},
-    {.name = "cfg-scale",
-     .type = ALEAT_CLI_DOUBLE,
-     .offset = AT(cfg_scale),
-     .value = "W",
-     .fallback = "1",
-     .min = -1000,
-     .max = 1000,
-     .help = "classifier-free guidance, u + W (c - u): twice the evaluations; 1: none"},
+    CFG_OPTION,
     {0},
 };
 const aleat_cli_group aleat_cli_reconstruct_sampling = {"Sampling", sampling_options};
@@ -226,7 +156,7 @@ static const aleat_cli_option judging_options[] = {
     FIT_OPTION,
     SIZE_OPTION,
     REPEATS_OPTION,
-    SCORE_STEPS_OPTION,
+    SCORE_STEPS_OPTION("all that are executed, of single images 0.90 <= step/S < 0.98"),
     BATCH_OPTION,
     SHOW_OPTION,
     RESUME_OPTION,
@@ -235,8 +165,8 @@ static const aleat_cli_option judging_options[] = {
 const aleat_cli_group aleat_cli_judging = {"Images (of --image)", judging_options};
 
 static const aleat_cli_option judge_sampling_options[] = {
-    STEPS_OPTION,
-    SAMPLER_OPTION,
+    STEPS_OPTION(2, "steps of the whole sampler, from pure noise"),
+    SAMPLER_OPTION("ddim", "whose steps they are"),
     {0},
 };
 const aleat_cli_group aleat_cli_judge_sampling = {"Steps (of --image)", judge_sampling_options};
@@ -255,11 +185,11 @@ static const aleat_cli_option damaging_options[] = {
     SIZE_OPTION,
     LABEL_OPTION("classes, by number or name, repeated, or an .npy; default: those of the data, "
                  "else the class that means none"),
-    SEED_OPTION,
+    SEED_OPTION("what all random numbers follow from"),
     BATCH_OPTION,
     COPIES_OPTION,
     REPEATS_OPTION,
-    SCORE_STEPS_OPTION,
+    SCORE_STEPS_OPTION("all that are executed, of single images 0.90 <= step/S < 0.98"),
     SHOW_OPTION,
     CLIP_OPTION,
     STAT_OPTION,

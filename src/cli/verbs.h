@@ -32,34 +32,16 @@ int aleat_cli_corruptions(const aleat_cli_verb *verb, const aleat_cli_args *args
 /** `uncertainty --image`. */
 int aleat_cli_judge(const aleat_cli_verb *verb, const aleat_cli_args *args);
 
-/** Options of verbs that look at images from elsewhere (options_images.c). */
-extern const aleat_cli_group aleat_cli_reconstructing, aleat_cli_reconstruct_sampling,
-    aleat_cli_encoding, aleat_cli_judging, aleat_cli_judge_sampling, aleat_cli_damaging;
-
-/** Options of eval and filter (options_eval.c). */
-extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cli_eval_how,
-    aleat_cli_filtering;
-
-/** Options of generate and replay (options_generate.c). */
-extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
-/** Options of paper (options_paper.c). */
-extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
-    aleat_cli_paper_judging;
-
 /** What the options say of a model; borrows from `args`. */
 aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 /** Opens the model that the operand names, as the model options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
 
-/** How the options say to open it. */
-aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 /** Opens the autoencoder that --decoder names, as its options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args,
                                                aleat_error *err);
 
-/** The same for images x: networks of any image size get that of x, unless the user says another.
- */
 /** Texts: from options, borrowed, and from the lines of a file. Zero-initialise. */
 typedef struct aleat_cli_text_list {
     const char **at;
