@@ -9,6 +9,7 @@
 #include "api/vae_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "features/prepare.h"
 
 // From 0 .. 1 to the range that diffusion models are trained in.
@@ -23,11 +24,7 @@ static const aleat_preparation fits[] = {
 
 const char *aleat_image_fit_name(int i, const char **help)
 {
-    if (i < 0 || i >= (int)(sizeof fits / sizeof *fits))
-        return NULL;
-    if (help)
-        *help = fits[i].help;
-    return fits[i].name;
+    return ALEAT_NAME_AT(fits, i, help);
 }
 
 static aleat_status check_kind(const aleat_model *model, const aleat_vae *encoder, aleat_error *err)

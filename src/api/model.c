@@ -6,6 +6,7 @@
 #include "api/texts.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "kernels/peak.h"
 
 static const struct {
@@ -19,25 +20,19 @@ static const struct {
 
 const char *aleat_precision_name(int i, const char **help)
 {
-    if (i < 0 || i >= N_PRECISIONS)
-        return NULL;
-    if (help)
-        *help = precisions[i].help;
-    return precisions[i].name;
+    return ALEAT_NAME_AT(precisions, i, help);
 }
 
 const char *aleat_attention_order_name(int i, const char **help)
 {
-    static const char *const orders[][2] = {
+    static const struct {
+        const char *name, *help;
+    } orders[] = {
         {"auto", "as in the published model of these sizes"},
         {"legacy", "head by head"},
         {"new", "all heads' queries, then keys, then values (use_new_attention_order)"},
     };
-    if (i < 0 || i >= (int)(sizeof orders / sizeof *orders))
-        return NULL;
-    if (help)
-        *help = orders[i][1];
-    return orders[i][0];
+    return ALEAT_NAME_AT(orders, i, help);
 }
 
 const char *aleat_family_name(int i, const char **help)

@@ -12,6 +12,7 @@
 #include "api/run_settings.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "io/file.h"
 #include "io/image_convert.h"
 #include "io/json.h"
@@ -39,11 +40,7 @@ static const struct {
 
 const char *aleat_reconstruct_compat_name(int i, const char **help)
 {
-    if (i < 0 || i >= N_VARIANTS)
-        return NULL;
-    if (help)
-        *help = variant_names[i].help;
-    return variant_names[i].name;
+    return ALEAT_NAME_AT(variant_names, i, help);
 }
 
 // Whether the word of n letters is one of ours, and then sets it; *bad: one with a wrong number.

@@ -5,6 +5,7 @@
 #include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "samplers/plan.h"
@@ -51,11 +52,7 @@ static const struct {
 
 const char *aleat_clip_name(int i, const char **help)
 {
-    if (i < 0 || i >= (int)(sizeof clips / sizeof *clips))
-        return NULL;
-    if (help)
-        *help = clips[i].help;
-    return clips[i].name;
+    return ALEAT_NAME_AT(clips, i, help);
 }
 
 aleat_status aleat_name_find(int *out, const char *(*names)(int, const char **), const char *name,

@@ -6,6 +6,7 @@
 #include "aleat/model.h"
 #include "api/schedule.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "train/trainer.h"
 
 /** A row of a table of names. */
@@ -37,33 +38,24 @@ static const named dtypes[] = {
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof *(table)))
 
-static const char *name_at(const named *table, int count, int i, const char **help)
-{
-    if (i < 0 || i >= count)
-        return NULL;
-    if (help)
-        *help = table[i].help;
-    return table[i].name;
-}
-
 const char *aleat_rate_schedule_name(int i, const char **help)
 {
-    return name_at(rate_schedules, COUNT(rate_schedules), i, help);
+    return ALEAT_NAME_AT(rate_schedules, i, help);
 }
 
 const char *aleat_prediction_type_name(int i, const char **help)
 {
-    return name_at(predictions, COUNT(predictions), i, help);
+    return ALEAT_NAME_AT(predictions, i, help);
 }
 
 const char *aleat_beta_schedule_name(int i, const char **help)
 {
-    return name_at(beta_schedules, COUNT(beta_schedules), i, help);
+    return ALEAT_NAME_AT(beta_schedules, i, help);
 }
 
 const char *aleat_export_dtype_name(int i, const char **help)
 {
-    return name_at(dtypes, COUNT(dtypes), i, help);
+    return ALEAT_NAME_AT(dtypes, i, help);
 }
 
 const char *aleat_task_name(int i, const char **help)

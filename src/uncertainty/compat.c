@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/names.h"
 
 static const struct {
     const char *name; // "alpha=step-index"; the part behind "=" is N where a number is wanted
@@ -43,11 +44,7 @@ static const struct {
 
 const char *aleat_compat_name(int i, const char **help)
 {
-    if (i < 0 || i >= N_SWITCHES)
-        return NULL;
-    if (help)
-        *help = switches[i].help;
-    return switches[i].name;
+    return ALEAT_NAME_AT(switches, i, help);
 }
 
 static bool takes_number(const char *name)

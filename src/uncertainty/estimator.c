@@ -6,6 +6,7 @@
 #include "aleat/run.h"
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 
 static double unbiased_variance(double mean, double squares, int m, double e0)
 {
@@ -103,11 +104,7 @@ static const struct {
 
 const char *aleat_estimator_name(int i, const char **help)
 {
-    if (i < 0 || i >= ALEAT_ESTIMATOR_COUNT)
-        return NULL;
-    if (help)
-        *help = kinds[i].help;
-    return kinds[i].name;
+    return ALEAT_NAME_AT(kinds, i, help);
 }
 
 const aleat_statistic *aleat_map_statistic(const char *name)

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "samplers/prediction.h"
 
 // dU/de_i = weight (e_i - centre): the four statistics differ in these two only.
@@ -64,11 +65,7 @@ bool aleat_guide_statistic_of(aleat_guide_statistic *out, const aleat_statistic 
 
 const char *aleat_gradient_name(int i, const char **help)
 {
-    if (i < 0 || i >= (int)N_GRADIENTS)
-        return NULL;
-    if (help)
-        *help = gradients[i].help;
-    return gradients[i].name;
+    return ALEAT_NAME_AT(gradients, i, help);
 }
 
 aleat_guide_options aleat_guide_defaults(void)

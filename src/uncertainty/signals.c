@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/names.h"
 #include "samplers/prediction.h"
 
 static const struct {
@@ -34,11 +35,7 @@ struct aleat_signals {
 
 const char *aleat_signal_name(int i, const char **help)
 {
-    if (i < 0 || i >= ALEAT_SIGNAL_COUNT)
-        return NULL;
-    if (help)
-        *help = table[i].help;
-    return table[i].name;
+    return ALEAT_NAME_AT(table, i, help);
 }
 
 aleat_status aleat_signals_new(aleat_signals **out, int64_t max_n, int64_t count,
