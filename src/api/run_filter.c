@@ -62,9 +62,10 @@ static aleat_status check_folders(const filtering *f, aleat_error *err)
 static aleat_status load_settings(filtering *f, aleat_error *err)
 {
     char *path = path_in(f->from, "run.json");
-    aleat_status st = path ? aleat_json_load(&f->json, path, err) : aleat_fail_memory(err, f->from);
-    if (!st && !json_is_object(json_object_get(f->json.root, "settings")))
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no object 'settings'", path);
+    json_t *settings;
+    const aleat_status st = path
+                                ? aleat_json_load_object(&f->json, &settings, path, "settings", err)
+                                : aleat_fail_memory(err, f->from);
     aleat_free(path);
     return st;
 }

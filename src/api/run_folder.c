@@ -113,20 +113,12 @@ aleat_status aleat_run_remove(const aleat_run_folder *folder, const char *sub, c
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-// A setting as a person reads it, cut to fit.
-static void value_text(const json_t *value, char *buf, size_t size)
-{
-    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    (void)snprintf(buf, size, "%s", text ? text : "(not set)");
-    free(text);
-}
-
 static aleat_status fail_different(const aleat_run_folder *f, const char *key, const json_t *there,
                                    const json_t *here, aleat_error *err)
 {
     char a[200], b[200];
-    value_text(there, a, sizeof a);
-    value_text(here, b, sizeof b);
+    aleat_json_text(there, a, sizeof a);
+    aleat_json_text(here, b, sizeof b);
     const aleat_status st =
         aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: holds a run whose '%s' is %s, this one's is %s",
                    f->path, key, a, b);
@@ -163,12 +155,9 @@ static aleat_status load_settings(const aleat_run_folder *f, const char *name, j
     if (!path)
         return aleat_fail_memory(err, f->path);
     if (aleat_is_file(path)) {
-        st = aleat_json_load(&json, path, err);
-        json_t *settings = st ? NULL : json_object_get(json.root, "settings");
-        if (!st && !json_is_object(settings))
-            st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no object 'settings'", path);
+        st = aleat_json_load_object(&json, found, path, "settings", err);
         if (!st)
-            *found = json_incref(settings);
+            (void)json_incref(*found);
     }
     aleat_json_clear(&json);
     aleat_free(path);

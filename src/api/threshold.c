@@ -24,15 +24,7 @@ static const char *const keys[] = {"weights_sha256", "config_sha256", "time_scal
                                    "copies_clip"};
 #define N_KEYS (sizeof keys / sizeof *keys)
 
-/* ---- settings ---------------------------------------------------------------------------------
- */
-
-static void value_text(const json_t *value, char *buf, size_t size)
-{
-    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    (void)snprintf(buf, size, "%s", text ? text : "(not set)");
-    free(text);
-}
+/* ---- settings -------------------------------------------------------------------------------- */
 
 // ALEAT_OK if all keys have the same value, or none, in both.
 static aleat_status compare(const char *path, const json_t *there, const json_t *here,
@@ -43,8 +35,8 @@ static aleat_status compare(const char *path, const json_t *there, const json_t 
         if (a == b || json_equal(a, b))
             continue;
         char x[200], y[200];
-        value_text(a, x, sizeof x);
-        value_text(b, y, sizeof y);
+        aleat_json_text(a, x, sizeof x);
+        aleat_json_text(b, y, sizeof y);
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: its '%s' is %s, here it is %s", path,
                           keys[i], x, y);
     }
@@ -70,7 +62,7 @@ static json_t *chosen(const json_t *settings)
 typedef struct source {
     char *path, *maps_path;
     aleat_json json;
-    const json_t *settings; // of json
+    json_t *settings; // of json
     aleat_npy_map maps;     // [N,steps,C,H,W]
 } source;
 
@@ -114,12 +106,9 @@ static aleat_status source_open(source *s, const char *run, const char *statisti
     s->maps_path = aleat_path_join(run, name);
     if (!s->path || !s->maps_path)
         return aleat_fail_memory(err, run);
-    aleat_status st = aleat_json_load(&s->json, s->path, err);
+    aleat_status st = aleat_json_load_object(&s->json, &s->settings, s->path, "settings", err);
     if (st)
         return st;
-    s->settings = json_object_get(s->json.root, "settings");
-    if (!json_is_object(s->settings))
-        return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no object 'settings'", s->path);
     if (!aleat_is_file(s->maps_path)) {
         (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: this run has not kept its steps' maps of %s",
                          run, statistic);

@@ -1,6 +1,7 @@
 #include "io/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,25 @@ aleat_status aleat_json_load(aleat_json *out, const char *path, aleat_error *err
         memmove(out->name, aleat_path_base(out->name), strlen(aleat_path_base(out->name)) + 1);
     aleat_mapping_close(&file);
     return st;
+}
+
+aleat_status aleat_json_load_object(aleat_json *out, json_t **object, const char *path,
+                                    const char *key, aleat_error *err)
+{
+    const aleat_status st = aleat_json_load(out, path, err);
+    *object = st ? NULL : json_object_get(out->root, key);
+    if (st || json_is_object(*object))
+        return st;
+    *object = NULL;
+    aleat_json_clear(out);
+    return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no object '%s'", path, key);
+}
+
+void aleat_json_text(const json_t *value, char *buf, size_t size)
+{
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    (void)snprintf(buf, size, "%s", text ? text : "(not set)");
+    free(text);
 }
 
 void aleat_json_clear(aleat_json *json)

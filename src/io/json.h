@@ -21,11 +21,17 @@ typedef struct aleat_json {
 /** Reads a file whose top level is an object; duplicate keys, trailing text and more than 64 MiB
  * are errors (ALEAT_ERR_FORMAT with file:line:column). */
 ALEAT_MUST_USE aleat_status aleat_json_load(aleat_json *out, const char *path, aleat_error *err);
+/** The same of a file that has an object under `key`, which *object borrows. */
+ALEAT_MUST_USE aleat_status aleat_json_load_object(aleat_json *out, json_t **object,
+                                                   const char *path, const char *key,
+                                                   aleat_error *err);
 /** The same from memory; `name` is what messages call it. */
 ALEAT_MUST_USE aleat_status aleat_json_parse(aleat_json *out, const void *data, size_t len,
                                              const char *name, aleat_error *err);
 /** Releases; accepts NULL and a zeroed value. */
 void aleat_json_clear(aleat_json *json);
+/** A value as a person reads it, cut to fit; NULL: "(not set)". */
+void aleat_json_text(const json_t *value, char *buf, size_t size);
 /** Writes a value with two spaces of indent, keys in order of insertion, doubles with 17 digits and
  * a final newline, atomically. */
 ALEAT_MUST_USE aleat_status aleat_json_write(const char *path, const json_t *value,

@@ -66,11 +66,8 @@ static aleat_status open_settings(aleat_source *s, aleat_error *err)
                         s->path);
         aleat_hint(err, "'aleat generate' writes one; the same command goes on with a broken one");
     } else {
-        st = aleat_json_load(&s->json, path, err);
+        st = aleat_json_load_object(&s->json, &s->settings, path, "settings", err);
     }
-    s->settings = st ? NULL : json_object_get(s->json.root, "settings");
-    if (!st && !json_is_object(s->settings))
-        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no object 'settings'", path);
     aleat_free(path);
     return st;
 }
