@@ -137,10 +137,10 @@ static aleat_status open_average(average_network *net, const aleat_problem *p,
     return st;
 }
 
-/** Sums over some of the images. */
+/** Of the images so far. */
 typedef struct sums {
-    double loss, squares;
-    int64_t right;
+    double mean, squares; // of their losses; of the deviations from the mean, by Welford's sums
+    int64_t images, right;
 } sums;
 
 static void look_at(const average_network *net, const aleat_dataset *held, int64_t first,
@@ -156,8 +156,9 @@ static void look_at(const average_network *net, const aleat_dataset *held, int64
         const float *out = aleat_plan_data(net->plan, net->files.network.out) + b * classes;
         const int32_t label = held->labels[first + b];
         const double loss = cross_entropy(out, classes, label, 1, NULL);
-        s->loss += loss;
-        s->squares += loss * loss;
+        const double before = loss - s->mean;
+        s->mean += before / (double)++s->images;
+        s->squares += before * (loss - s->mean);
         s->right += largest(out, classes) == label;
     }
 }
@@ -171,9 +172,8 @@ static aleat_status validate(const aleat_problem *p, const aleat_trained *traine
     const aleat_status st = open_average(&net, p, trained, err);
     for (int64_t first = 0; !st && first < n; first += BATCH)
         look_at(&net, held_out, first, n - first < BATCH ? n - first : BATCH, &s);
-    const double mean = s.loss / (double)n, variance = s.squares / (double)n - mean * mean;
-    *out = (aleat_validation){.loss = mean,
-                              .standard_error = sqrt(fmax(variance, 0) / (double)n),
+    *out = (aleat_validation){.loss = s.mean,
+                              .standard_error = sqrt(s.squares / (double)n / (double)n),
                               .accuracy = (double)s.right / (double)n,
                               .images = n};
     close_average(&net);
