@@ -24,6 +24,7 @@ static const conv_case cases[] = {
     {2, 9, 8, 17, 7, 3, 3, 2, 0, 0, 1, 1, 1, 1},    // stride 2, padded below and right
     {2, 9, 8, 16, 7, 3, 3, 2, 1, 1, 1, 1, 1, 1},    // stride 2, odd height
     {1, 5, 4, 7, 16, 3, 3, 1, 2, 2, 2, 2, 1, 2},    // dilated input
+    {3, 9, 9, 112, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1},  // channels in several blocks
     {1, 40, 40, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},   // one channel
 };
 enum { N_CASES = sizeof cases / sizeof *cases };
@@ -111,6 +112,11 @@ static void run(const aleat_kernels *k, aleat_conv_algorithm algorithm, const al
     aleat_packed_free(&packed);
 }
 
+static bool is_winograd(aleat_conv_algorithm algorithm)
+{
+    return algorithm == ALEAT_CONV_WINOGRAD || algorithm == ALEAT_CONV_WINOGRAD_LATE;
+}
+
 static const aleat_epilogue plain = {.scale = 1};
 
 /*
@@ -129,11 +135,11 @@ static void check(aleat_conv_algorithm algorithm, const conv_case *c, const floa
     for (int64_t i = 0; i < n; i++) {
         error += pow((double)y[i] - want[i], 2);
         norm += want[i] * want[i];
-        if (algorithm != ALEAT_CONV_WINOGRAD)
+        if (!is_winograd(algorithm))
             assert_near(y[i], want[i], bound * magnitude[i], "%s case %d algorithm %d", isa,
                         (int)(c - cases), (int)algorithm);
     }
-    if (algorithm == ALEAT_CONV_WINOGRAD)
+    if (is_winograd(algorithm))
         assert_near(sqrt(error / norm), 0, 4e-6, "%s case %d Winograd", isa, (int)(c - cases));
 }
 

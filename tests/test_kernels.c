@@ -66,7 +66,7 @@ static void igemm_is_the_matrix_product_at_every_tile_size(void **state)
                 float *c = floats(mr * c_ld, 1);
                 for (int i = 0; i < mr; i++)
                     c[i * c_ld + p.width] = GUARD;
-                k->igemm(mr, nv, p.taps, p.k_len, p.rows, p.b, p.width, c, c_ld);
+                k->igemm(mr, nv, p.taps, p.k_len, p.rows, p.b, p.width, false, c, c_ld);
                 check_product(&p, c, c_ld);
                 for (int i = 0; i < mr; i++)
                     assert_true(c[i * c_ld + p.width] == GUARD);

@@ -91,7 +91,7 @@ static void multiply(const aleat_kernels *k, int64_t rows, int64_t depth, int64_
             for (int t = 0; t < terms; t++)
                 for (int i = 0; i < mr; i++)
                     pointers[t * MR + i] = a[t].data + (r + i) * a[t].ld;
-            k->igemm(mr, (int)(width / k->vlen), terms, depth, pointers, b, width,
+            k->igemm(mr, (int)(width / k->vlen), terms, depth, pointers, b, width, false,
                      c + r * c_ld + col, c_ld);
         }
         b += lines * width;

@@ -16,9 +16,10 @@ enum {
         16 * MR,    // rows whose pointers are made at once: a panel is read once for all of them
     MAX_PANEL = 64, // columns of the widest panel of any instruction set
     WINO_POINTS = 36,
-    WINO_TILE = 4,  // output pixels of a tile, each way
-    WINO_PATCH = 6, // input pixels of a tile, each way
-    WINO_SKEW = 16, // floats between planes, so that 36 stores do not fall on one cache set
+    WINO_TILE = 4,   // output pixels of a tile, each way
+    WINO_PATCH = 6,  // input pixels of a tile, each way
+    LATE_BLOCK = 48, // channels whose filters are transformed at once: they stay in the L2 cache
+    WINO_SKEW = 16,  // floats between planes, so that 36 stores do not fall on one cache set
 };
 
 typedef struct conv_job {
@@ -195,7 +196,7 @@ static void direct_panel(const conv_job *job, const row_group *group, int64_t ro
                                (const uint16_t *)w->data + at, 2 * width, tile, MAX_PANEL);
         else
             job->k->igemm(mr, nv, taps, w->c_in, (const float *const *)block_rows,
-                          (const float *)w->data + at, width, tile, MAX_PANEL);
+                          (const float *)w->data + at, width, false, tile, MAX_PANEL);
         put_tile(job, group, row + r, mr, col, n, tile);
     }
 }
@@ -262,7 +263,7 @@ typedef struct wino_layout {
     int64_t group;            // tiles that one thread carries through all three phases
     int64_t v_plane, m_plane; // floats between planes
     bool shared;              // few tiles: all threads work on one group in phases
-    size_t v_bytes, m_bytes, thread_bytes;
+    size_t v_bytes, m_bytes, u_bytes, thread_bytes;
 } wino_layout;
 
 /** Bytes of transformed input that a group may have: a part of the last-level cache. */
@@ -276,7 +277,10 @@ static wino_layout wino_plan(const aleat_kernels *k, const aleat_packed *w,
     l.tiles_per_image = l.tiles_x * ceil_div(g->out_h, WINO_TILE);
     l.tiles = l.tiles_per_image * g->images;
     l.shared = l.tiles < (int64_t)threads * 4 * MR;
-    const int64_t fit = WINO_GROUP_BYTES / (WINO_POINTS * w->c_in * (int64_t)sizeof(float));
+    // Late filters are transformed anew for each group: fewer, larger ones.
+    const int64_t bytes =
+        w->algorithm == ALEAT_CONV_WINOGRAD_LATE ? 2 * WINO_GROUP_BYTES : WINO_GROUP_BYTES;
+    const int64_t fit = bytes / (WINO_POINTS * w->c_in * (int64_t)sizeof(float));
     const int64_t share = ceil_div(l.tiles, threads);
     const int64_t most = fit < 4 * MR ? 4 * MR : fit;
     // Groups of equal size: the last one must not be a leftover of a few tiles.
@@ -286,8 +290,10 @@ static wino_layout wino_plan(const aleat_kernels *k, const aleat_packed *w,
     l.m_plane = l.group * width + WINO_SKEW;
     l.v_bytes = align_up((size_t)(WINO_POINTS * l.v_plane) * sizeof(float));
     l.m_bytes = align_up((size_t)(WINO_POINTS * l.m_plane) * sizeof(float));
-    l.thread_bytes =
-        align_up(16 * MAX_PANEL * sizeof(float)) + (l.shared ? 0 : l.v_bytes + l.m_bytes);
+    if (w->algorithm == ALEAT_CONV_WINOGRAD_LATE)
+        l.u_bytes = align_up((size_t)(WINO_POINTS * LATE_BLOCK * k->panel) * sizeof(float));
+    l.thread_bytes = align_up(16 * MAX_PANEL * sizeof(float)) + l.u_bytes +
+                     (l.shared ? 0 : l.v_bytes + l.m_bytes);
     return l;
 }
 
@@ -319,18 +325,14 @@ static void wino_load(const wino_group *t, int64_t begin, int64_t end)
     }
 }
 
-/** Phase 2: the product at one of the 36 points for one panel of columns, all tiles of the group.
- */
-static void wino_multiply(const wino_group *t, int point, int64_t panel, float *m)
+/** Phase 2 at one of the 36 points for one panel of columns, all tiles of the group: the product of
+ * channels [c0, c0 + c) with b, which is set or added. */
+static void wino_multiply(const wino_group *t, int point, int64_t c0, int64_t c, const float *b,
+                          int nv, float *m)
 {
     const aleat_packed *w = t->job->w;
     const aleat_kernels *k = t->job->k;
-    const int64_t col = panel * k->panel;
-    const int64_t n = w->c_out - col < k->panel ? w->c_out - col : k->panel;
-    const int nv = (int)ceil_div(n, k->vlen);
-    const int64_t width = (int64_t)nv * k->vlen;
-    const float *b = (const float *)w->data + col * w->lines + point * w->c_in * width;
-    const float *v = t->v + point * t->l->v_plane;
+    const float *v = t->v + point * t->l->v_plane + c0;
     // Row counts of the blocks differ by one at most: 8 tiles are 4 + 4, not 6 + 2.
     const int64_t blocks = ceil_div(t->count, MR);
     for (int64_t i = 0; i < blocks; i++) {
@@ -339,8 +341,43 @@ static void wino_multiply(const wino_group *t, int point, int64_t panel, float *
         const float *rows[MR];
         for (int64_t r = begin; r < end; r++)
             rows[r - begin] = v + r * w->c_in;
-        k->igemm((int)(end - begin), nv, 1, w->c_in, rows, b, width,
+        k->igemm((int)(end - begin), nv, 1, c, rows, b, (int64_t)nv * k->vlen, c0 > 0,
                  m + point * t->l->m_plane + begin * t->m_ld, t->m_ld);
+    }
+}
+
+/** Vectors of columns in a panel. */
+static int panel_vectors(const conv_job *job, int64_t panel)
+{
+    const int64_t left = job->w->c_out - panel * job->k->panel;
+    return (int)ceil_div(left < job->k->panel ? left : job->k->panel, job->k->vlen);
+}
+
+/** Phase 2 at points [first, last) of a panel, with filters that were transformed when packed. */
+static void wino_points(const wino_group *t, int first, int last, int64_t panel, float *m)
+{
+    const aleat_packed *w = t->job->w;
+    const int nv = panel_vectors(t->job, panel);
+    const float *b = (const float *)w->data + panel * t->job->k->panel * w->lines;
+    for (int p = first; p < last; p++)
+        wino_multiply(t, p, 0, w->c_in, b + p * w->c_in * nv * t->job->k->vlen, nv, m);
+}
+
+/** Phase 2 at all points of a panel, with filters transformed here, some channels at a time, to u
+ * [36][LATE_BLOCK][panel]. */
+static void wino_late(const wino_group *t, int64_t panel, float *u, float *m)
+{
+    const aleat_packed *w = t->job->w;
+    const aleat_kernels *k = t->job->k;
+    const int nv = panel_vectors(t->job, panel);
+    const int64_t width = (int64_t)nv * k->vlen, plane = LATE_BLOCK * width;
+    const float *taps = (const float *)w->data + panel * k->panel * w->lines;
+    for (int64_t c0 = 0; c0 < w->c_in; c0 += LATE_BLOCK) {
+        const int64_t c = w->c_in - c0 < LATE_BLOCK ? w->c_in - c0 : LATE_BLOCK;
+        for (int64_t i = 0; i < c; i++)
+            k->wino_filter(taps + (c0 + i) * 9 * width, width, u + i * width, plane);
+        for (int p = 0; p < WINO_POINTS; p++)
+            wino_multiply(t, p, c0, c, u + p * plane, nv, m);
     }
 }
 
@@ -389,15 +426,18 @@ static void wino_private_groups(void *ctx, int64_t begin, int64_t end, int threa
     char *mine = job->conv->scratch + (size_t)thread * job->conv->stride;
     float *pixels = (float *)(void *)mine;
     wino_group t = {.job = job->conv, .l = l, .m_ld = job->conv->k->panel};
-    t.v = (float *)(void *)(mine + align_up(16 * MAX_PANEL * sizeof(float)));
+    float *u = (float *)(void *)(mine + align_up(16 * MAX_PANEL * sizeof(float)));
+    t.v = (float *)(void *)((char *)u + l->u_bytes);
     t.m = (float *)(void *)((char *)t.v + l->v_bytes);
     for (int64_t first = begin; first < end; first += l->group) {
         t.first = first;
         t.count = end - first < l->group ? end - first : l->group;
         wino_load(&t, 0, t.count);
         for (int64_t panel = 0; panel < job->conv->panels; panel++) {
-            for (int p = 0; p < WINO_POINTS; p++)
-                wino_multiply(&t, p, panel, t.m);
+            if (l->u_bytes)
+                wino_late(&t, panel, u, t.m);
+            else
+                wino_points(&t, 0, WINO_POINTS, panel, t.m);
             wino_store(&t, 0, t.count, panel, t.m, pixels);
         }
     }
@@ -410,6 +450,7 @@ static void wino_shared_group(void *ctx, int thread, int threads)
     const wino_layout *l = &job->l;
     const aleat_kernels *k = job->conv->k;
     float *pixels = (float *)(void *)(job->conv->scratch + (size_t)thread * job->conv->stride);
+    float *u = pixels + align_up(16 * MAX_PANEL * sizeof(float)) / sizeof(float);
     wino_group t = {.job = job->conv,
                     .l = l,
                     .count = l->tiles,
@@ -420,11 +461,16 @@ static void wino_shared_group(void *ctx, int thread, int threads)
     aleat_split(l->tiles, thread, threads, &begin, &end);
     wino_load(&t, begin, end);
     aleat_team_barrier();
+    const int parts = l->u_bytes ? 1 : WINO_POINTS; // what late filters share is a whole panel
     int64_t first, last;
-    aleat_split(WINO_POINTS * job->conv->panels, thread, threads, &first, &last);
-    for (int64_t u = first; u < last; u++) {
-        const int64_t panel = u / WINO_POINTS;
-        wino_multiply(&t, (int)(u % WINO_POINTS), panel, t.m + panel * k->panel);
+    aleat_split(parts * job->conv->panels, thread, threads, &first, &last);
+    for (int64_t i = first; i < last; i++) {
+        const int64_t panel = i / parts;
+        const int point = (int)(i % parts);
+        if (l->u_bytes)
+            wino_late(&t, panel, u, t.m + panel * k->panel);
+        else
+            wino_points(&t, point, point + 1, panel, t.m + panel * k->panel);
     }
     aleat_team_barrier();
     for (int64_t panel = 0; panel < job->conv->panels; panel++)
@@ -445,10 +491,15 @@ static void run_winograd(conv_job *conv, char *shared)
 /* ---- one door ---------------------------------------------------------------------------------
  */
 
+static bool is_winograd(const aleat_packed *w)
+{
+    return w->algorithm == ALEAT_CONV_WINOGRAD || w->algorithm == ALEAT_CONV_WINOGRAD_LATE;
+}
+
 static size_t thread_scratch(const aleat_kernels *k, const aleat_packed *w,
                              const aleat_conv_geometry *g, int threads)
 {
-    if (w->algorithm == ALEAT_CONV_WINOGRAD)
+    if (is_winograd(w))
         return wino_plan(k, w, g, threads).thread_bytes;
     return direct_thread_scratch(w);
 }
@@ -461,7 +512,7 @@ static size_t common_scratch(const aleat_kernels *k, const aleat_packed *w,
     if (w->algorithm == ALEAT_CONV_DIRECT_BF16)
         return *zeros + align_up((size_t)(g->images * g->in_h * g->in_w * c_in_padded(w)) *
                                  sizeof(uint16_t));
-    if (w->algorithm == ALEAT_CONV_WINOGRAD) {
+    if (is_winograd(w)) {
         const wino_layout l = wino_plan(k, w, g, threads);
         return *zeros + (l.shared ? l.v_bytes + l.m_bytes : 0);
     }
@@ -488,7 +539,7 @@ void aleat_conv_run(const aleat_kernels *k, const aleat_packed *w, const aleat_c
     job.zeros = scratch;
     job.scratch = base + common;
     job.stride = thread_scratch(k, w, g, threads);
-    if (w->algorithm == ALEAT_CONV_WINOGRAD) {
+    if (is_winograd(w)) {
         run_winograd(&job, base + zero_bytes);
         return;
     }

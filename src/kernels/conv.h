@@ -13,8 +13,11 @@
 #include "kernels/kernels.h"
 
 typedef enum aleat_conv_algorithm {
-    ALEAT_CONV_DIRECT,      /**< indirect matrix product, f32 */
-    ALEAT_CONV_WINOGRAD,    /**< F(4x4,3x3), f32 */
+    ALEAT_CONV_DIRECT,   /**< indirect matrix product, f32 */
+    ALEAT_CONV_WINOGRAD, /**< F(4x4,3x3), f32 */
+    /** The same, but the filters are stored as they are, and transformed each time: a quarter of
+     * the memory, for a little time. Sums of channels are formed in blocks. */
+    ALEAT_CONV_WINOGRAD_LATE,
     ALEAT_CONV_DIRECT_BF16, /**< indirect matrix product, bf16 factors and f32 sums */
     ALEAT_CONV_ALGORITHM_COUNT
 } aleat_conv_algorithm;
@@ -41,7 +44,7 @@ typedef struct aleat_packed {
     aleat_conv_algorithm algorithm;
     int64_t c_out, c_in, kernel_h, kernel_w;
     int64_t tap_step;
-    int64_t lines; /**< lines of a panel: taps * (padded) c_in, or 36 * c_in */
+    int64_t lines; /**< lines of a panel: taps * (padded) c_in, or 36 * c_in of Winograd */
     void *data;    /**< owned: aleat_packed_free() */
     size_t bytes;
 } aleat_packed;

@@ -3,7 +3,7 @@
  * registers; a tap is one position of a convolution kernel, whose rows are the pixels it falls on.
  */
 INLINE void micro_tile(const int mr, const int nv, int64_t taps, int64_t k_len,
-                       const float *const *rows, const float *b, int64_t b_ld, float *c,
+                       const float *const *rows, const float *b, int64_t b_ld, bool add, float *c,
                        int64_t c_ld)
 {
     vf acc[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS];
@@ -34,15 +34,17 @@ INLINE void micro_tile(const int mr, const int nv, int64_t taps, int64_t k_len,
 #pragma GCC unroll 6
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            store(c + i * c_ld + j * ALEAT_VLEN, acc[i][j]);
+        for (int j = 0; j < nv; j++) {
+            float *at = c + i * c_ld + j * ALEAT_VLEN;
+            store(at, add ? load(at) + acc[i][j] : acc[i][j]);
+        }
 }
 
 #define TILE(mr, nv)                                                                               \
     static void tile_##mr##_##nv(int64_t taps, int64_t k_len, const float *const *rows,            \
-                                 const float *b, int64_t b_ld, float *c, int64_t c_ld)             \
+                                 const float *b, int64_t b_ld, bool add, float *c, int64_t c_ld)   \
     {                                                                                              \
-        micro_tile(mr, nv, taps, k_len, rows, b, b_ld, c, c_ld);                                   \
+        micro_tile(mr, nv, taps, k_len, rows, b, b_ld, add, c, c_ld);                              \
     }
 #define TILES(mr) TILE(mr, 1) TILE(mr, 2) TILE(mr, 3) TILE(mr, 4)
 // clang-format off
@@ -50,17 +52,17 @@ TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
     // clang-format on
 
     static void igemm(int mr, int nv, int64_t taps, int64_t k_len, const float *const *rows,
-                      const float *b, int64_t b_ld, float *c, int64_t c_ld)
+                      const float *b, int64_t b_ld, bool add, float *c, int64_t c_ld)
 {
-    typedef void tile_fn(int64_t, int64_t, const float *const *, const float *, int64_t, float *,
-                         int64_t);
+    typedef void tile_fn(int64_t, int64_t, const float *const *, const float *, int64_t, bool,
+                         float *, int64_t);
 #define TILE_ROW(mr)                                                                               \
     {                                                                                              \
         tile_##mr##_1, tile_##mr##_2, tile_##mr##_3, tile_##mr##_4                                 \
     }
     static tile_fn *const tiles[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS] = {
         TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)};
-    tiles[mr - 1][nv - 1](taps, k_len, rows, b, b_ld, c, c_ld);
+    tiles[mr - 1][nv - 1](taps, k_len, rows, b, b_ld, add, c, c_ld);
 }
 
 /*

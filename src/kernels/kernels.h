@@ -63,16 +63,18 @@ typedef struct aleat_kernels {
     int panel_f64; /**< the same in doubles: half as many */
 
     /**
-     * c[i][j] = sum over taps and k of rows[tap][i][k] * b[tap*k_len + k][j], i < mr, j < nv*vlen.
+     * c[i][j] = sum over taps and k of rows[tap][i][k] * b[tap*k_len + k][j], i < mr, j < nv*vlen,
+     * added to c if `add`: the new sum starts at 0 all the same.
      * rows: mr pointers a tap (taps * mr in all, ALEAT_MICRO_ROWS apart), each to k_len floats;
      * b: packed, `b_ld` floats a line (>= nv*vlen); c: `c_ld` floats a line. The sum runs in the
      * order of (tap, k) with one fused multiply-add a term. |error| <= taps*k_len * FLT_EPSILON *
      * sum |a_i b_i|.
      */
     void (*igemm)(int mr, int nv, int64_t taps, int64_t k_len, const float *const *rows,
-                  const float *b, int64_t b_ld, float *c, int64_t c_ld);
-    /** The same with bf16 factors: rows point to k_len bf16 (k_len even), b holds pairs of lines
-     *  interleaved ([k/2][nv*vlen][2]); sums are f32. NULL where the processor lacks it. */
+                  const float *b, int64_t b_ld, bool add, float *c, int64_t c_ld);
+    /** The same, never added, with bf16 factors: rows point to k_len bf16 (k_len even), b holds
+     * pairs of lines interleaved ([k/2][nv*vlen][2]); sums are f32. NULL where the processor lacks
+     * it. */
     void (*igemm_bf16)(int mr, int nv, int64_t taps, int64_t k_len, const uint16_t *const *rows,
                        const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld);
 
@@ -102,6 +104,9 @@ typedef struct aleat_kernels {
      * channels `step`. rows: 36 pointers to pixels (a zero row where the tile leaves the image).
      */
     void (*wino_input)(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step);
+    /** Filters: u[p] = G g G^T for `c` filters, p = 0..35, planes `plane` floats apart, from the 9
+     * taps g, `c` floats each, dense. In f32; |error| <= 8 FLT_EPSILON of the largest tap. */
+    void (*wino_filter)(const float *g, int64_t c, float *u, int64_t plane);
     /** Output side: 16 rows of c sums (16 x out_ld) from 36 planes. */
     void (*wino_output)(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld);
     /** Adjoint of the output side: m[p] = A dy A^T for `c` channels of one 4x4 tile. rows: 16

@@ -25,6 +25,7 @@ const aleat_kernels KERNEL_TABLE = {
     .igemm_f64 = igemm_f64,
     .finish = finish,
     .wino_input = wino_input,
+    .wino_filter = wino_filter,
     .wino_output = wino_output,
     .wino_output_adjoint = wino_output_adjoint,
     .wino_filter_adjoint = wino_filter_adjoint,

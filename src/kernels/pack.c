@@ -166,6 +166,19 @@ static void pack_winograd(const pack_job *job, int64_t panel)
         }
 }
 
+/** The taps of one input channel side by side: lines in the order (channel, tap). */
+static void pack_winograd_late(const pack_job *job, int64_t panel)
+{
+    const aleat_filter *f = job->filter;
+    int64_t width;
+    const int64_t n = panel_columns(job, panel, &width);
+    float *line = (float *)job->out->data + panel * job->k->panel * job->out->lines;
+    for (int64_t i = 0; i < f->c_in; i++)
+        for (int tap = 0; tap < 9; tap++, line += width)
+            for (int64_t j = 0; j < width; j++)
+                line[j] = j < n ? element(f, panel * job->k->panel + j, i, tap / 3, tap % 3) : 0;
+}
+
 static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -173,6 +186,7 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
     static void (*const packers[])(const pack_job *, int64_t) = {
         [ALEAT_CONV_DIRECT] = pack_direct,
         [ALEAT_CONV_WINOGRAD] = pack_winograd,
+        [ALEAT_CONV_WINOGRAD_LATE] = pack_winograd_late,
         [ALEAT_CONV_DIRECT_BF16] = pack_direct_bf16,
     };
     for (int64_t panel = begin; panel < end; panel++)
@@ -184,7 +198,7 @@ bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_alg
 {
     const int64_t taps = filter->kernel_h * filter->kernel_w;
     const bool bf16 = algorithm == ALEAT_CONV_DIRECT_BF16;
-    assert(algorithm != ALEAT_CONV_WINOGRAD ||
+    assert((algorithm != ALEAT_CONV_WINOGRAD && algorithm != ALEAT_CONV_WINOGRAD_LATE) ||
            (taps == 9 && filter->c_in % k->vlen == 0 && filter->tap_step == 1));
     *out = (aleat_packed){.algorithm = algorithm,
                           .c_out = filter->c_out,

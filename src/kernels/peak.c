@@ -34,7 +34,7 @@ static void multiply(void *ctx, int thread, int threads)
                                (const uint16_t *)(const void *)b, 2 * job->k->panel, c, MAX_PANEL);
         else
             job->k->igemm(ALEAT_MICRO_ROWS, nv, 1, DEPTH, (const float *const *)rows, b,
-                          job->k->panel, c, MAX_PANEL);
+                          job->k->panel, false, c, MAX_PANEL);
 }
 
 double aleat_kernels_peak(const aleat_kernels *k, bool bf16, int threads)

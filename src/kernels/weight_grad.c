@@ -265,7 +265,7 @@ static void multiply_panel(const grad_job *job, int64_t first, int64_t count, in
     }
     const float *dy = job->packed ? job->packed : job->dy + first * g->out_h * g->out_w * g->dy_ld;
     k->igemm(mr, nv, taps, g->out_w, (const float *const *)rows, dy + col,
-             job->packed ? job->width : g->dy_ld, out, out_ld);
+             job->packed ? job->width : g->dy_ld, false, out, out_ld);
 }
 
 /** Adds the group's products of rows [m, m+MR) to the sums; the first group makes them. */

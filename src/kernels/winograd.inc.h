@@ -77,6 +77,45 @@ static void wino_input(const float *const *rows, int64_t c, float *v, int64_t pl
     }
 }
 
+/** One column: y = G x. */
+INLINE void wino_g(const vf x[3], vf y[6])
+{
+    const vf outer = x[0] + x[2], far = splat(1.0f / 24) * x[0] + splat(1.0f / 6) * x[2];
+    const vf near = splat(1.0f / 12) * x[1];
+    y[0] = splat(0.25f) * x[0];
+    y[1] = splat(-1.0f / 6) * (outer + x[1]);
+    y[2] = splat(-1.0f / 6) * (outer - x[1]);
+    y[3] = far + near;
+    y[4] = far - near;
+    y[5] = x[2];
+}
+
+static void wino_filter(const float *g, int64_t c, float *u, int64_t plane)
+{
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
+        vf half[6][3];
+#pragma GCC unroll 3
+        for (int col = 0; col < 3; col++) {
+            vf x[3], y[6];
+#pragma GCC unroll 3
+            for (int row = 0; row < 3; row++)
+                x[row] = load(g + (row * 3 + col) * c + i);
+            wino_g(x, y);
+#pragma GCC unroll 6
+            for (int row = 0; row < 6; row++)
+                half[row][col] = y[row];
+        }
+#pragma GCC unroll 6
+        for (int row = 0; row < 6; row++) {
+            vf y[6];
+            wino_g(half[row], y);
+#pragma GCC unroll 6
+            for (int col = 0; col < 6; col++)
+                store(u + (row * 6 + col) * plane + i, y[col]);
+        }
+    }
+}
+
 static void wino_output(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld)
 {
     for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
