@@ -149,7 +149,8 @@ static int make_data(void **state)
     return aleat_npy_write(scratch("real.npy"), &view, &err) ? -1 : 0;
 }
 
-static aleat_status table(const char *item, const char *folder, aleat_error *err)
+static aleat_status table_of(const char *item, const char *folder, const char *estimators,
+                             aleat_error *err)
 {
     char model_path[512], network[512], data[512];
     int32_t labels[IMAGES];
@@ -171,6 +172,8 @@ static aleat_status table(const char *item, const char *folder, aleat_error *err
         .draws = 4,
         .shard = 8,
         .threads = 1,
+        .estimators = estimators,
+        .laplace_images = 20,
     };
     const aleat_open_options open = {.threads = 1};
     aleat_model *model = NULL;
@@ -179,6 +182,11 @@ static aleat_status table(const char *item, const char *folder, aleat_error *err
         st = aleat_model_paper(model, item, folder, &options, err);
     aleat_model_close(model);
     return st;
+}
+
+static aleat_status table(const char *item, const char *folder, aleat_error *err)
+{
+    return table_of(item, folder, "copies", err);
 }
 
 static void assert_same_file(const char *a, const char *b, const char *name)

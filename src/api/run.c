@@ -1065,13 +1065,34 @@ static json_t *names_of_labels(const aleat_run_job *job)
     return names;
 }
 
-// The same of a run from known images, whether any was made now or not.
-static int64_t planned_evaluations(const aleat_run_job *job, bool cfg)
+// Beside those of the sampler, by what scores or guides.
+static int64_t planned_extra(const aleat_run_job *job)
 {
-    int64_t n = job->plan->n_steps - job->start->evaluation;
-    n += (int64_t)(job->observe.score.end - job->observe.score.begin) *
-         job->observe.estimator.copies;
-    return n * (cfg ? 2 : 1);
+    const aleat_observer_options *o = &job->observe;
+    const int first = job->start ? job->start->evaluation : 0, m = o->estimator.copies;
+    int64_t n = 0;
+    if (!job->options->uncertainty && !job->options->guide)
+        return 0;
+    if (o->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+        return (int64_t)m * job->plan->n_steps;
+    for (int k = first; k < job->plan->n_steps; k++) {
+        const aleat_sampling_step *s = &job->plan->steps[k];
+        const bool scored = job->options->uncertainty && s->stage == 0;
+        if (o->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+            n += s->outer > 0 && s->outer % o->bayesdiff.every == 0 ? o->bayesdiff.samples : 0;
+        else if ((scored && aleat_window_has(o->score, s->outer)) ||
+                 (job->options->guide && aleat_window_has(o->guide, s->outer)))
+            n += m;
+    }
+    return n;
+}
+
+// The same as planned, whether any image was made now or not.
+static int64_t planned_evaluations(const aleat_run_job *job)
+{
+    const int first = job->start ? job->start->evaluation : 0;
+    return (job->plan->n_steps - first + planned_extra(job)) *
+           (aleat_run_has_cfg(job->options) ? 2 : 1);
 }
 
 // What run.json tells beside the settings; of the images made in this call.
@@ -1320,7 +1341,7 @@ aleat_status aleat_run_make(aleat_model *model, const char *folder,
     if (!st)
         st = fill_folder(&run.r, folder, run.pixels, result, err);
     if (!st && start) {
-        start->evaluations = planned_evaluations(&run.job, aleat_run_has_cfg(options));
+        start->evaluations = planned_evaluations(&run.job);
         start->scored_steps = run.shape.n_score_steps;
     }
 done:
@@ -1377,7 +1398,8 @@ aleat_run_facts aleat_run_describe(const aleat_run *run)
                              .n_signals = s->n_signals,
                              .n_score_steps = s->n_score_steps,
                              .score_steps = run->steps,
-                             .n_guide_steps = s->n_guide_steps};
+                             .n_guide_steps = s->n_guide_steps,
+                             .evaluations = planned_evaluations(&run->job)};
     for (int m = 0; m < s->n_maps; m++) {
         facts.maps[m] = s->maps[m].name;
         facts.map_is_error[m] = s->maps[m].is_error;
