@@ -57,6 +57,7 @@ static const aleat_paper_item items[] = {
      .help = "the images of the lowest and highest scores, with their maps",
      .title = "Figure 10: images of the lowest and highest scores",
      .needs_features = true,
+     .no_reference = true,
      .has_rivals = true,
      .make = aleat_paper_fig10},
     {.name = "fig11",
@@ -268,8 +269,11 @@ static aleat_status tell_settings(aleat_paper *p, aleat_error *err)
     if (json_object_set_new(s, "feature_family", json_string(f.family)) ||
         json_object_set_new(s, "feature_layer", json_string(f.layer)) ||
         json_object_set_new(s, "features_sha256", json_string(p->reference.network)) ||
-        json_object_set_new(s, "feature_dim", json_integer(f.dim)) ||
-        json_object_set_new(s, "real_images", json_integer(p->reference.features.dim[0])) ||
+        json_object_set_new(s, "feature_dim", json_integer(f.dim)))
+        return aleat_fail_memory(err, "settings");
+    if (!p->reference.features.data)
+        return ALEAT_OK;
+    if (json_object_set_new(s, "real_images", json_integer(p->reference.features.dim[0])) ||
         json_object_set_new(s, "split", json_string(o->split)))
         return aleat_fail_memory(err, "settings");
     aleat_result_note(&p->result,
@@ -281,20 +285,22 @@ static aleat_status tell_settings(aleat_paper *p, aleat_error *err)
 
 /* ---- an item --------------------------------------------------------------------------------- */
 
-static aleat_status open_features(aleat_paper *p, aleat_error *err)
+static aleat_status open_features(aleat_paper *p, bool reference, aleat_error *err)
 {
     const aleat_paper_options *o = &p->options;
     const aleat_features_options how = {
         .layer = o->layer, .preparation = o->preparation, .threads = o->threads};
     aleat_status st = aleat_features_open(&p->network, o->network, &how, err);
-    return st ? st : aleat_reference_make(&p->reference, p, err);
+    if (!st)
+        aleat_reference_name(&p->reference, p->network);
+    return st || !reference ? st : aleat_reference_make(&p->reference, p, err);
 }
 
 static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, aleat_error *err)
 {
     aleat_status st = open_folder(p, err);
     if (!st && item->needs_features)
-        st = open_features(p, err);
+        st = open_features(p, !item->no_reference, err);
     if (!st)
         st = draw_labels(p, err);
     if (!st)

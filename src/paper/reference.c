@@ -13,7 +13,7 @@
 // Images between two looks at whether to stop.
 #define CHUNK 256
 
-static void hash_network(aleat_reference *reference, const aleat_features *net)
+void aleat_reference_name(aleat_reference *reference, const aleat_features *net)
 {
     char weights[ALEAT_SHA256_TEXT];
     const aleat_features_facts facts = aleat_features_describe(net);
@@ -81,7 +81,6 @@ aleat_status aleat_reference_make(aleat_reference *out, aleat_paper *paper, alea
     const aleat_paper_options *o = &paper->options;
     const char *split = strcmp(o->split, "all") == 0 ? NULL : o->split;
     aleat_image_set *set = NULL;
-    hash_network(out, paper->network);
     aleat_status st = aleat_image_set_open(&set, o->data, split, err);
     if (st && split)
         aleat_hint(err, "which images are the real ones? --split train, test, or all");
