@@ -165,7 +165,8 @@ static aleat_status table_of(const char *item, const char *folder, const char *e
     (void)snprintf(model_path, sizeof model_path, "%s", case_path("data/../../models", "fashion"));
     (void)snprintf(network, sizeof network, "%s",
                    case_path("data/../../models", "fashion-classifier"));
-    (void)snprintf(data, sizeof data, "%s", scratch(strcmp(estimators, "copies") ? "real.npz" : "real.npy"));
+    (void)snprintf(data, sizeof data, "%s",
+                   scratch(strcmp(estimators, "copies") ? "real.npz" : "real.npy"));
     const aleat_paper_options options = {
         .data = data,
         .split = "all",
@@ -316,7 +317,8 @@ static void rivals_have_their_scores_in_the_same_table(void **state)
     static const char all[] = "copies,mc-dropout,bayesdiff,generative";
     static const struct {
         const char *estimator, *score;
-        int64_t evaluations; // of 2 steps, both scored: M = 2 twice; 10 states at step 0: none; 5 runs
+        int64_t
+            evaluations; // of 2 steps, both scored: M = 2 twice; 10 states at step 0: none; 5 runs
     } want[] = {{"copies", "eps-var", 4},
                 {"mc-dropout", "dropout-var", 4},
                 {"bayesdiff", "bayes-var", 0},

@@ -168,7 +168,8 @@ typedef struct aleat_run_facts {
     int n_signals;
     const char *signals[ALEAT_RUN_SIGNALS]; /**< names of aleat_signal_name() */
     int64_t n_score_steps, n_guide_steps;
-    int64_t evaluations; /**< of the network for each image, to come: the sampler's and all others */
+    int64_t
+        evaluations; /**< of the network for each image, to come: the sampler's and all others */
     const int64_t *score_steps; /**< [n_score_steps] */
 } aleat_run_facts;
 

@@ -1298,8 +1298,7 @@ static aleat_status run_prepare(aleat_run *run, aleat_model *model, aleat_run_st
                              options->shown ? options->shown : aleat_run_map_shown, "map", err);
     if (!st && run->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
         run->shown = 0; // the only map there is, if any
-    run->job.shown =
-        st || run->job.n_maps == 0 ? "none" : run_maps[run->job.maps[run->shown]].name;
+    run->job.shown = st || run->job.n_maps == 0 ? "none" : run_maps[run->job.maps[run->shown]].name;
     if (!st)
         st = aleat_run_settings(&run->settings, &run->job, err);
     if (!st && options->guide && options->thresholds)

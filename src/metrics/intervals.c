@@ -113,9 +113,8 @@ static aleat_status resample_one(const resampling *r, int64_t i, aleat_metric_re
             if (u < begin || u >= end)
                 rows[count++] = u;
     }
-    aleat_status st = r->state
-                          ? r->metric->resample(result, r->state, r->task, rows, count, err)
-                          : resample_pairs(r, rows, count, result, err);
+    aleat_status st = r->state ? r->metric->resample(result, r->state, r->task, rows, count, err)
+                               : resample_pairs(r, rows, count, result, err);
     aleat_free(rows);
     return st;
 }

@@ -172,8 +172,8 @@ aleat_status aleat_sparsifier_new(aleat_sparsifier **out, const double *key, con
     s->squared = aleat_calloc((size_t)n, sizeof *s->squared);
     for (int64_t i = 0; s->squared && i < n; i++)
         s->squared[i] = error[i] * error[i];
-    aleat_status st = s->squared ? order_by(&s->by_key, key, n, err)
-                                 : aleat_fail_memory(err, "sorting pixels");
+    aleat_status st =
+        s->squared ? order_by(&s->by_key, key, n, err) : aleat_fail_memory(err, "sorting pixels");
     if (!st)
         st = order_by(&s->by_error, s->squared, n, err);
     if (!st && s->images)

@@ -17,10 +17,14 @@
 
 static const aleat_column columns[] = {
     {.key = "estimator", .heading = "estimator"},
-    {.key = "score", .heading = "score"},       {.key = "order", .heading = "order"},
-    {.key = "rank", .heading = "rank"},         {.key = "image", .heading = "image"},
-    {.key = "label", .heading = "class"},       {.key = "value", .heading = "value", .digits = 6},
-    {.key = "file", .heading = "on the sheet"}, {.key = "remark", .heading = "remark"},
+    {.key = "score", .heading = "score"},
+    {.key = "order", .heading = "order"},
+    {.key = "rank", .heading = "rank"},
+    {.key = "image", .heading = "image"},
+    {.key = "label", .heading = "class"},
+    {.key = "value", .heading = "value", .digits = 6},
+    {.key = "file", .heading = "on the sheet"},
+    {.key = "remark", .heading = "remark"},
     {0},
 };
 
@@ -208,8 +212,7 @@ static aleat_status choose(sheet *sheets, const aleat_pool *pool, int score, ale
         order && aleat_order(order, scores, n) ? ALEAT_OK : aleat_fail_memory(err, "scores");
     for (int highest = 0; !st && highest < 2; highest++) {
         sheet *s = &sheets[highest];
-        *s = (sheet){
-            .pool = pool, .score = score, .highest = highest, .map = -1, .count = count};
+        *s = (sheet){.pool = pool, .score = score, .highest = highest, .map = -1, .count = count};
         for (int64_t i = 0; i < count; i++) {
             s->images[i] = order[highest ? n - 1 - i : i];
             s->values[i] = scores[s->images[i]];

@@ -47,8 +47,8 @@ static void add_point(curves *c, int curve, double share, double y, double low, 
     c->high[curve][i] = high;
 }
 
-static json_t *row_of(aleat_paper *p, const char *estimator, double share, const char *score, const char *order,
-                      int64_t images)
+static json_t *row_of(aleat_paper *p, const char *estimator, double share, const char *score,
+                      const char *order, int64_t images)
 {
     json_t *row = aleat_result_row(&p->result);
     aleat_row_text(&p->result, row, "estimator", estimator);

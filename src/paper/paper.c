@@ -157,8 +157,8 @@ void aleat_paper_note_subsets(aleat_paper *p)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-// Drawn uniformly from the classes that mean something; each follows from its image's number, so that
-// more images go on with the same ones.
+// Drawn uniformly from the classes that mean something; each follows from its image's number, so
+// that more images go on with the same ones.
 static aleat_status draw_labels(aleat_paper *p, aleat_error *err)
 {
     aleat_run_options *run = &p->options.run;

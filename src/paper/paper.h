@@ -26,7 +26,7 @@ typedef struct aleat_paper_item {
     const char *name, *help, *title;
     bool needs_features;
     bool no_reference; /**< of the features only those of generated images */
-    bool has_rivals; /**< compares pools of estimators, some of which draw on a posterior */
+    bool has_rivals;   /**< compares pools of estimators, some of which draw on a posterior */
     /** Fills paper->result, and writes what is neither table nor numbers. */
     aleat_status (*make)(aleat_paper *paper, aleat_error *err);
 } aleat_paper_item;

@@ -194,7 +194,8 @@ static json_t *pool_settings(const maker *m)
 {
     const aleat_paper *p = m->paper;
     json_t *o = json_loads(m->facts.settings, 0, NULL);
-    if (o && p->own_labels && (json_object_del(o, "labels") & json_object_del(o, "labels_sha256")) == 0 &&
+    if (o && p->own_labels &&
+        (json_object_del(o, "labels") & json_object_del(o, "labels_sha256")) == 0 &&
         json_object_set_new(o, "labels", json_string("uniform"))) { // more of them go on
         json_decref(o);
         return NULL;

@@ -122,8 +122,8 @@ static aleat_status add_score(table *t, int score, bool highest, aleat_error *er
         st = measure(&m, t, t->paper->options.draws, err);
     if (st)
         return st;
-    json_t *row = row_of(t, pool->names[score], highest ? "highest" : "lowest",
-                         aleat_pool_cost(pool, score));
+    json_t *row =
+        row_of(t, pool->names[score], highest ? "highest" : "lowest", aleat_pool_cost(pool, score));
     for (int k = 0; k < 2; k++) {
         double low = NAN, high = NAN;
         const char *name = k ? "recall" : "precision";
@@ -186,8 +186,7 @@ static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, alea
 
 aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
 {
-    table t = {
-        .paper = p, .keep = aleat_paper_keep(p), .real = p->reference.features};
+    table t = {.paper = p, .keep = aleat_paper_keep(p), .real = p->reference.features};
     p->result.columns = columns;
     // as many real ones as kept ones
     if (t.real.dim[0] > MOST || t.real.dim[0] > t.keep)
