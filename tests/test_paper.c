@@ -296,6 +296,63 @@ static void items_of_a_folder_share_their_images(void **state)
     assert_int_equal(shards_of(folder), 3);
 }
 
+// What images are compared by.
+typedef struct kept {
+    uint8_t pixels[IMAGES][28 * 28];
+    double sums[IMAGES]; // of the first map at the first scored step
+    int64_t count, evaluations;
+} kept;
+
+static aleat_status keep(void *ctx, const aleat_run_images *images, aleat_error *err)
+{
+    kept *k = ctx;
+    (void)err;
+    memcpy(k->pixels[k->count], images->pixels, (size_t)images->count * sizeof k->pixels[0]);
+    for (int64_t j = 0; j < images->count; j++)
+        k->sums[k->count + j] = images->sums[j * 2];
+    k->count += images->count;
+    k->evaluations = images->evaluations + images->extra_evaluations;
+    return ALEAT_OK;
+}
+
+static void chosen_images_are_those_of_the_whole_run(void **state)
+{
+    (void)state;
+    static const int64_t chosen[] = {17, 3, 20, 21, 0};
+    static kept whole, some;
+    int32_t labels[IMAGES];
+    aleat_error err = {0};
+    aleat_model *model = NULL;
+    aleat_run *run = NULL;
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = (3 * i) % 10;
+    const aleat_run_options options = {.n = IMAGES,
+                                       .sampling = {.sampler = "ddim", .steps = 2},
+                                       .labels = labels,
+                                       .batch = 4,
+                                       .uncertainty = true,
+                                       .copies = 2,
+                                       .score_steps = {0, 2}};
+    const aleat_open_options open = {.threads = 1};
+    assert_ok(aleat_model_open(&model, case_path("data/../../models", "fashion"), &open, &err),
+              &err);
+    assert_ok(aleat_run_open(&run, model, &options, &err), &err);
+    assert_ok(aleat_run_sample(run, 0, IMAGES, keep, &whole, &err), &err);
+    assert_ok(aleat_run_sample_chosen(run, chosen, 5, keep, &some, &err), &err);
+    assert_int_equal(some.count, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_memory_equal(some.pixels[i], whole.pixels[chosen[i]], sizeof some.pixels[i]);
+        assert_memory_equal(&some.sums[i], &whole.sums[chosen[i]], sizeof(double));
+    }
+    assert_int_equal(aleat_run_describe(run).evaluations, whole.evaluations); // as planned
+    assert_int_equal(whole.evaluations, 2 + 2 * 2);
+    static const int64_t beyond[] = {IMAGES};
+    assert_failed(aleat_run_sample_chosen(run, beyond, 1, keep, &some, &err), ALEAT_ERR_ARGUMENT,
+                  &err, "image 24");
+    aleat_run_close(run);
+    aleat_model_close(model);
+}
+
 static json_t *load_rows(json_t **owner, const char *folder, const char *item)
 {
     char path[600];
@@ -398,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_killed_table_ends_in_the_same_bytes), // first: it forks
         cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
         cmocka_unit_test(items_of_a_folder_share_their_images),
+        cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
         cmocka_unit_test(a_foreign_folder_or_shard_is_refused),
