@@ -298,8 +298,8 @@ static void items_of_a_folder_share_their_images(void **state)
 
 // What images are compared by.
 typedef struct kept {
-    uint8_t pixels[IMAGES][28 * 28];
-    double sums[IMAGES]; // of the first map at the first scored step
+    uint8_t pixels[IMAGES][32 * 32]; // the model pads its data
+    double sums[IMAGES];             // of the first map at the first scored step
     int64_t count, evaluations;
 } kept;
 
