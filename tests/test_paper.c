@@ -429,6 +429,26 @@ static void maps_are_held_against_errors_in_both_signs(void **state)
     json_decref(owner);
 }
 
+static void damage_is_judged_by_rivals_of_single_states(void **state)
+{
+    (void)state;
+    char folder[512];
+    aleat_error err = {0};
+    json_t *owner;
+    int own = 0;
+    (void)snprintf(folder, sizeof folder, "%s", scratch("rivals"));
+    assert_ok(table_of("corruptions", folder, "copies,mc-dropout,generative", &err), &err);
+    const json_t *rows = load_rows(&owner, folder, "corruptions");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (strcmp(text_at(rows, i, "estimator"), "mc-dropout") == 0) {
+            assert_string_equal(text_at(rows, i, "score"), "dropout-var");
+            own++;
+        }
+    assert_true(own >= 2);
+    assert_non_null(strstr(text_at(rows, json_array_size(rows) - 1, "remark"), "generative"));
+    json_decref(owner);
+}
+
 static void a_foreign_folder_or_shard_is_refused(void **state)
 {
     (void)state;
@@ -458,6 +478,7 @@ int main(void)
         cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
+        cmocka_unit_test(damage_is_judged_by_rivals_of_single_states),
         cmocka_unit_test(a_foreign_folder_or_shard_is_refused),
         cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
         cmocka_unit_test(halves_tell_the_spread_of_the_whole),

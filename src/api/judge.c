@@ -146,7 +146,10 @@ static aleat_status make_shape(judge *j, aleat_error *err)
     for (int k = w.begin; k < w.end; k++)
         j->steps[k - w.begin] = k;
     choose_maps(j);
-    const char *shown = j->run_options.shown ? j->run_options.shown : aleat_run_map_shown;
+    const char *usual = aleat_run_map_shown, *shown = j->run_options.shown;
+    if (j->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
+        usual = j->names[0]; // its own
+    shown = shown ? shown : usual;
     for (int m = 0; m < j->shape.n_maps; m++)
         if (strcmp(j->names[m], shown) == 0) {
             j->shape.shown = m;
