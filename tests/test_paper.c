@@ -136,9 +136,11 @@ static void subsets_have_their_size_and_order(void **state)
 
 enum { IMAGES = 24 };
 
+// Real images as an array, and with classes as a data set that can be learnt from.
 static int make_data(void **state)
 {
     uint8_t pixels[40 * 28 * 28];
+    int64_t labels[40];
     aleat_error err = {0};
     if (make_scratch(state))
         return -1;
@@ -146,31 +148,38 @@ static int make_data(void **state)
         pixels[i] = (uint8_t)(i * 2654435761u >> 13);
     const aleat_shape shape = aleat_shape_of(4, (int64_t)40, (int64_t)28, (int64_t)28, (int64_t)1);
     const aleat_tensor view = aleat_tensor_view(ALEAT_U8, &shape, pixels);
+    for (int i = 0; i < 40; i++)
+        labels[i] = i % 10;
+    const aleat_shape row = aleat_shape_of(1, (int64_t)40);
+    const aleat_named_array arrays[] = {{"arr_0", view},
+                                        {"arr_1", aleat_tensor_view(ALEAT_I64, &row, labels)}};
+    if (aleat_npz_write(scratch("real.npz"), arrays, 2, false, &err))
+        return -1;
     return aleat_npy_write(scratch("real.npy"), &view, &err) ? -1 : 0;
 }
 
-static aleat_status table(const char *item, const char *folder, aleat_error *err)
+static aleat_status table_of(const char *item, const char *folder, const char *estimators,
+                             aleat_error *err)
 {
     char model_path[512], network[512], data[512];
-    int32_t labels[IMAGES];
-    for (int i = 0; i < IMAGES; i++)
-        labels[i] = i % 10;
     (void)snprintf(model_path, sizeof model_path, "%s", case_path("data/../../models", "fashion"));
     (void)snprintf(network, sizeof network, "%s",
                    case_path("data/../../models", "fashion-classifier"));
-    (void)snprintf(data, sizeof data, "%s", scratch("real.npy"));
+    (void)snprintf(data, sizeof data, "%s",
+                   scratch(strcmp(estimators, "copies") ? "real.npz" : "real.npy"));
     const aleat_paper_options options = {
         .data = data,
         .split = "all",
         .network = network,
         .run = {.n = IMAGES,
                 .sampling = {.sampler = "ddim", .steps = 2},
-                .labels = labels,
                 .copies = 2,
                 .score_steps = {0, 2}},
         .draws = 4,
         .shard = 8,
         .threads = 1,
+        .estimators = estimators,
+        .laplace_images = 20,
     };
     const aleat_open_options open = {.threads = 1};
     aleat_model *model = NULL;
@@ -179,6 +188,11 @@ static aleat_status table(const char *item, const char *folder, aleat_error *err
         st = aleat_model_paper(model, item, folder, &options, err);
     aleat_model_close(model);
     return st;
+}
+
+static aleat_status table(const char *item, const char *folder, aleat_error *err)
+{
+    return table_of(item, folder, "copies", err);
 }
 
 static void assert_same_file(const char *a, const char *b, const char *name)
@@ -265,7 +279,8 @@ static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
     aleat_mapping csv = {0};
     assert_ok(aleat_mapping_open(&csv, path, &err), &err);
     static const char header[] = "estimator,score,order,evaluations,images,fid,fid_low,fid_high,"
-                                 "difference,difference_low,difference_high,z,p,published\n";
+                                 "difference,difference_low,difference_high,z,p,published,"
+                                 "remark\n";
     assert_memory_equal(csv.data, header, sizeof header - 1);
     aleat_mapping_close(&csv);
 }
@@ -279,6 +294,159 @@ static void items_of_a_folder_share_their_images(void **state)
     assert_ok(table("table4", folder, &err), &err);
     assert_ok(table("fig3", folder, &err), &err);
     assert_int_equal(shards_of(folder), 3);
+}
+
+// What images are compared by.
+typedef struct kept {
+    uint8_t pixels[IMAGES][32 * 32]; // the model pads its data
+    double sums[IMAGES];             // of the first map at the first scored step
+    int64_t count, evaluations;
+} kept;
+
+static aleat_status keep(void *ctx, const aleat_run_images *images, aleat_error *err)
+{
+    kept *k = ctx;
+    (void)err;
+    memcpy(k->pixels[k->count], images->pixels, (size_t)images->count * sizeof k->pixels[0]);
+    for (int64_t j = 0; j < images->count; j++)
+        k->sums[k->count + j] = images->sums[j * 2];
+    k->count += images->count;
+    k->evaluations = images->evaluations + images->extra_evaluations;
+    return ALEAT_OK;
+}
+
+static void chosen_images_are_those_of_the_whole_run(void **state)
+{
+    (void)state;
+    static const int64_t chosen[] = {17, 3, 20, 21, 0};
+    static kept whole, some;
+    int32_t labels[IMAGES];
+    aleat_error err = {0};
+    aleat_model *model = NULL;
+    aleat_run *run = NULL;
+    for (int i = 0; i < IMAGES; i++)
+        labels[i] = (3 * i) % 10;
+    const aleat_run_options options = {.n = IMAGES,
+                                       .sampling = {.sampler = "ddim", .steps = 2},
+                                       .labels = labels,
+                                       .batch = 4,
+                                       .uncertainty = true,
+                                       .copies = 2,
+                                       .score_steps = {0, 2}};
+    const aleat_open_options open = {.threads = 1};
+    assert_ok(aleat_model_open(&model, case_path("data/../../models", "fashion"), &open, &err),
+              &err);
+    assert_ok(aleat_run_open(&run, model, &options, &err), &err);
+    assert_ok(aleat_run_sample(run, 0, IMAGES, keep, &whole, &err), &err);
+    assert_ok(aleat_run_sample_chosen(run, chosen, 5, keep, &some, &err), &err);
+    assert_int_equal(some.count, 5);
+    for (int i = 0; i < 5; i++) {
+        assert_memory_equal(some.pixels[i], whole.pixels[chosen[i]], sizeof some.pixels[i]);
+        assert_memory_equal(&some.sums[i], &whole.sums[chosen[i]], sizeof(double));
+    }
+    assert_int_equal(aleat_run_describe(run).evaluations, whole.evaluations); // as planned
+    assert_int_equal(whole.evaluations, 2 + 2 * 2);
+    static const int64_t beyond[] = {IMAGES};
+    assert_failed(aleat_run_sample_chosen(run, beyond, 1, keep, &some, &err), ALEAT_ERR_ARGUMENT,
+                  &err, "image 24");
+    aleat_run_close(run);
+    aleat_model_close(model);
+}
+
+static json_t *load_rows(json_t **owner, const char *folder, const char *item)
+{
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/%s.json", folder, item);
+    *owner = json_load_file(path, 0, NULL);
+    assert_non_null(*owner);
+    return json_object_get(*owner, "rows");
+}
+
+static const char *text_at(const json_t *rows, size_t i, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json_array_get(rows, i), key));
+    return text ? text : "";
+}
+
+static void rivals_have_their_scores_in_the_same_table(void **state)
+{
+    (void)state;
+    static const char all[] = "copies,mc-dropout,bayesdiff,generative";
+    static const struct {
+        const char *estimator, *score;
+        int64_t
+            evaluations; // of 2 steps, both scored: M = 2 twice; 10 states at step 0: none; 5 runs
+    } want[] = {{"copies", "eps-var", 4},
+                {"mc-dropout", "dropout-var", 4},
+                {"bayesdiff", "bayes-var", 0},
+                {"generative", "generative-entropy", 10}};
+    char folder[512];
+    aleat_error err = {0};
+    json_t *owner;
+    (void)snprintf(folder, sizeof folder, "%s", scratch("rivals"));
+    assert_ok(table_of("table1", folder, all, &err), &err);
+    const json_t *rows = load_rows(&owner, folder, "table1");
+    for (size_t w = 0; w < sizeof want / sizeof *want; w++) {
+        int found = 0;
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            assert_string_equal(text_at(rows, i, "remark"), "");
+            if (strcmp(text_at(rows, i, "estimator"), want[w].estimator) != 0 ||
+                strcmp(text_at(rows, i, "score"), want[w].score) != 0)
+                continue;
+            found++;
+            assert_int_equal(
+                json_integer_value(json_object_get(json_array_get(rows, i), "evaluations")),
+                want[w].evaluations);
+        }
+        if (found != 2)
+            fail_msg("%s: %d rows", want[w].score, found); // lowest and highest
+    }
+    json_decref(owner);
+}
+
+static void maps_are_held_against_errors_in_both_signs(void **state)
+{
+    (void)state;
+    char folder[512];
+    aleat_error err = {0};
+    json_t *owner;
+    (void)snprintf(folder, sizeof folder, "%s", scratch("rivals"));
+    assert_ok(table_of("table2", folder, "copies,mc-dropout,bayesdiff", &err), &err);
+    const json_t *rows = load_rows(&owner, folder, "table2");
+    assert_int_equal(json_array_size(rows), 2 * (3 + 1) + 1);
+    for (size_t i = 0; i + 1 < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const double ause = json_number_value(json_object_get(row, "ause"));
+        assert_string_equal(text_at(rows, i, "unsure"), i % 2 ? "low" : "high");
+        // of 4 draws, corrected for bias: an interval, but the value may lie outside
+        assert_true(json_number_value(json_object_get(row, "ause_low")) <=
+                    json_number_value(json_object_get(row, "ause_high")));
+        assert_true(ause > 0);
+        // step 1 of 2 is executed and scored by two copies
+        assert_int_equal(json_integer_value(json_object_get(row, "evaluations")), 3);
+    }
+    assert_non_null(strstr(text_at(rows, json_array_size(rows) - 1, "remark"), "bayesdiff"));
+    json_decref(owner);
+}
+
+static void damage_is_judged_by_rivals_of_single_states(void **state)
+{
+    (void)state;
+    char folder[512];
+    aleat_error err = {0};
+    json_t *owner;
+    int own = 0;
+    (void)snprintf(folder, sizeof folder, "%s", scratch("rivals"));
+    assert_ok(table_of("corruptions", folder, "copies,mc-dropout,generative", &err), &err);
+    const json_t *rows = load_rows(&owner, folder, "corruptions");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        if (strcmp(text_at(rows, i, "estimator"), "mc-dropout") == 0) {
+            assert_string_equal(text_at(rows, i, "score"), "dropout-var");
+            own++;
+        }
+    assert_true(own >= 2);
+    assert_non_null(strstr(text_at(rows, json_array_size(rows) - 1, "remark"), "generative"));
+    json_decref(owner);
 }
 
 static void a_foreign_folder_or_shard_is_refused(void **state)
@@ -307,6 +475,10 @@ int main(void)
         cmocka_unit_test(a_killed_table_ends_in_the_same_bytes), // first: it forks
         cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
         cmocka_unit_test(items_of_a_folder_share_their_images),
+        cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
+        cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
+        cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
+        cmocka_unit_test(damage_is_judged_by_rivals_of_single_states),
         cmocka_unit_test(a_foreign_folder_or_shard_is_refused),
         cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
         cmocka_unit_test(halves_tell_the_spread_of_the_whole),

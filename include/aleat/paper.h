@@ -21,8 +21,6 @@ extern "C" {
 /** The i-th table or figure, with one line of explanation in *help (which may be NULL); NULL beyond
  * the last. */
 ALEAT_API const char *aleat_paper_item_name(int i, const char **help);
-/** What uncertainty may be estimated by, likewise. */
-ALEAT_API const char *aleat_paper_estimator_name(int i, const char **help);
 
 /** What to reproduce, and how far. Zero-initialise: the paper's numbers where there are any.
  * Everything is borrowed for the call. */
@@ -30,9 +28,13 @@ typedef struct aleat_paper_options {
     const char *data;  /**< real images: a set as aleat_image_set_open() takes it */
     const char *split; /**< of it; NULL: "test". "all": sets that have no parts */
     const char *network, *layer, *preparation; /**< of the features, as aleat_features_open() */
-    const char *estimators; /**< names from aleat_paper_estimator_name(), with commas; NULL: all */
+    const char *estimators; /**< names from aleat_estimator_name(), with commas; NULL:
+                                 "copies,mc-dropout" */
+    int64_t laplace_images; /**< what bayesdiff and generative draw on is fitted to so many training
+                                 images of `data`; 0: 1000 */
     /**
-     * Of these count: n (images generated; at least 4), sampling, seed, rng, labels, batch,
+     * Of these count: n (images generated; at least 4), sampling, seed, rng, labels (NULL: drawn
+     * uniformly by the seed from the classes there are), batch,
      * score_steps, copies, clip, cfg_scale, statistic, compat, percentile (0: 0.95), guide_steps,
      * gradient, classifier, decoder, command. Which steps are scored, and whether anything is
      * guided, is the item's business.

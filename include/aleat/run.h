@@ -168,6 +168,8 @@ typedef struct aleat_run_facts {
     int n_signals;
     const char *signals[ALEAT_RUN_SIGNALS]; /**< names of aleat_signal_name() */
     int64_t n_score_steps, n_guide_steps;
+    int64_t
+        evaluations; /**< of the network for each image, to come: the sampler's and all others */
     const int64_t *score_steps; /**< [n_score_steps] */
 } aleat_run_facts;
 
@@ -212,6 +214,11 @@ ALEAT_API aleat_run_facts aleat_run_describe(const aleat_run *run);
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_run_sample(aleat_run *run, int64_t first, int64_t count,
                                                        aleat_run_take *take, void *ctx,
                                                        aleat_error *err);
+/** The same of images [count] by their places in the run, in any order; aleat_run_images.first is
+ * the first of each batch. progress() is told those done, of n. */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_run_sample_chosen(aleat_run *run, const int64_t *images,
+                                                              int64_t count, aleat_run_take *take,
+                                                              void *ctx, aleat_error *err);
 
 #ifdef __cplusplus
 }

@@ -72,6 +72,7 @@ static aleat_run_options reduced(const aleat_run_options *o, int64_t n)
                                .uncertainty = true,
                                .score_steps = o->score_steps,
                                .shown = o->shown,
+                               .estimator = o->estimator,
                                .copies = o->copies,
                                .clip = o->clip,
                                .cfg_scale = o->cfg_scale,
@@ -145,7 +146,10 @@ static aleat_status make_shape(judge *j, aleat_error *err)
     for (int k = w.begin; k < w.end; k++)
         j->steps[k - w.begin] = k;
     choose_maps(j);
-    const char *shown = j->run_options.shown ? j->run_options.shown : aleat_run_map_shown;
+    const char *usual = aleat_run_map_shown, *shown = j->run_options.shown;
+    if (j->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
+        usual = j->names[0]; // its own
+    shown = shown ? shown : usual;
     for (int m = 0; m < j->shape.n_maps; m++)
         if (strcmp(j->names[m], shown) == 0) {
             j->shape.shown = m;
@@ -326,6 +330,10 @@ static aleat_status prepare(judge *j, const aleat_images *images, aleat_error *e
     const aleat_judge_options *o = j->options;
     if (o->repeats < 0 || o->repeats > 1 << 20)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%" PRId64 " draws of the noise", o->repeats);
+    if (!aleat_estimator_is_local(o->run.estimator))
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "%s follows whole runs from noise: it cannot judge an image",
+                          o->run.estimator);
     j->repeats = o->repeats ? (int)o->repeats : 1;
     j->run_options = reduced(&o->run, o->run.n ? o->run.n : images->n);
     j->job.options = &j->run_options;

@@ -129,6 +129,10 @@ static aleat_status check_options(const aleat_run_options *o, aleat_error *err)
         if (refused[i].given)
             return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a reconstruction takes no %s",
                               refused[i].name);
+    if (!aleat_estimator_is_local(o->estimator))
+        return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
+                          "%s follows whole runs from noise: it has no map of a reconstruction",
+                          o->estimator);
     return ALEAT_OK;
 }
 
@@ -284,7 +288,7 @@ static aleat_status judge_maps(job *j, aleat_reconstruct_result *r, int64_t step
     aleat_status st = ALEAT_OK;
     const char *name, *file;
     for (int m = 0; !st && (name = aleat_run_map_at(m, &file)); m++) {
-        const aleat_statistic *statistic = aleat_statistic_find(name);
+        const aleat_statistic *statistic = aleat_map_statistic(name);
         char *path = aleat_path_join(j->folder, file);
         const bool there = path && aleat_is_file(path);
         st = path ? ALEAT_OK : aleat_fail_memory(err, j->folder);

@@ -577,7 +577,8 @@ typedef struct runner {
     uint8_t *drawn_picture;       // [image_count]
     float *drawn_features;        // [batch, 1 + copies, dim]
     aleat_shard *shard;
-    int64_t row, rows; // of the shard: where the batch begins, how many it has
+    int64_t row, rows;     // of the shard: where the batch begins, how many it has
+    const int64_t *chosen; // [rows] places of the batch's images; NULL: one after the other
     int64_t done, batches;
 } runner;
 
@@ -634,6 +635,12 @@ static void keep_x0(const runner *r, const aleat_evaluation *e)
     for (int64_t j = 0; steps > 0 && e->step->stage == 0 && j < e->n; j++)
         memcpy(r->shard->x0 + ((r->row + j) * steps + e->step->outer) * count, e->x0 + j * count,
                (size_t)count * sizeof(float));
+}
+
+// The place in the run of the batch's image j.
+static int64_t place_of(const runner *r, int64_t j)
+{
+    return r->chosen ? r->chosen[j] : r->shard->first + r->row + j;
 }
 
 static int64_t image_count(const runner *r)
@@ -713,7 +720,7 @@ static aleat_status take_images(const runner *r, aleat_error *err)
         const float *x = r->x + j * count;
         if (r->latent)
             st = aleat_run_latent_decode(
-                r->latent, (uint32_t)(r->shape->first + r->shard->first + r->row + j), x, r->image,
+                r->latent, (uint32_t)(r->shape->first + place_of(r, j)), x, r->image,
                 r->shape->carried ? r->shard->maps + (map + j) * count : NULL,
                 r->shape->carried ? r->shard->carried + (r->row + j) * image_count(r) : NULL, err);
         if (!st)
@@ -865,21 +872,27 @@ static aleat_status make_drawn(runner *r, const aleat_denoiser *d, aleat_time_ma
 static aleat_status run_batch(runner *r, aleat_error *err)
 {
     const aleat_run_options *o = r->job->options;
-    const int64_t first = r->shard->first + r->row;
+    const int64_t first = place_of(r, 0);
     uint32_t images[ALEAT_SHARD_IMAGES];
+    int32_t labels[ALEAT_SHARD_IMAGES];
     const aleat_text *texts[ALEAT_SHARD_IMAGES];
+    const aleat_text *const *told = NULL;
     for (int64_t j = 0; j < r->rows; j++) {
-        images[j] = (uint32_t)(o->first + first + j);
-        r->shard->labels[r->row + j] = o->labels ? o->labels[first + j] : -1;
+        images[j] = (uint32_t)(o->first + place_of(r, j));
+        labels[j] = o->labels ? o->labels[place_of(r, j)] : -1;
+        r->shard->labels[r->row + j] = labels[j];
     }
+    for (int64_t j = 0; r->chosen && j < r->rows; j++)
+        told = aleat_run_texts_of(&r->job->texts, texts + j, place_of(r, j), 1) ? texts : NULL;
+    if (!r->chosen)
+        told = aleat_run_texts_of(&r->job->texts, texts, first, r->rows);
     if (r->torch)
         aleat_noise_torch_restart(r->torch, images[0]);
     aleat_observer_begin(r->observer, r->noise);
     const aleat_sample_request request = {
         .n = r->rows,
         .images = images,
-        .condition = {.labels = o->labels ? o->labels + first : NULL,
-                      .texts = aleat_run_texts_of(&r->job->texts, texts, first, r->rows)},
+        .condition = {.labels = o->labels ? labels : NULL, .texts = told},
         .noise = r->noise,
         .initial = r->job->initial.data ? r->job->initial.data + first * count_of(r) : NULL,
         .state = r->state,
@@ -1052,13 +1065,34 @@ static json_t *names_of_labels(const aleat_run_job *job)
     return names;
 }
 
-// The same of a run from known images, whether any was made now or not.
-static int64_t planned_evaluations(const aleat_run_job *job, bool cfg)
+// Beside those of the sampler, by what scores or guides.
+static int64_t planned_extra(const aleat_run_job *job)
 {
-    int64_t n = job->plan->n_steps - job->start->evaluation;
-    n += (int64_t)(job->observe.score.end - job->observe.score.begin) *
-         job->observe.estimator.copies;
-    return n * (cfg ? 2 : 1);
+    const aleat_observer_options *o = &job->observe;
+    const int first = job->start ? job->start->evaluation : 0, m = o->estimator.copies;
+    int64_t n = 0;
+    if (!job->options->uncertainty && !job->options->guide)
+        return 0;
+    if (o->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+        return (int64_t)m * job->plan->n_steps;
+    for (int k = first; k < job->plan->n_steps; k++) {
+        const aleat_sampling_step *s = &job->plan->steps[k];
+        const bool scored = job->options->uncertainty && s->stage == 0;
+        if (o->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+            n += s->outer > 0 && s->outer % o->bayesdiff.every == 0 ? o->bayesdiff.samples : 0;
+        else if ((scored && aleat_window_has(o->score, s->outer)) ||
+                 (job->options->guide && aleat_window_has(o->guide, s->outer)))
+            n += m;
+    }
+    return n;
+}
+
+// The same as planned, whether any image was made now or not.
+static int64_t planned_evaluations(const aleat_run_job *job)
+{
+    const int first = job->start ? job->start->evaluation : 0;
+    return (job->plan->n_steps - first + planned_extra(job)) *
+           (aleat_run_has_cfg(job->options) ? 2 : 1);
 }
 
 // What run.json tells beside the settings; of the images made in this call.
@@ -1306,7 +1340,7 @@ aleat_status aleat_run_make(aleat_model *model, const char *folder,
     if (!st)
         st = fill_folder(&run.r, folder, run.pixels, result, err);
     if (!st && start) {
-        start->evaluations = planned_evaluations(&run.job, aleat_run_has_cfg(options));
+        start->evaluations = planned_evaluations(&run.job);
         start->scored_steps = run.shape.n_score_steps;
     }
 done:
@@ -1363,7 +1397,8 @@ aleat_run_facts aleat_run_describe(const aleat_run *run)
                              .n_signals = s->n_signals,
                              .n_score_steps = s->n_score_steps,
                              .score_steps = run->steps,
-                             .n_guide_steps = s->n_guide_steps};
+                             .n_guide_steps = s->n_guide_steps,
+                             .evaluations = planned_evaluations(&run->job)};
     for (int m = 0; m < s->n_maps; m++) {
         facts.maps[m] = s->maps[m].name;
         facts.map_is_error[m] = s->maps[m].is_error;
@@ -1378,6 +1413,8 @@ static aleat_status give_batch(const aleat_run *run, aleat_run_take *take, void 
 {
     const runner *r = &run->r;
     const aleat_shard *shard = &run->shard;
+    const int64_t extra = aleat_observer_nfe(r->observer) +
+                          (r->drawn_sampler ? aleat_sampler_nfe(r->drawn_sampler) : 0);
     const aleat_run_images images = {.first = shard->first,
                                      .count = shard->count,
                                      .pixels = shard->images,
@@ -1388,32 +1425,59 @@ static aleat_status give_batch(const aleat_run *run, aleat_run_take *take, void 
                                      .signals = shard->signals,
                                      .changes = shard->changes,
                                      .evaluations = aleat_sampler_nfe(r->sampler) / r->batches,
-                                     .extra_evaluations =
-                                         aleat_observer_nfe(r->observer) / r->batches};
+                                     .extra_evaluations = extra / r->batches};
     return take(ctx, &images, err);
+}
+
+// The batch of `rows` images from place `at`, or of those in r->chosen.
+static aleat_status make_batch(aleat_run *run, int64_t at, int64_t rows, aleat_run_take *take,
+                               void *ctx, aleat_error *err)
+{
+    runner *r = &run->r;
+    r->shard = &run->shard;
+    r->row = 0;
+    r->rows = rows;
+    aleat_shard_clear(run->arrays);
+    aleat_status st = r->sampler ? ALEAT_OK : runner_make(r, err);
+    if (!st)
+        st = aleat_shard_new(&run->shard, run->arrays, &run->shape, at, rows, err);
+    if (!st)
+        st = run_batch(r, err);
+    return st ? st : give_batch(run, take, ctx, err);
 }
 
 aleat_status aleat_run_sample(aleat_run *run, int64_t first, int64_t count, aleat_run_take *take,
                               void *ctx, aleat_error *err)
 {
-    runner *r = &run->r;
     if (first < 0 || count < 1 || first > run->shape.n - count)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "images %" PRId64 " to %" PRId64 " of a run of %" PRId64, first,
                           first + count - 1, run->shape.n);
-    aleat_status st = r->sampler ? ALEAT_OK : runner_make(r, err);
-    r->shard = &run->shard;
-    r->done = first;
-    for (int64_t at = first; !st && at < first + count; at += r->rows) {
+    aleat_status st = ALEAT_OK;
+    run->r.done = first;
+    for (int64_t at = first; !st && at < first + count; at += run->r.rows) {
         const int64_t rest = first + count - at;
-        r->row = 0;
-        r->rows = rest < run->job.batch ? rest : run->job.batch;
-        aleat_shard_clear(run->arrays);
-        st = aleat_shard_new(&run->shard, run->arrays, &run->shape, at, r->rows, err);
-        if (!st)
-            st = run_batch(r, err);
-        if (!st)
-            st = give_batch(run, take, ctx, err);
+        st = make_batch(run, at, rest < run->job.batch ? rest : run->job.batch, take, ctx, err);
     }
+    return st;
+}
+
+aleat_status aleat_run_sample_chosen(aleat_run *run, const int64_t *images, int64_t count,
+                                     aleat_run_take *take, void *ctx, aleat_error *err)
+{
+    // noise that is given, or made as torch does, is that of neighbours
+    const bool alone = run->job.torch || run->job.initial.data;
+    const int64_t most = alone ? 1 : run->job.batch;
+    aleat_status st = ALEAT_OK;
+    for (int64_t i = 0; i < count; i++)
+        if (images[i] < 0 || images[i] >= run->shape.n)
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "image %" PRId64 " of a run of %" PRId64,
+                              images[i], run->shape.n);
+    run->r.done = 0;
+    for (int64_t i = 0; !st && i < count; i += run->r.rows) {
+        run->r.chosen = images + i;
+        st = make_batch(run, images[i], count - i < most ? count - i : most, take, ctx, err);
+    }
+    run->r.chosen = NULL;
     return st;
 }

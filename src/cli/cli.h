@@ -90,7 +90,7 @@ typedef struct aleat_cli_args {
     // paper
     const char *estimators, *copies_list, *strengths;
     double keep_share;
-    int64_t shard;
+    int64_t shard, laplace_images;
     bool keep_images;
     // train
     const char *config, *from;

@@ -64,6 +64,7 @@ static aleat_paper_options options_of(const aleat_cli_args *args, const numbers 
         .layer = args->layer,
         .preparation = args->preparation,
         .estimators = args->estimators,
+        .laplace_images = args->laplace_images,
         .run = {.n = args->n,
                 .sampling = aleat_cli_sampling(args),
                 .seed = args->seed,
@@ -99,10 +100,8 @@ static aleat_status make(const aleat_cli_verb *verb, const aleat_cli_args *args,
     opened.operand = args->more_operands[0];
     opened.batch = 0;
     aleat_status st = aleat_cli_open(&model, &opened, err);
-    const char *usual =
-        !st && aleat_model_describe(model).n_classes > 0 && !args->labels ? "all" : args->labels;
-    if (!st)
-        st = aleat_cli_labels(&labels, "labels", usual, args->n, model, NULL, err);
+    if (!st && args->labels) // else they are drawn
+        st = aleat_cli_labels(&labels, "labels", args->labels, args->n, model, NULL, err);
     if (!st && args->decoder)
         st = aleat_cli_open_vae(&decoder, args, err);
     char *command = aleat_cli_command_line(verb, args);

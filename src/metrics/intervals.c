@@ -15,6 +15,7 @@ enum { MAX_LEFT = 200 };
 typedef struct resampling {
     const aleat_metric *metric;
     const aleat_metric_task *task;
+    void *state;    // of metric->prepare()
     int64_t units;  // pairs or images that are drawn
     int64_t n_left; // computations that leave a part out, behind the draws
     int64_t n_draws;
@@ -112,7 +113,8 @@ static aleat_status resample_one(const resampling *r, int64_t i, aleat_metric_re
             if (u < begin || u >= end)
                 rows[count++] = u;
     }
-    aleat_status st = resample_pairs(r, rows, count, result, err);
+    aleat_status st = r->state ? r->metric->resample(result, r->state, r->task, rows, count, err)
+                               : resample_pairs(r, rows, count, result, err);
     aleat_free(rows);
     return st;
 }
@@ -171,6 +173,8 @@ aleat_status aleat_metric_intervals(aleat_metric_result *out, const aleat_metric
     r.errors = aleat_calloc((size_t)threads, sizeof *r.errors);
     aleat_status st =
         r.values && r.status && r.errors ? ALEAT_OK : aleat_fail_memory(err, "intervals");
+    if (!st && metric->prepare)
+        st = metric->prepare(&r.state, task, err);
     if (!st)
         aleat_parallel_for(threads, r.n_draws + r.n_left, resample_range, &r);
     for (int t = 0; !st && t < threads; t++)
@@ -182,6 +186,8 @@ aleat_status aleat_metric_intervals(aleat_metric_result *out, const aleat_metric
         }
     if (!st)
         set_intervals(out, &r);
+    if (r.state)
+        metric->release(r.state);
     aleat_free(r.values);
     aleat_free(r.status);
     aleat_free(r.errors);

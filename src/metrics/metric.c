@@ -213,55 +213,23 @@ static void fill_curves(aleat_metric_result *out, const double *sparse, const do
     }
 }
 
-// Means over images of their own areas.
-static aleat_status sparsify_images(aleat_metric_result *out, const aleat_metric_task *task,
-                                    const double *x, const char *ause_name, const char *aurg_name,
-                                    aleat_error *err)
+static void add_areas(aleat_metric_result *out, const aleat_sparsifications *s, bool images)
 {
-    const aleat_metric_inputs *in = task->inputs;
-    const int64_t size = in->n / in->images;
-    double ause = 0, aurg = 0;
-    for (int64_t i = 0; i < in->images; i++) {
-        aleat_sparsification s;
-        aleat_status st = aleat_sparsify(&s, NULL, NULL, x + i * size, in->y + i * size, size,
-                                         task->options.intervals, err);
-        if (st)
-            return st;
-        ause += s.ause / (double)in->images;
-        aurg += s.aurg / (double)in->images;
+    add(out, "ause", s->own.ause);
+    add(out, "aurg", s->own.aurg);
+    add(out, "aurg_closed", s->own.aurg_closed);
+    add(out, "rmse", s->own.rmse);
+    if (images) {
+        add(out, "ause_per_image", s->per_image.ause);
+        add(out, "aurg_per_image", s->per_image.aurg);
     }
-    add(out, ause_name, ause);
-    add(out, aurg_name, aurg);
-    return ALEAT_OK;
-}
-
-// The other sign of the map, and how it ranks the squared errors.
-static aleat_status sparsify_others(aleat_metric_result *out, const aleat_metric_task *task,
-                                    aleat_error *err)
-{
-    const aleat_metric_inputs *in = task->inputs;
-    double *scratch = aleat_calloc((size_t)in->n, 2 * sizeof *scratch), rank = NAN;
-    aleat_sparsification s;
-    if (!scratch)
-        return aleat_fail_memory(err, "sorting pixels");
-    for (int64_t i = 0; i < in->n; i++) {
-        scratch[i] = -in->x[i];
-        scratch[in->n + i] = in->y[i] * in->y[i];
+    add(out, "ause_inverted", s->inverted.ause);
+    add(out, "aurg_inverted", s->inverted.aurg);
+    add(out, "spearman", s->spearman);
+    if (images) {
+        add(out, "ause_per_image_inverted", s->per_image_inverted.ause);
+        add(out, "aurg_per_image_inverted", s->per_image_inverted.aurg);
     }
-    aleat_status st =
-        aleat_sparsify(&s, NULL, NULL, scratch, in->y, in->n, task->options.intervals, err);
-    if (!st)
-        st = aleat_spearman(&rank, in->x, scratch + in->n, in->n, err);
-    if (!st) {
-        add(out, "ause_inverted", s.ause);
-        add(out, "aurg_inverted", s.aurg);
-        add(out, "spearman", rank);
-    }
-    if (!st && in->images > 1)
-        st = sparsify_images(out, task, scratch, "ause_per_image_inverted",
-                             "aurg_per_image_inverted", err);
-    aleat_free(scratch);
-    return st;
 }
 
 static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_task *task,
@@ -270,20 +238,16 @@ static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_
     const aleat_metric_inputs *in = task->inputs;
     const int64_t intervals = task->options.intervals;
     double sparse[ALEAT_SPARSIFICATION_MAX + 1], oracle[ALEAT_SPARSIFICATION_MAX + 1];
-    aleat_sparsification s;
-    aleat_status st = aleat_sparsify(&s, sparse, oracle, in->x, in->y, in->n, intervals, err);
+    aleat_sparsifier *sorted = NULL;
+    aleat_sparsifications s;
+    aleat_status st =
+        aleat_sparsifier_new(&sorted, in->x, in->y, in->n, in->images, intervals, err);
+    if (!st)
+        st = aleat_sparsifier_values(&s, sparse, oracle, sorted, NULL, 0, err);
+    aleat_sparsifier_free(sorted);
     if (st)
         return st;
-    add(out, "ause", s.ause);
-    add(out, "aurg", s.aurg);
-    add(out, "aurg_closed", s.aurg_closed);
-    add(out, "rmse", s.rmse);
-    if (in->images > 1)
-        st = sparsify_images(out, task, in->x, "ause_per_image", "aurg_per_image", err);
-    if (!st)
-        st = sparsify_others(out, task, err);
-    if (st || task->resampled)
-        return st;
+    add_areas(out, &s, in->images > 1);
     out->n_columns = 3;
     out->column[0] = "removed";
     out->column[1] = "rmse_by_uncertainty";
@@ -295,6 +259,32 @@ static aleat_status sparsification(aleat_metric_result *out, const aleat_metric_
         aleat_metric_warn(out, "%" PRId64 " pixels in %" PRId64 " intervals: the curve is coarse",
                           in->n, intervals);
     return st;
+}
+
+static aleat_status sort_pixels(void **state, const aleat_metric_task *task, aleat_error *err)
+{
+    const aleat_metric_inputs *in = task->inputs;
+    aleat_sparsifier *sorted = NULL;
+    const aleat_status st = aleat_sparsifier_new(&sorted, in->x, in->y, in->n, in->images,
+                                                 task->options.intervals, err);
+    *state = sorted;
+    return st;
+}
+
+static aleat_status resample_areas(aleat_metric_result *out, const void *state,
+                                   const aleat_metric_task *task, const int64_t *rows,
+                                   int64_t count, aleat_error *err)
+{
+    aleat_sparsifications s;
+    const aleat_status st = aleat_sparsifier_values(&s, NULL, NULL, state, rows, count, err);
+    if (!st)
+        add_areas(out, &s, task->inputs->images > 1);
+    return st;
+}
+
+static void forget_pixels(void *state)
+{
+    aleat_sparsifier_free(state);
 }
 
 static void warn_of_few_pairs(aleat_metric_result *out, const aleat_metric_task *task)
@@ -403,48 +393,51 @@ static const aleat_metric metrics[] = {
       SETS("features", "features"),
       .statistics = true,
       .help = "Frechet distance of the Gaussians of two sets of features"},
-     frechet},
+     .compute = frechet},
     {{.name = "kid",
       SETS("features", "features"),
       .help = "kernel distance of two sets of features, unbiased"},
-     kernel},
+     .compute = kernel},
     {{.name = "is",
       .also = "inception-score",
       .takes = ALEAT_TAKES_LOGITS,
       .x = "logits",
       .help = "Inception score of a classifier's logits"},
-     inception},
+     .compute = inception},
     {{.name = "precision-recall",
       .also = "pr prdc",
       SETS("real features", "generated features"),
       .help = "precision, recall, density and coverage by nearest neighbours"},
-     overlap},
+     .compute = overlap},
     {{.name = "ause",
       .also = "aurg",
       PAIRS("uncertainty", "error"),
       .help = "areas of the sparsification curves: error left as uncertain pixels are removed"},
-     sparsification},
+     .compute = sparsification,
+     .prepare = sort_pixels,
+     .resample = resample_areas,
+     .release = forget_pixels},
     {{.name = "spearman",
       PAIRS("uncertainty or score", "error or label"),
       .help = "rank correlation of two arrays, as they are"},
-     spearman},
+     .compute = spearman},
     {{.name = "pearson",
       PAIRS("uncertainty or score", "error or label"),
       .help = "correlation of two arrays, as they are"},
-     pearson},
+     .compute = pearson},
     {{.name = "auroc",
       PAIRS("score", "label"),
       .help = "how well scores tell labels that are not 0 from labels that are"},
-     auroc},
+     .compute = auroc},
     {{.name = "calibration",
       .also = "ence",
       PAIRS("predicted standard deviation", "error"),
       .help = "is a predicted standard deviation as large as the error"},
-     calibration},
+     .compute = calibration},
     {{.name = "paired",
       PAIRS("values", "values"),
       .help = "difference of the means of paired values, with a permutation test"},
-     paired},
+     .compute = paired},
 };
 
 const aleat_metric *aleat_metric_line(int i)

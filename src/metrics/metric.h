@@ -23,6 +23,14 @@ typedef struct aleat_metric {
     aleat_metric_facts facts;
     aleat_status (*compute)(aleat_metric_result *out, const aleat_metric_task *task,
                             aleat_error *err);
+    /** Of metrics of pairs that share work between resamples (NULL: pairs are gathered and computed
+     * anew): what they share, the values of units rows [count], from several threads, and the end
+     * of it. */
+    aleat_status (*prepare)(void **state, const aleat_metric_task *task, aleat_error *err);
+    aleat_status (*resample)(aleat_metric_result *out, const void *state,
+                             const aleat_metric_task *task, const int64_t *rows, int64_t count,
+                             aleat_error *err);
+    void (*release)(void *state);
 } aleat_metric;
 
 /** The i-th line, or NULL. */

@@ -40,4 +40,29 @@ ALEAT_MUST_USE aleat_status aleat_sparsify(aleat_sparsification *out, double *sp
                                            const double *error, int64_t n, int64_t intervals,
                                            aleat_error *err);
 
+/**
+ * Pixels sorted once, of which then many resamples are looked at: sorting is what takes the time.
+ * Key and error are borrowed.
+ *
+ * @param images  of n / images pixels each; 0 and 1: single pixels are drawn
+ */
+typedef struct aleat_sparsifier aleat_sparsifier;
+ALEAT_MUST_USE aleat_status aleat_sparsifier_new(aleat_sparsifier **out, const double *key,
+                                                 const double *error, int64_t n, int64_t images,
+                                                 int64_t intervals, aleat_error *err);
+/** Accepts NULL. */
+void aleat_sparsifier_free(aleat_sparsifier *s);
+
+/** Of all pixels, and means over the images of their own; also of the key with the other sign. */
+typedef struct aleat_sparsifications {
+    aleat_sparsification own, inverted, per_image, per_image_inverted; /**< 0: single pixels */
+    double spearman; /**< rank correlation of key and squared error */
+} aleat_sparsifications;
+/** Of images (or pixels) rows [count], which may repeat; NULL: of all. Curves as in
+ * aleat_sparsify(). Several threads may call it. */
+ALEAT_MUST_USE aleat_status aleat_sparsifier_values(aleat_sparsifications *out, double *sparse,
+                                                    double *oracle, const aleat_sparsifier *s,
+                                                    const int64_t *rows, int64_t count,
+                                                    aleat_error *err);
+
 #endif

@@ -4,9 +4,12 @@
 #include "aleat/corrupt.h"
 #include "base/alloc.h"
 #include "base/error.h"
-#include "paper/paper.h"
+#include "io/file.h"
+#include "paper/real.h"
+#include "paper/rivals.h"
 
 static const aleat_column columns[] = {
+    {.key = "estimator", .heading = "estimator"},
     {.key = "damage", .heading = "damage"},
     {.key = "strength", .heading = "strength", .digits = 3},
     {.key = "score", .heading = "score"},
@@ -14,6 +17,7 @@ static const aleat_column columns[] = {
     {.key = "evaluations", .heading = "evaluations"},
     {.key = "images", .heading = "images"},
     {.key = "auroc", .heading = "AUROC", .digits = 4, .interval = true},
+    {.key = "remark", .heading = "remark"},
     {0},
 };
 
@@ -22,37 +26,13 @@ static bool tell(void *ctx, double done, double total)
     return !aleat_paper_tell(ctx, "images", done, total, NULL);
 }
 
-// Of real images: their own classes, or the one that means none.
-static aleat_status labels_of(int32_t **out, const aleat_paper *p, const aleat_image_set *set,
-                              int64_t n, aleat_error *err)
-{
-    const aleat_model_facts facts = aleat_model_describe(p->model);
-    const int32_t *own = aleat_image_set_labels(set);
-    *out = NULL;
-    if (!facts.n_classes)
-        return ALEAT_OK;
-    if (!own && facts.null_class < 0)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
-                          "%s: has no labels, and the model no class that means none",
-                          p->options.data);
-    *out = aleat_calloc((size_t)n, sizeof **out);
-    if (!*out)
-        return aleat_fail_memory(err, "labels");
-    for (int64_t i = 0; i < n; i++) {
-        (*out)[i] = own ? own[i] : (int32_t)facts.null_class;
-        if ((*out)[i] < 0 || (*out)[i] >= facts.n_classes)
-            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: image %lld is of class %d",
-                              p->options.data, (long long)i, (int)(*out)[i]);
-    }
-    return ALEAT_OK;
-}
-
 // Both signs of a score.
-static void add_rows(aleat_paper *p, const aleat_corruptions_result *r,
+static void add_rows(aleat_paper *p, const char *estimator, const aleat_corruptions_result *r,
                      const aleat_corruptions_row *w)
 {
     for (int low = 0; low < 2; low++) {
         json_t *row = aleat_result_row(&p->result);
+        aleat_row_text(&p->result, row, "estimator", estimator);
         aleat_row_text(&p->result, row, "damage", w->kind);
         aleat_row_number(&p->result, row, "strength", w->strength);
         aleat_row_text(&p->result, row, "score", w->score);
@@ -67,41 +47,49 @@ static void add_rows(aleat_paper *p, const aleat_corruptions_result *r,
     }
 }
 
+// What the parts share.
+typedef struct damaged {
+    aleat_paper *paper;
+    aleat_real real;
+    bool later;
+} damaged;
+
+// Of later estimators only their own score: the others are those of the first.
+static aleat_status add_estimator(void *ctx, const char *estimator, aleat_error *err)
+{
+    damaged *d = ctx;
+    aleat_paper *p = d->paper;
+    aleat_corruptions_result r = {0};
+    aleat_corruptions_options options = {.judge = {.run = aleat_paper_scored_run(p, estimator)},
+                                         .draws = p->options.draws,
+                                         .confidence = p->options.confidence};
+    char *folder = aleat_paper_path(p, "corruptions/%s", estimator);
+    aleat_status st = folder ? aleat_make_dirs(folder, err) : aleat_fail_memory(err, p->folder);
+    options.judge.run.n = d->real.images.n;
+    options.judge.run.labels = d->real.labels;
+    options.judge.run.progress = tell;
+    options.judge.run.ctx = p;
+    if (!st)
+        st = aleat_model_corruptions(p->model, &d->real.images, folder, &options, &r, err);
+    for (int64_t i = 0; !st && i < r.n_rows; i++)
+        if (!d->later || strcmp(r.rows[i].score, aleat_estimator_map(estimator)) == 0)
+            add_rows(p, estimator, &r, &r.rows[i]);
+    d->later = d->later || !st;
+    aleat_corruptions_clear(&r);
+    aleat_free(folder);
+    return st;
+}
+
 aleat_status aleat_paper_corruptions(aleat_paper *p, aleat_error *err)
 {
-    aleat_image_set *set = NULL;
-    aleat_corruptions_result r = {0};
-    int32_t *labels = NULL;
-    char *folder = aleat_paper_path(p, "corruptions");
-    const char *split = strcmp(p->options.split, "all") == 0 ? NULL : p->options.split;
+    damaged d = {.paper = p};
     p->result.columns = columns;
-    aleat_status st = folder ? ALEAT_OK : aleat_fail_memory(err, p->folder);
-    if (!st && !p->options.data)
-        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "damage needs real images: --data");
+    aleat_status st = aleat_real_open(&d.real, p, err);
     if (!st)
-        st = aleat_image_set_open(&set, p->options.data, split, err);
-    if (!st) {
-        const aleat_images images = aleat_image_set_images(set);
-        const int64_t n = p->options.run.n < images.n ? p->options.run.n : images.n;
-        aleat_corruptions_options options = {.judge = {.run = aleat_paper_scored_run(p, "copies")},
-                                             .draws = p->options.draws,
-                                             .confidence = p->options.confidence};
-        st = labels_of(&labels, p, set, n, err);
-        options.judge.run.n = n;
-        options.judge.run.labels = labels;
-        options.judge.run.progress = tell;
-        options.judge.run.ctx = p;
-        if (!st)
-            st = aleat_model_corruptions(p->model, &images, folder, &options, &r, err);
-    }
-    for (int64_t i = 0; !st && i < r.n_rows; i++)
-        add_rows(p, &r, &r.rows[i]);
+        st = aleat_paper_each(p, add_estimator, &d, err);
     aleat_result_note(&p->result,
                       "Area under the ROC curve of a score, the sum of its map over the scored "
                       "steps; an image is drawn together with its damaged copies.");
-    aleat_corruptions_clear(&r);
-    aleat_image_set_close(set);
-    aleat_free(labels);
-    aleat_free(folder);
+    aleat_real_close(&d.real);
     return st;
 }

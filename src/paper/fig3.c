@@ -4,17 +4,19 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "paper/rivals.h"
 #include "paper/subsets.h"
 
 static const double shares[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
 
 enum {
     N_SHARES = sizeof shares / sizeof *shares,
-    MOST_SCORES = 3, // two curves each, beside the random one
+    MOST_SCORES = 8, // two curves each, beside the random one
     N_CURVES = 2 * MOST_SCORES + 1
 };
 
 static const aleat_column columns[] = {
+    {.key = "estimator", .heading = "estimator"},
     {.key = "share", .heading = "share kept", .digits = 3},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
@@ -23,6 +25,7 @@ static const aleat_column columns[] = {
     {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
     {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
     {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    {.key = "remark", .heading = "remark"},
     {0},
 };
 
@@ -31,6 +34,7 @@ typedef struct curves {
     double x[N_CURVES][N_SHARES], y[N_CURVES][N_SHARES], low[N_CURVES][N_SHARES],
         high[N_CURVES][N_SHARES];
     int64_t count[N_CURVES];
+    int scores; // of the pools before
     char label[N_CURVES][64];
 } curves;
 
@@ -43,10 +47,11 @@ static void add_point(curves *c, int curve, double share, double y, double low, 
     c->high[curve][i] = high;
 }
 
-static json_t *row_of(aleat_paper *p, double share, const char *score, const char *order,
-                      int64_t images)
+static json_t *row_of(aleat_paper *p, const char *estimator, double share, const char *score,
+                      const char *order, int64_t images)
 {
     json_t *row = aleat_result_row(&p->result);
+    aleat_row_text(&p->result, row, "estimator", estimator);
     aleat_row_number(&p->result, row, "share", share);
     aleat_row_text(&p->result, row, "score", score);
     aleat_row_text(&p->result, row, "order", order);
@@ -65,21 +70,27 @@ static aleat_status add_share(aleat_paper *p, const aleat_pool *pool, double sha
     if (st)
         return st;
     const aleat_spread *random = &judge.spread;
-    json_t *row = row_of(p, share, "random", "random", keep);
+    json_t *row = row_of(p, pool->estimator, share, "random", "random", keep);
     aleat_row_interval(&p->result, row, "fid", random->mean, random->low, random->high);
-    add_point(c, 0, share, random->mean, random->low, random->high);
-    for (int s = 0; !st && s < pool->n_maps && s < MOST_SCORES; s++)
+    int shown = c->scores;
+    if (!shown) // one curve of them is enough
+        add_point(c, 0, share, random->mean, random->low, random->high);
+    for (int s = 0; !st && s < pool->n_scores && shown < MOST_SCORES; s++) {
+        if (!aleat_pool_tells(pool, s, false))
+            continue;
         for (int highest = 0; !st && highest < 2; highest++) {
             const char *order = highest ? "highest" : "lowest";
-            const int curve = 1 + 2 * s + highest;
+            const int curve = 1 + 2 * shown + highest;
             aleat_verdict v;
             st = aleat_judge_score(&v, &judge, pool->scores + s * pool->n, highest, err);
-            row = row_of(p, share, pool->names[s], order, keep);
+            row = row_of(p, pool->estimator, share, pool->names[s], order, keep);
             aleat_row_verdict(&p->result, row, &v);
             add_point(c, curve, share, v.value, v.low, v.high);
             (void)snprintf(c->label[curve], sizeof c->label[curve], "%s, %s", pool->names[s],
                            order);
         }
+        shown++;
+    }
     if (!st)
         aleat_warn_of_few(p, pool, keep);
     aleat_judge_close(&judge);
@@ -100,7 +111,8 @@ static aleat_status plot(const aleat_paper *p, const curves *c, aleat_error *err
                                          .high = k ? NULL : c->high[k],
                                          .points = k > 0,
                                          .dashed = k == 0,
-                                         .colour = k ? k : N_CURVES};
+                                         .colour = k ? 1 + (k - 1) % (ALEAT_PLOT_COLOURS - 1)
+                                                     : ALEAT_PLOT_COLOURS};
     const aleat_plot picture = {.title = "Distance by the share kept",
                                 .x = {.label = "share kept"},
                                 .y = {.label = "Frechet distance"},
@@ -109,19 +121,33 @@ static aleat_status plot(const aleat_paper *p, const curves *c, aleat_error *err
     return aleat_result_plot(p->folder, "fig3", &picture, err);
 }
 
+// What the parts fill.
+typedef struct figure {
+    aleat_paper *paper;
+    curves *curves;
+} figure;
+
+static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, aleat_error *err)
+{
+    const figure *f = ctx;
+    aleat_status st = ALEAT_OK;
+    (void)first;
+    for (int s = 0; !st && s < N_SHARES; s++)
+        st = add_share(f->paper, pool, shares[s], f->curves, err);
+    for (int s = 0; s < pool->n_scores; s++)
+        f->curves->scores += aleat_pool_tells(pool, s, false);
+    return st;
+}
+
 aleat_status aleat_paper_fig3(aleat_paper *p, aleat_error *err)
 {
-    const aleat_run_options run = aleat_paper_scored_run(p, "copies");
-    aleat_pool pool = {0};
-    curves *c = aleat_calloc(1, sizeof *c);
+    figure f = {p, aleat_calloc(1, sizeof *f.curves)};
     p->result.columns = columns;
-    aleat_status st = c ? aleat_pool_make(&pool, p, &run, err) : aleat_fail_memory(err, "curves");
-    for (int s = 0; !st && s < N_SHARES; s++)
-        st = add_share(p, &pool, shares[s], c, err);
+    aleat_status st =
+        f.curves ? aleat_paper_each_pool(p, add_pool, &f, err) : aleat_fail_memory(err, "curves");
     aleat_paper_note_subsets(p);
     if (!st)
-        st = plot(p, c, err);
-    aleat_pool_clear(&pool);
-    aleat_free(c);
+        st = plot(p, f.curves, err);
+    aleat_free(f.curves);
     return st;
 }

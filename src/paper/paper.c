@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "base/rng.h"
+#include "paper/rivals.h"
 
 // Names a folder as ours.
 #define MARK "paper.json"
@@ -23,7 +26,12 @@ static const aleat_paper_item items[] = {
      .help = "distance of images kept by each score, against random subsets",
      .title = "Table 1: images kept by each score",
      .needs_features = true,
+     .has_rivals = true,
      .make = aleat_paper_table1},
+    {.name = "table2",
+     .help = "areas of sparsification curves of each map, by reconstruction of real images",
+     .title = "Table 2: maps against errors of reconstruction",
+     .make = aleat_paper_table2},
     {.name = "table3",
      .help = "distance of guided images, by strength and sign, against plain ones",
      .title = "Table 3: guided sampling",
@@ -33,6 +41,7 @@ static const aleat_paper_item items[] = {
      .help = "precision and recall of images kept by each score",
      .title = "Table 4: precision and recall of images kept by each score",
      .needs_features = true,
+     .has_rivals = true,
      .make = aleat_paper_table4},
     {.name = "table5",
      .help = "time of scored sampling against plain sampling",
@@ -42,16 +51,20 @@ static const aleat_paper_item items[] = {
      .help = "distance against the share of the images that is kept",
      .title = "Figure 3: distance by the share kept",
      .needs_features = true,
+     .has_rivals = true,
      .make = aleat_paper_fig3},
     {.name = "fig10",
      .help = "the images of the lowest and highest scores, with their maps",
      .title = "Figure 10: images of the lowest and highest scores",
      .needs_features = true,
+     .no_reference = true,
+     .has_rivals = true,
      .make = aleat_paper_fig10},
     {.name = "fig11",
      .help = "distance of kept images by copies and scored steps",
      .title = "Figure 11: distance by copies and scored steps",
      .needs_features = true,
+     .has_rivals = true,
      .make = aleat_paper_fig11},
     {.name = "corruptions",
      .help = "how well each score tells damaged real images from whole ones",
@@ -59,14 +72,7 @@ static const aleat_paper_item items[] = {
      .make = aleat_paper_corruptions},
 };
 
-static const struct {
-    const char *name, *help;
-} estimators[] = {
-    {"copies", "Algorithm 1: M copies of the predicted image, noised again"},
-};
-
-#define N_ITEMS      ((int)(sizeof items / sizeof *items))
-#define N_ESTIMATORS ((int)(sizeof estimators / sizeof *estimators))
+#define N_ITEMS ((int)(sizeof items / sizeof *items))
 
 const char *aleat_paper_item_name(int i, const char **help)
 {
@@ -75,15 +81,6 @@ const char *aleat_paper_item_name(int i, const char **help)
     if (help)
         *help = items[i].help;
     return items[i].name;
-}
-
-const char *aleat_paper_estimator_name(int i, const char **help)
-{
-    if (i < 0 || i >= N_ESTIMATORS)
-        return NULL;
-    if (help)
-        *help = estimators[i].help;
-    return estimators[i].name;
 }
 
 /* ---- what items share ------------------------------------------------------------------------ */
@@ -109,14 +106,6 @@ aleat_status aleat_paper_tell(const aleat_paper *paper, const char *what, double
     return ALEAT_ERR_CANCELLED;
 }
 
-aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *estimator)
-{
-    (void)estimator; // there is one
-    aleat_run_options run = paper->options.run;
-    run.uncertainty = true;
-    return run;
-}
-
 int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i)
 {
     const aleat_paper_options *o = &paper->options;
@@ -125,20 +114,16 @@ int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i
     return usual[i];
 }
 
-// Is `name` one of the words of `list`, which commas separate?
-static bool is_listed(const char *list, const char *name)
+double aleat_metric_named(const aleat_metric_result *r, const char *name, double *low, double *high)
 {
-    const size_t len = strlen(name);
-    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-        if (strncmp(at, name, len) == 0 && (at[len] == ',' || !at[len]))
-            return true;
-    return false;
-}
-
-bool aleat_paper_wants(const aleat_paper *paper, int estimator)
-{
-    const char *list = paper->options.estimators;
-    return !list || is_listed(list, estimators[estimator].name);
+    *low = *high = NAN;
+    for (int v = 0; v < r->n_values; v++)
+        if (strcmp(r->values[v].name, name) == 0) {
+            *low = r->values[v].low;
+            *high = r->values[v].high;
+            return r->values[v].value;
+        }
+    return NAN;
 }
 
 const aleat_published *aleat_paper_published(const aleat_paper *paper)
@@ -172,18 +157,26 @@ void aleat_paper_note_subsets(aleat_paper *p)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static aleat_status check_estimators(const char *list, aleat_error *err)
+// Drawn uniformly from the classes that mean something; each follows from its image's number, so
+// that more images go on with the same ones.
+static aleat_status draw_labels(aleat_paper *p, aleat_error *err)
 {
-    for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-        const size_t len = strcspn(at, ",");
-        bool known = false;
-        for (int e = 0; e < N_ESTIMATORS; e++)
-            known = known || (strlen(estimators[e].name) == len &&
-                              strncmp(estimators[e].name, at, len) == 0);
-        if (!known)
-            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no estimator '%.*s'", (int)len,
-                              at);
+    aleat_run_options *run = &p->options.run;
+    const aleat_model_facts f = aleat_model_describe(p->model);
+    const bool has_null = f.null_class >= 0 && f.null_class < f.n_classes && f.n_classes > 1;
+    if (run->labels || !f.n_classes)
+        return ALEAT_OK;
+    p->own_labels = aleat_calloc((size_t)run->n, sizeof *p->own_labels);
+    if (!p->own_labels)
+        return aleat_fail_memory(err, "labels");
+    const aleat_rng_key key = {.seed = run->seed, .purpose = ALEAT_FOR_LABEL};
+    for (int64_t i = 0; i < run->n; i++) {
+        const uint64_t kinds = (uint64_t)f.n_classes - has_null;
+        const int64_t kind = (int64_t)aleat_rng_below(&key, i, kinds);
+        p->own_labels[i] = (int32_t)(has_null && kind >= f.null_class ? kind + 1 : kind);
     }
+    run->labels = p->own_labels;
+    aleat_result_note(&p->result, "Classes are drawn uniformly by the seed.");
     return ALEAT_OK;
 }
 
@@ -210,7 +203,7 @@ static aleat_status fill_options(aleat_paper_options *o, const aleat_paper_item 
                           item->name);
     o->run.uncertainty = o->run.guide = false;
     o->run.progress = NULL;
-    return check_estimators(o->estimators, err);
+    return aleat_check_estimators(o->estimators, err);
 }
 
 /* ---- the folder ------------------------------------------------------------------------------ */
@@ -257,7 +250,7 @@ static aleat_status open_folder(const aleat_paper *p, aleat_error *err)
 static aleat_status tell_settings(aleat_paper *p, aleat_error *err)
 {
     const aleat_paper_options *o = &p->options;
-    const aleat_run_options run = aleat_paper_scored_run(p, estimators[0].name);
+    const aleat_run_options run = aleat_paper_scored_run(p, aleat_estimator_name(0, NULL));
     aleat_run *opened = NULL;
     aleat_status st = aleat_run_open(&opened, p->model, &run, err);
     if (st)
@@ -276,8 +269,11 @@ static aleat_status tell_settings(aleat_paper *p, aleat_error *err)
     if (json_object_set_new(s, "feature_family", json_string(f.family)) ||
         json_object_set_new(s, "feature_layer", json_string(f.layer)) ||
         json_object_set_new(s, "features_sha256", json_string(p->reference.network)) ||
-        json_object_set_new(s, "feature_dim", json_integer(f.dim)) ||
-        json_object_set_new(s, "real_images", json_integer(p->reference.features.dim[0])) ||
+        json_object_set_new(s, "feature_dim", json_integer(f.dim)))
+        return aleat_fail_memory(err, "settings");
+    if (!p->reference.features.data)
+        return ALEAT_OK;
+    if (json_object_set_new(s, "real_images", json_integer(p->reference.features.dim[0])) ||
         json_object_set_new(s, "split", json_string(o->split)))
         return aleat_fail_memory(err, "settings");
     aleat_result_note(&p->result,
@@ -289,22 +285,28 @@ static aleat_status tell_settings(aleat_paper *p, aleat_error *err)
 
 /* ---- an item --------------------------------------------------------------------------------- */
 
-static aleat_status open_features(aleat_paper *p, aleat_error *err)
+static aleat_status open_features(aleat_paper *p, bool reference, aleat_error *err)
 {
     const aleat_paper_options *o = &p->options;
     const aleat_features_options how = {
         .layer = o->layer, .preparation = o->preparation, .threads = o->threads};
     aleat_status st = aleat_features_open(&p->network, o->network, &how, err);
-    return st ? st : aleat_reference_make(&p->reference, p, err);
+    if (!st)
+        aleat_reference_name(&p->reference, p->network);
+    return st || !reference ? st : aleat_reference_make(&p->reference, p, err);
 }
 
 static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, aleat_error *err)
 {
     aleat_status st = open_folder(p, err);
     if (!st && item->needs_features)
-        st = open_features(p, err);
+        st = open_features(p, !item->no_reference, err);
+    if (!st)
+        st = draw_labels(p, err);
     if (!st)
         st = tell_settings(p, err);
+    if (!st && item->has_rivals)
+        st = aleat_paper_fit(p, err);
     if (!st)
         st = item->make(p, err);
     const aleat_published *published = aleat_paper_published(p);
@@ -333,6 +335,8 @@ aleat_status aleat_model_paper(aleat_model *model, const char *name, const char 
     aleat_features_close(p.network);
     aleat_reference_clear(&p.reference);
     aleat_result_clear(&p.result);
+    aleat_free(p.laplace);
+    aleat_free(p.own_labels);
     aleat_free(p.folder);
     return st;
 }

@@ -3,6 +3,7 @@
 #define ALEAT_PAPER_PAPER_H
 
 #include "aleat/features.h"
+#include "aleat/metrics.h"
 #include "aleat/paper.h"
 #include "paper/published.h"
 #include "paper/reference.h"
@@ -14,6 +15,9 @@ typedef struct aleat_paper {
     char *folder;
     aleat_features *network;   /**< NULL: of items that need none */
     aleat_reference reference; /**< likewise */
+    char *laplace;            /**< a posterior that some estimators draw on; NULL: none is needed */
+    aleat_error no_posterior; /**< or why there is none */
+    int32_t *own_labels;      /**< [n] drawn ones; NULL: the caller's */
     aleat_result result;
 } aleat_paper;
 
@@ -21,11 +25,14 @@ typedef struct aleat_paper {
 typedef struct aleat_paper_item {
     const char *name, *help, *title;
     bool needs_features;
+    bool no_reference; /**< of the features only those of generated images */
+    bool has_rivals;   /**< compares pools of estimators, some of which draw on a posterior */
     /** Fills paper->result, and writes what is neither table nor numbers. */
     aleat_status (*make)(aleat_paper *paper, aleat_error *err);
 } aleat_paper_item;
 
 aleat_status aleat_paper_table1(aleat_paper *paper, aleat_error *err);
+aleat_status aleat_paper_table2(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_table3(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_table4(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_table5(aleat_paper *paper, aleat_error *err);
@@ -47,12 +54,11 @@ const aleat_published *aleat_paper_published(const aleat_paper *paper);
 int64_t aleat_paper_keep(const aleat_paper *paper);
 /** Says below the table what the columns of random subsets and intervals are. */
 void aleat_paper_note_subsets(aleat_paper *paper);
-/** The run of estimator `name`: scored, unguided, otherwise as the options say. */
-aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *estimator);
 /** The i-th M to compare: of the options, or else of `usual`, which ends with 0; 0 beyond the last.
  */
 int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i);
-/** Whether --estimators asks for the i-th line of the table. */
-bool aleat_paper_wants(const aleat_paper *paper, int estimator);
+/** The value of that name, NaN if there is none, and its interval. */
+double aleat_metric_named(const aleat_metric_result *r, const char *name, double *low,
+                          double *high);
 
 #endif

@@ -194,6 +194,12 @@ static json_t *pool_settings(const maker *m)
 {
     const aleat_paper *p = m->paper;
     json_t *o = json_loads(m->facts.settings, 0, NULL);
+    if (o && p->own_labels &&
+        (json_object_del(o, "labels") & json_object_del(o, "labels_sha256")) == 0 &&
+        json_object_set_new(o, "labels", json_string("uniform"))) { // more of them go on
+        json_decref(o);
+        return NULL;
+    }
     if (!o || json_object_del(o, "images") ||
         json_object_set_new(o, "features", json_string(p->reference.network)) ||
         json_object_set_new(o, "shard", json_integer(m->size))) {
@@ -386,6 +392,7 @@ aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,
 {
     memset(out, 0, sizeof *out);
     out->n = run->n;
+    out->estimator = run->estimator ? run->estimator : aleat_estimator_name(0, NULL);
     maker m = {.paper = paper, .pool = out};
     aleat_status st = open_run(&m, run, err);
     if (!st)

@@ -14,7 +14,8 @@
 /** Zero-initialise. */
 typedef struct aleat_pool {
     int64_t n;
-    int n_scores, n_maps; /**< the sums of maps come first, then the signals */
+    const char *estimator; /**< a name of aleat_estimator_name() */
+    int n_scores, n_maps;  /**< the sums of maps come first, then the signals */
     char names[ALEAT_POOL_SCORES][40];
     double *scores;             /**< [n_scores,n]; NaN: none */
     int64_t n_steps;            /**< scored ones */

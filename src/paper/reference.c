@@ -8,11 +8,12 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "paper/paper.h"
+#include "paper/real.h"
 
 // Images between two looks at whether to stop.
 #define CHUNK 256
 
-static void hash_network(aleat_reference *reference, const aleat_features *net)
+void aleat_reference_name(aleat_reference *reference, const aleat_features *net)
 {
     char weights[ALEAT_SHA256_TEXT];
     const aleat_features_facts facts = aleat_features_describe(net);
@@ -29,16 +30,10 @@ static void hash_network(aleat_reference *reference, const aleat_features *net)
 static char *cache_path(const aleat_paper *paper, const aleat_images *images)
 {
     char hash[ALEAT_SHA256_TEXT];
-    const int64_t sizes[] = {images->n, images->height, images->width, images->channels};
-    const size_t count = (size_t)(sizes[0] * sizes[1] * sizes[2] * sizes[3]);
     aleat_sha256_state state;
     aleat_sha256_begin(&state);
     aleat_sha256_add(&state, paper->reference.network, ALEAT_SHA256_TEXT);
-    aleat_sha256_add(&state, sizes, sizeof sizes);
-    if (images->bytes)
-        aleat_sha256_add(&state, images->bytes, count);
-    else
-        aleat_sha256_add(&state, images->floats, count * sizeof(float));
+    aleat_hash_images(&state, images);
     aleat_sha256_end(&state, hash);
     return aleat_paper_path(paper, "reference-%.12s.npy", hash);
 }
@@ -86,7 +81,6 @@ aleat_status aleat_reference_make(aleat_reference *out, aleat_paper *paper, alea
     const aleat_paper_options *o = &paper->options;
     const char *split = strcmp(o->split, "all") == 0 ? NULL : o->split;
     aleat_image_set *set = NULL;
-    hash_network(out, paper->network);
     aleat_status st = aleat_image_set_open(&set, o->data, split, err);
     if (st && split)
         aleat_hint(err, "which images are the real ones? --split train, test, or all");

@@ -3,6 +3,7 @@
 #define ALEAT_PAPER_REFERENCE_H
 
 #include "aleat/array.h"
+#include "aleat/features.h"
 #include "io/sha256.h"
 #include "metrics/moments.h"
 
@@ -15,7 +16,9 @@ typedef struct aleat_reference {
     char network[ALEAT_SHA256_TEXT]; /**< what decides features: weights, layer, preparation */
 } aleat_reference;
 
-/** Computes them, or reads them from the paper's folder. The network is open. */
+/** Sets `network`. */
+void aleat_reference_name(aleat_reference *reference, const aleat_features *network);
+/** Computes them, or reads them from the paper's folder. The network is open and named. */
 ALEAT_MUST_USE aleat_status aleat_reference_make(aleat_reference *out, struct aleat_paper *paper,
                                                  aleat_error *err);
 /** Accepts NULL. */

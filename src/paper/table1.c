@@ -6,10 +6,11 @@
 #include "base/error.h"
 #include "paper/points.h"
 #include "paper/published.h"
+#include "paper/rivals.h"
 #include "paper/subsets.h"
 
 static const aleat_column columns[] = {
-    {.key = "estimator"},
+    {.key = "estimator", .heading = "estimator"},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
     {.key = "evaluations", .heading = "evaluations beside sampling"},
@@ -19,6 +20,7 @@ static const aleat_column columns[] = {
     {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
     {.key = "p", .heading = "share of random at least as near", .digits = 3},
     {.key = "published", .heading = "published", .digits = 5},
+    {.key = "remark", .heading = "remark"},
     {0},
 };
 
@@ -67,14 +69,12 @@ static aleat_status add_score(table *t, const aleat_judge *judge, const char *es
     const double *scores = pool->scores + score * pool->n;
     const aleat_published *published = aleat_paper_published(p);
     aleat_status st = ALEAT_OK;
-    if (!aleat_scores_differ(scores, pool->n))
-        return ALEAT_OK;
     t->place++;
     for (int highest = 0; !st && highest < 2; highest++) {
         aleat_verdict v;
         st = aleat_judge_score(&v, judge, scores, highest, err);
         json_t *row = row_of(p, estimator, pool->names[score], highest ? "highest" : "lowest",
-                             score < pool->n_maps ? pool->extra : 0, judge->keep);
+                             aleat_pool_cost(pool, score), judge->keep);
         aleat_row_verdict(&p->result, row, &v);
         // which sign the paper's row has is not known: its text and its program differ
         if (published)
@@ -87,41 +87,30 @@ static aleat_status add_score(table *t, const aleat_judge *judge, const char *es
 }
 
 // Signals cost nothing and do not depend on the estimator: the first one tells them.
-static aleat_status add_estimator(table *t, const char *estimator, bool with_signals,
-                                  aleat_error *err)
+static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, aleat_error *err)
 {
-    aleat_paper *p = t->paper;
-    const aleat_run_options run = aleat_paper_scored_run(p, estimator);
-    const int64_t keep = aleat_paper_keep(p);
-    aleat_pool pool = {0};
+    table *t = ctx;
     aleat_judge judge = {0};
-    aleat_status st = aleat_pool_make(&pool, p, &run, err);
+    const int64_t keep = aleat_paper_keep(t->paper);
+    aleat_status st = aleat_judge_open(&judge, t->paper, pool, keep, err);
     if (!st)
-        st = aleat_judge_open(&judge, p, &pool, keep, err);
+        st = add_all(t, &judge, pool->estimator, err);
+    for (int s = 0; !st && s < pool->n_scores; s++)
+        if (aleat_pool_tells(pool, s, first))
+            st = add_score(t, &judge, pool->estimator, s, err);
     if (!st)
-        st = add_all(t, &judge, estimator, err);
-    for (int s = 0; !st && s < (with_signals ? pool.n_scores : pool.n_maps); s++)
-        st = add_score(t, &judge, estimator, s, err);
-    if (!st)
-        aleat_warn_of_few(p, &pool, keep);
-    t->random = judge.spread;
+        aleat_warn_of_few(t->paper, pool, keep);
+    if (first)
+        t->random = judge.spread;
     aleat_judge_close(&judge);
-    aleat_pool_clear(&pool);
     return st;
 }
 
 aleat_status aleat_paper_table1(aleat_paper *p, aleat_error *err)
 {
     table t = {.paper = p};
-    const char *name;
-    bool first = true;
-    aleat_status st = ALEAT_OK;
     p->result.columns = columns;
-    for (int e = 0; !st && (name = aleat_paper_estimator_name(e, NULL)); e++)
-        if (aleat_paper_wants(p, e)) {
-            st = add_estimator(&t, name, first, err);
-            first = false;
-        }
+    aleat_status st = aleat_paper_each_pool(p, add_pool, &t, err);
     aleat_paper_note_subsets(p);
     const aleat_plot plot = {.title = "Images kept by each score",
                              .x = {.label = "score, in the order of the table"},

@@ -6,11 +6,13 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "paper/points.h"
+#include "paper/rivals.h"
 
 // Vectors on either side: balls shrink as sets grow, so that numbers compare at one size only.
 #define MOST 10000
 
 static const aleat_column columns[] = {
+    {.key = "estimator", .heading = "estimator"},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
     {.key = "evaluations", .heading = "evaluations beside sampling"},
@@ -21,6 +23,7 @@ static const aleat_column columns[] = {
     {.key = "recall", .heading = "recall", .digits = 4, .interval = true},
     {.key = "recall_z", .heading = "in s.d. of random", .digits = 3},
     {.key = "recall_published", .heading = "published", .digits = 4},
+    {.key = "remark", .heading = "remark"},
     {0},
 };
 
@@ -48,17 +51,6 @@ static void gather(table *t)
                    (size_t)d * sizeof *features);
 }
 
-static double named(const aleat_metric_result *r, const char *name, double *low, double *high)
-{
-    for (int v = 0; v < r->n_values; v++)
-        if (strcmp(r->values[v].name, name) == 0) {
-            *low = r->values[v].low;
-            *high = r->values[v].high;
-            return r->values[v].value;
-        }
-    return NAN;
-}
-
 static aleat_status measure(aleat_metric_result *out, table *t, int64_t draws, aleat_error *err)
 {
     const aleat_paper_options *o = &t->paper->options;
@@ -73,6 +65,7 @@ static json_t *row_of(table *t, const char *score, const char *order, int64_t ev
 {
     aleat_result *r = &t->paper->result;
     json_t *row = aleat_result_row(r);
+    aleat_row_text(r, row, "estimator", t->pool->estimator);
     aleat_row_text(r, row, "score", score);
     aleat_row_text(r, row, "order", order);
     aleat_row_count(r, row, "evaluations", evaluations);
@@ -94,8 +87,8 @@ static aleat_status add_random(table *t, aleat_error *err)
         if (!st && m.warnings[0])
             aleat_result_warn(&t->paper->result, "%.*s", (int)strcspn(m.warnings, "\n"),
                               m.warnings);
-        t->precision[i] = named(&m, "precision", &low, &high);
-        t->recall[i] = named(&m, "recall", &low, &high);
+        t->precision[i] = aleat_metric_named(&m, "precision", &low, &high);
+        t->recall[i] = aleat_metric_named(&m, "recall", &low, &high);
         aleat_metric_result_clear(&m);
         if (!st)
             st = aleat_paper_tell(t->paper, "random subsets", (double)(i + 1), (double)o->subsets,
@@ -129,12 +122,12 @@ static aleat_status add_score(table *t, int score, bool highest, aleat_error *er
         st = measure(&m, t, t->paper->options.draws, err);
     if (st)
         return st;
-    json_t *row = row_of(t, pool->names[score], highest ? "highest" : "lowest",
-                         score < pool->n_maps ? pool->extra : 0);
+    json_t *row =
+        row_of(t, pool->names[score], highest ? "highest" : "lowest", aleat_pool_cost(pool, score));
     for (int k = 0; k < 2; k++) {
         double low = NAN, high = NAN;
         const char *name = k ? "recall" : "precision";
-        const double value = named(&m, name, &low, &high);
+        const double value = aleat_metric_named(&m, name, &low, &high);
         aleat_row_interval(r, row, name, value, low, high);
         aleat_row_number(r, row, k ? "recall_z" : "precision_z",
                          (value - t->random[k].mean) / t->random[k].sd);
@@ -151,7 +144,7 @@ static aleat_status add_score(table *t, int score, bool highest, aleat_error *er
     return ALEAT_OK;
 }
 
-static aleat_status fill(table *t, aleat_error *err)
+static aleat_status fill(table *t, bool first, aleat_error *err)
 {
     const aleat_pool *pool = t->pool;
     const int64_t subsets = t->paper->options.subsets;
@@ -165,7 +158,7 @@ static aleat_status fill(table *t, aleat_error *err)
     if (!st)
         st = add_random(t, err);
     for (int s = 0; !st && s < pool->n_scores; s++) {
-        if (!aleat_scores_differ(pool->scores + s * pool->n, pool->n))
+        if (!aleat_pool_tells(pool, s, first))
             continue;
         t->place++;
         st = add_score(t, s, false, err);
@@ -177,19 +170,28 @@ static aleat_status fill(table *t, aleat_error *err)
     return st;
 }
 
+static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, aleat_error *err)
+{
+    table *t = ctx;
+    t->pool = pool;
+    const aleat_status st = fill(t, first, err);
+    aleat_array_clear(&t->kept);
+    aleat_free(t->members);
+    aleat_free(t->precision);
+    aleat_free(t->recall);
+    t->members = NULL;
+    t->precision = t->recall = NULL;
+    return st;
+}
+
 aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
 {
-    const aleat_run_options run = aleat_paper_scored_run(p, "copies");
-    aleat_pool pool = {0};
-    table t = {
-        .paper = p, .pool = &pool, .keep = aleat_paper_keep(p), .real = p->reference.features};
+    table t = {.paper = p, .keep = aleat_paper_keep(p), .real = p->reference.features};
     p->result.columns = columns;
     // as many real ones as kept ones
     if (t.real.dim[0] > MOST || t.real.dim[0] > t.keep)
         t.real.dim[0] = t.keep < MOST ? t.keep : MOST;
-    aleat_status st = aleat_pool_make(&pool, p, &run, err);
-    if (!st)
-        st = fill(&t, err);
+    aleat_status st = aleat_paper_each_pool(p, add_pool, &t, err);
     aleat_result_note(
         &p->result,
         "k = 3; as many real as kept images, at most %d, the first ones of each set. Random: "
@@ -202,10 +204,5 @@ aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
     if (!st)
         st = aleat_points_plot(&t.points, p->folder, "table4", &plot, NULL, NULL, err);
     aleat_points_clear(&t.points);
-    aleat_array_clear(&t.kept);
-    aleat_free(t.members);
-    aleat_free(t.precision);
-    aleat_free(t.recall);
-    aleat_pool_clear(&pool);
     return st;
 }

@@ -134,6 +134,12 @@ const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind)
     return kinds[kind].statistic;
 }
 
+bool aleat_estimator_is_local(const char *name)
+{
+    return !name || (strcmp(name, kinds[ALEAT_ESTIMATOR_GENERATIVE].name) != 0 &&
+                     strcmp(name, kinds[ALEAT_ESTIMATOR_BAYESDIFF].name) != 0);
+}
+
 const aleat_statistic *aleat_statistics(void)
 {
     return table;

@@ -60,6 +60,10 @@ const aleat_statistic *aleat_map_statistic(const char *name);
 /** The map of an estimator that has one of its own; NULL: those of the table above. */
 const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind);
 
+/** Whether the estimator of that name (NULL: "copies") looks at single states; false: at whole runs
+ * from noise, of which it needs every step. */
+bool aleat_estimator_is_local(const char *name);
+
 /** Maps that one estimator may give. */
 #define ALEAT_MAX_STATISTICS 8
 
