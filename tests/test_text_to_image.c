@@ -419,6 +419,13 @@ static void what_does_not_go_together_is_said(void **state)
     stderr_has("guidance");
     assert_int_equal(run("generate %s --prompt \xff -o %s/e", sd15, fixture_folder), 1);
     stderr_has("UTF-8");
+    if (case_exists(SD3, "model/model_index.json")) { // the first state of a flow is pure noise
+        assert_int_equal(run("generate %s --prompt x --size 32x48 --steps 3 --uncertainty "
+                             "--score-steps 0:3 -o %s/e",
+                             case_path(SD3, "model"), fixture_folder),
+                         1);
+        stderr_has("pure noise");
+    }
     assert_false(aleat_is_dir(scratch("e"))); // nothing was begun
 }
 
