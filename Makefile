@@ -7,13 +7,13 @@ FUZZ_TIME  ?= 60
 NINJA      ?= ninja
 MESON      ?= meson
 
-.PHONY: all help setup test demo bench asan fuzz lint format install clean
+.PHONY: all help setup test test-full demo bench asan fuzz lint format install clean
 
 all: $(BUILD)/build.ninja ## build the library and the tool
 	$(NINJA) -C $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
 
 setup: ## install what is missing (apt, Debian 12)
 	@tools/setup.sh
@@ -25,6 +25,10 @@ test: setup ## install what is missing, build, run the tests
 	@tools/setup.sh web || echo "test: going on without the tests of the report page in a browser" >&2
 	@$(MAKE) --no-print-directory all
 	$(MESON) test -C $(BUILD) --print-errorlogs
+
+test-full: setup ## published sizes through the tool: up to an hour, 12 GB of memory, 9 GB of disk
+	@$(MAKE) --no-print-directory all
+	ALEAT_TEST_FULL=$${ALEAT_TEST_FULL:-1} $(MESON) test -C $(BUILD) --no-rebuild --print-errorlogs full_size networks
 
 demo: setup ## install what is missing, build, generate with the model in the repository
 	@$(MAKE) --no-print-directory all

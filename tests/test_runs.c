@@ -204,6 +204,54 @@ static void gradients_are_those_of_the_reference(void **state)
     }
 }
 
+#define UVIT "uvit-cifar/cifar10_uvit_small.pth"
+
+static json_t *schedule_of_uvit(const char *options)
+{
+    static char text[1 << 20];
+    assert_int_equal(run("schedule %s --heads 2 %s --json", data(UVIT), options), 0);
+    said("stdout", text, sizeof text);
+    json_t *plan = json_loads(text, 0, NULL);
+    assert_non_null(plan);
+    return plan;
+}
+
+/* The noise a U-ViT was trained with is not in its file, nor is the number of heads. */
+static void the_schedule_is_that_of_the_model_as_its_options_say(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        double last;                                   // abar of the last step, to the digits below
+    } cases[] = {{"", 4.318575e-5},                    // pixels: exp(-0.1 - 19.9 / 2)
+                 {"--noise-schedule vp", 4.318575e-5}, // said
+                 {"--noise-schedule scaled_linear", 4.660099e-3}}; // as Stable Diffusion's
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *plan = schedule_of_uvit(cases[i].options);
+        const json_t *abar = json_object_get(plan, "alphas_cumprod");
+        assert_int_equal(json_array_size(abar), 1000);
+        const double last = json_number_value(json_array_get(abar, 999));
+        if (!(fabs(last - cases[i].last) < 1e-5 * cases[i].last))
+            fail_msg("'%s': abar of the last step is %.8g", cases[i].options, last);
+        json_decref(plan);
+    }
+    assert_int_equal(run("schedule %s --steps 5", data(UVIT)), 1);
+    char text[1024];
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "heads"));
+}
+
+/* The last evaluation is at time 1/1000, step 0 of the thousand. */
+static void the_continuous_sampler_ends_at_step_zero(void **state)
+{
+    (void)state;
+    json_t *plan = schedule_of_uvit("--sampler em-sde --steps 7");
+    const json_t *steps = json_object_get(plan, "timesteps");
+    assert_int_equal(json_array_size(steps), 7);
+    assert_true(json_number_value(json_array_get(steps, 6)) == 0);
+    json_decref(plan);
+}
+
 static void exit_codes_tell_wrong_usage_from_failure(void **state)
 {
     (void)state;
@@ -272,6 +320,8 @@ int main(void)
         cmocka_unit_test(the_trajectory_starts_from_the_given_noise),
         cmocka_unit_test(the_predictions_of_x0_end_in_the_image),
         cmocka_unit_test(the_schedule_visits_the_steps_of_the_reference),
+        cmocka_unit_test(the_schedule_is_that_of_the_model_as_its_options_say),
+        cmocka_unit_test(the_continuous_sampler_ends_at_step_zero),
         cmocka_unit_test(maps_are_those_of_the_reference),
         cmocka_unit_test(gradients_are_those_of_the_reference),
         cmocka_unit_test(the_command_told_makes_the_same_run),

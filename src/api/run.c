@@ -387,6 +387,27 @@ static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
     return st;
 }
 
+// A map in the unit of x0 does not exist where nothing of the image is left, as at a flow's first
+// step.
+static aleat_status check_signal(const aleat_run_job *job, aleat_error *err)
+{
+    const aleat_observer_options *w = &job->observe;
+    for (int k = 0; job->options->uncertainty && k < job->plan->n_steps; k++)
+        for (int m = 0; m < job->n_maps; m++) {
+            const aleat_sampling_step *step = &job->plan->steps[k];
+            const aleat_statistic *map = w->estimator.statistics[m];
+            if (step->alpha > 0 || !map || !map->signal_power ||
+                !aleat_window_has(w->score, step->outer))
+                continue;
+            (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                             "step %d cannot be scored: it is pure noise, where %s has no value",
+                             step->outer, map->name);
+            aleat_hint(err, "score from step %d on", step->outer + 1);
+            return ALEAT_ERR_ARGUMENT;
+        }
+    return ALEAT_OK;
+}
+
 static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
@@ -417,6 +438,8 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
         st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
     if (!st && job->start)
         st = start_window(job, err);
+    if (!st)
+        st = check_signal(job, err);
     if (!st)
         st = aleat_compat_parse(&w->compat, o->compat, err);
     return st || !o->guide ? st : find_guidance(job, &w->guidance, err);

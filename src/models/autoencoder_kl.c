@@ -129,6 +129,20 @@ static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 
 /* ---- configuration from tensors -------------------------------------------------------------- */
 
+// What tensors cannot say: how latents of 16 channels are scaled. Stable Diffusion 3's file names
+// itself by its transformer's blocks; the other one that is published without a configuration,
+// alone or in one file with its transformer, is FLUX.1's. Both: vae/config.json of their diffusers
+// folders.
+static void infer_scaling(autoencoder_config *config, aleat_weights *weights)
+{
+    if (config->latent_channels != 16)
+        return;
+    const bool is_sd3 =
+        aleat_inspect_has(weights, "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight");
+    config->scaling_factor = is_sd3 ? 1.5305 : 0.3611;
+    config->shift_factor = is_sd3 ? 0.0609 : 0.1159;
+}
+
 static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
 {
     autoencoder_config *config = &self->config;
@@ -155,6 +169,7 @@ static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
     config->mid_block_add_attention =
         aleat_inspect_has(weights, "%sencoder.%s.%s.bias", root, names->attention,
                           names->attention_names ? names->attention_names->norm : "group_norm");
+    infer_scaling(config, weights);
     return config->in_channels && config->out_channels && config->latent_channels;
 }
 

@@ -24,8 +24,10 @@ aleat_status aleat_sampling_plan_em_sde(aleat_sampling_plan *plan,
     if (st)
         return st;
     for (int k = 0; k < steps; k++) {
-        const double stride = (1 - last_time) / (steps - 1), t = 1 - k * stride;
-        const double dt = k + 1 < steps ? stride : last_time;
+        const bool is_last = k + 1 == steps;
+        const double stride = (1 - last_time) / (steps - 1);
+        const double t = is_last ? last_time : 1 - k * stride;
+        const double dt = is_last ? last_time : stride;
         const double log_alpha = aleat_schedule_vp_log_alpha(config, t);
         const double sigma = sqrt(-expm1(2 * log_alpha)), beta = aleat_schedule_vp_beta(config, t);
         plan->steps[k] = (aleat_sampling_step){.t = t * config->train_steps - 1,
@@ -34,7 +36,7 @@ aleat_status aleat_sampling_plan_em_sde(aleat_sampling_plan *plan,
                                                .outer = k,
                                                .c_x = 1 + 0.5 * beta * dt,
                                                .c_eps = {-beta / sigma * dt},
-                                               .c_noise = k + 1 < steps ? sqrt(beta * dt) : 0};
+                                               .c_noise = is_last ? 0 : sqrt(beta * dt)};
     }
     plan->final_alpha = 1;
     plan->final_sigma = 0;
