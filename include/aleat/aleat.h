@@ -3,8 +3,8 @@
  *
  * Open a model (model.h), encode prompts (text.h), sample from it or measure its uncertainty
  * (sampling.h), let a whole run be written to a folder (run.h), train one (train.h). Every function
- * that can fail returns an aleat_status and takes an aleat_error (status.h). Nothing here is global:
- * models may be used side by side, but one model by one thread at a time.
+ * that can fail returns an aleat_status and takes an aleat_error (status.h). Nothing here is
+ * global: models may be used side by side, but one model by one thread at a time.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -62,8 +62,8 @@ static json_t *chosen(const json_t *settings)
 typedef struct source {
     char *path, *maps_path;
     aleat_json json;
-    json_t *settings; // of json
-    aleat_npy_map maps;     // [N,steps,C,H,W]
+    json_t *settings;   // of json
+    aleat_npy_map maps; // [N,steps,C,H,W]
 } source;
 
 static void source_clear(source *s)
