@@ -896,7 +896,7 @@ static aleat_status run_batch(runner *r, aleat_error *err)
 {
     const aleat_run_options *o = r->job->options;
     const int64_t first = place_of(r, 0);
-    uint32_t images[ALEAT_SHARD_IMAGES];
+    uint32_t images[ALEAT_SHARD_IMAGES] = {0};
     int32_t labels[ALEAT_SHARD_IMAGES];
     const aleat_text *texts[ALEAT_SHARD_IMAGES];
     const aleat_text *const *told = NULL;
