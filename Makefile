@@ -28,7 +28,8 @@ test: setup ## install what is missing, build, run the tests
 
 test-full: setup ## published sizes through the tool: up to an hour, 12 GB of memory, 9 GB of disk
 	@$(MAKE) --no-print-directory all
-	ALEAT_TEST_FULL=$${ALEAT_TEST_FULL:-1} $(MESON) test -C $(BUILD) --no-rebuild --print-errorlogs full_size networks
+	ALEAT_TEST_FULL=$${ALEAT_TEST_FULL:-1} $(MESON) test -C $(BUILD) --no-rebuild --print-errorlogs --timeout-multiplier 10 \
+	  full_size networks text_networks text_encoder
 
 demo: setup ## install what is missing, build, generate with the model in the repository
 	@$(MAKE) --no-print-directory all

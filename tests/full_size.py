@@ -86,7 +86,7 @@ def named_inputs(part, expected, synth, scratch):
 def run_case(aleat, ref, synth, name, folder, scratch):
     """Errors of one case: {what: relative L2}."""
     shapes, case, output, has_gradient = CASES[name]
-    out, grad = os.path.join(scratch, "out.npy"), os.path.join(scratch, "grad.npy")
+    out, grad, cotangent = (os.path.join(scratch, file) for file in ("out.npy", "grad.npy", "v.npy"))
     weights = os.path.join(folder, name)
     if not os.path.isdir(weights):
         make_weights(synth, (os.path.join(ref, shapes[0]), shapes[1]), weights)
@@ -96,12 +96,13 @@ def run_case(aleat, ref, synth, name, folder, scratch):
     words = ["decode", "--decoder", weights] if decodes else ["score", weights]
     if case:
         files = {"--latents": "z"} if decodes else {"--x": "x", "--t": "t", "--label": "y"}
-        if has_gradient:
-            files["--cotangent"] = "v"
         for option, file in files.items():
             path = os.path.join(ref, case, file + ".npy")
             words += [option, path] if os.path.exists(path) else []
-        words += ["--grad", grad] if has_gradient else []
+        if has_gradient:  # of the predicted noise alone; a learned variance comes after it
+            v, n = np.load(os.path.join(ref, case, "v.npy")), np.load(os.path.join(ref, case, output + ".npy")).shape[1]
+            np.save(cotangent, np.pad(v, ((0, 0), (0, n - v.shape[1]), (0, 0), (0, 0))))
+            words += ["--cotangent", cotangent, "--grad", grad]
     else:
         with open(os.path.join(ref, "sd15-fullsize", "expected.json")) as f:
             expected = json.load(f)[output]

@@ -495,10 +495,8 @@ static void the_full_size_encoder_computes_what_the_reference_does(void **state)
     (void)state;
     aleat_error err = {0};
     aleat_json shapes, expected;
-    if (!getenv("ALEAT_TEST_FULL")) {
-        print_message("skipped: ALEAT_TEST_FULL is not set\n");
-        return;
-    }
+    if (!getenv("ALEAT_TEST_FULL"))
+        skip();
     if (!case_exists("t2i-shapes", "shapes.json"))
         return;
     assert_ok(aleat_json_load(&shapes, case_path("t2i-shapes", "shapes.json"), &err), &err);

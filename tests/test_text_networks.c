@@ -580,10 +580,8 @@ static void check_full(const full_case *c)
 static void full_size_networks_compute_what_the_references_do(void **state)
 {
     (void)state;
-    if (!getenv("ALEAT_TEST_FULL")) {
-        print_message("skipped: ALEAT_TEST_FULL is not set\n");
-        return;
-    }
+    if (!getenv("ALEAT_TEST_FULL"))
+        skip();
     for (size_t i = 0; i < sizeof full_cases / sizeof *full_cases; i++)
         if (case_exists("sd15-fullsize", "expected.json"))
             check_full(&full_cases[i]);
