@@ -305,6 +305,34 @@ static void nothing_is_allocated_once_a_batch_size_has_been_seen(void **state)
     close_case(&c);
 }
 
+// What is told without reading a weight is what one image then takes.
+static void sizes_are_known_before_the_first_evaluation(void **state)
+{
+    (void)state;
+    network_case c;
+    aleat_error err = {0};
+    aleat_denoiser d;
+    assert_true(open_case(&c, "data/ddpm-unet-d", case_path("data/ddpm-unet-d", "model")));
+    aleat_batch in = batch_of(&c);
+    in.n = 1;
+    float *out = aleat_alloc((size_t)out_size(&c) * sizeof *out);
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        if (!new_denoiser(&d, &c, bf16 ? ALEAT_PRECISION_BF16 : ALEAT_PRECISION_F32, 2))
+            continue;
+        assert_true(aleat_network_denoiser_stats(&d).flop == 0);
+        assert_ok(aleat_network_denoiser_measure(&d, &err), &err);
+        const aleat_network_stats told = aleat_network_denoiser_stats(&d);
+        assert_ok(aleat_denoiser_predict(&d, &in, out, &err), &err);
+        const aleat_network_stats found = aleat_network_denoiser_stats(&d);
+        assert_true(told.flop > 0 && told.flop == found.flop);
+        assert_true(told.weight_bytes > 0 && told.weight_bytes == found.weight_bytes);
+        assert_true(told.plan_bytes > 0 && told.plan_bytes == found.plan_bytes);
+        aleat_denoiser_destroy(&d);
+    }
+    aleat_free(out);
+    close_case(&c);
+}
+
 static void wrong_sizes_and_labels_are_told(void **state)
 {
     (void)state;
@@ -393,6 +421,7 @@ int main(void)
         cmocka_unit_test(an_image_has_the_same_bits_in_any_batch_on_any_threads),
         cmocka_unit_test(the_full_size_network_has_the_same_bits_in_any_batch),
         cmocka_unit_test(nothing_is_allocated_once_a_batch_size_has_been_seen),
+        cmocka_unit_test(sizes_are_known_before_the_first_evaluation),
         cmocka_unit_test(wrong_sizes_and_labels_are_told),
         cmocka_unit_test(bf16_without_its_instructions_is_refused_with_a_hint),
         cmocka_unit_test(a_failing_allocation_anywhere_leaves_a_network_that_works),

@@ -28,8 +28,10 @@ static aleat_status open_model(subject *s, aleat_error *err)
     (void)s;
     aleat_model *model;
     const aleat_open_options options = {.threads = 1};
-    const aleat_status st =
+    aleat_status st =
         aleat_model_open(&model, case_path("data/ddpm-unet-d", "model"), &options, err);
+    if (!st)
+        st = aleat_model_measure(model, err);
     aleat_model_close(model);
     return st;
 }

@@ -73,7 +73,8 @@ typedef struct aleat_model_facts {
     int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
     int takes_guidance;                  /**< whether it is fed a scale of guidance */
     int64_t n_tensors, n_parameters;
-    double flop; /**< floating-point operations of one evaluation of one image; 0 before one */
+    double flop; /**< floating-point operations of one evaluation of one image; 0 before one, and
+                    before aleat_model_measure() */
     size_t weight_bytes; /**< weights as packed for this processor */
     size_t plan_bytes;   /**< activations and scratch so far, without what follows from texts */
 } aleat_model_facts;
@@ -108,6 +109,9 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open(aleat_model **out, const 
 ALEAT_API void aleat_model_close(aleat_model *model);
 
 ALEAT_API aleat_model_facts aleat_model_describe(const aleat_model *model);
+/** Makes flop, weight_bytes and plan_bytes known before the first evaluation, as of one image,
+ * without reading a weight: a few milliseconds, whatever the model's size. */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_measure(aleat_model *model, aleat_error *err);
 /**
  * Floating-point operations a second that the matrix kernels of this machine reach at best, with
  * the model's precision and threads; measured anew, 0.1 s. 0 if there is no memory.

@@ -196,6 +196,11 @@ aleat_model_facts aleat_model_describe(const aleat_model *model)
     };
 }
 
+aleat_status aleat_model_measure(aleat_model *model, aleat_error *err)
+{
+    return aleat_network_denoiser_measure(&model->denoiser, err);
+}
+
 double aleat_model_peak(const aleat_model *model)
 {
     const aleat_network_stats stats = aleat_network_denoiser_stats(&model->denoiser);

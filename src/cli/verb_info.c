@@ -35,7 +35,7 @@ static void print_json(const aleat_model *model, const aleat_model_facts *f)
     json_t *config = f->config_json ? json_loads(f->config_json, 0, NULL) : NULL;
     json_t *scheduler = f->scheduler_json ? json_loads(f->scheduler_json, 0, NULL) : NULL;
     aleat_cli_print_json(json_pack(
-        "{ssssssssssss*so*sfsfsIsIsIsIsIsIsIsIsfsIso*so}", "path", f->path, "family", f->family,
+        "{ssssssssssss*so*sfsfsIsIsIsIsIsIsIsIsfsIsIso*so}", "path", f->path, "family", f->family,
         "role", f->role, "weights_path", f->weights_path, "weights_format", f->weights_format,
         "scheduler_path", f->scheduler_path, "scheduler", scheduler, "time_scale", f->time_scale,
         "time_offset", f->time_offset, "channels", (json_int_t)f->channels, "height",
@@ -43,7 +43,7 @@ static void print_json(const aleat_model *model, const aleat_model_facts *f)
         (json_int_t)f->out_channels, "n_classes", (json_int_t)f->n_classes, "null_class",
         (json_int_t)f->null_class, "n_tensors", (json_int_t)f->n_tensors, "n_parameters",
         (json_int_t)f->n_parameters, "flop", f->flop, "weight_bytes", (json_int_t)f->weight_bytes,
-        "config", config, "tensors", tensors));
+        "plan_bytes", (json_int_t)f->plan_bytes, "config", config, "tensors", tensors));
 }
 
 static void print_tensors(const aleat_model *model, const aleat_checkpoint *file, int64_t n)
@@ -82,29 +82,10 @@ static void print_text(const aleat_model *model, const aleat_model_facts *f, boo
     else
         (void)printf("classes      none\n");
     (void)printf("evaluation   %.3f GFLOP an image\n", 1e-9 * f->flop);
+    (void)printf("memory       %.1f MB of weights, %.1f MB of activations an image\n",
+                 1e-6 * (double)f->weight_bytes, 1e-6 * (double)f->plan_bytes);
     if (tensors)
         print_tensors(model, NULL, f->n_tensors);
-}
-
-// One evaluation of zeros: only a planned network knows its operations and its memory.
-static aleat_status evaluate_once(aleat_model *model, aleat_error *err)
-{
-    const aleat_model_facts f = aleat_model_describe(model);
-    const int64_t dim[4] = {1, f.channels, f.height, f.width};
-    const float t = 0;
-    const int32_t label = 0;
-    aleat_array x = {0}, out = {0};
-    aleat_cli_texts texts = {0};
-    aleat_status st = aleat_array_new(&x, 4, dim, err);
-    if (!st)
-        st = aleat_cli_texts_made_up(&texts, model, err);
-    if (!st)
-        st = aleat_model_evaluate(model, &x, &t, f.n_classes ? &label : NULL, &texts.view, &out,
-                                  NULL, NULL, err);
-    aleat_cli_texts_clear(&texts);
-    aleat_array_clear(&x);
-    aleat_array_clear(&out);
-    return st;
 }
 
 // A file that is no denoiser that can be opened: what it says of itself, what it looks like, and
@@ -178,7 +159,7 @@ int aleat_cli_info(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_model *model = NULL;
     aleat_status st = aleat_cli_open(&model, args, &err);
     if (!st)
-        st = evaluate_once(model, &err);
+        st = aleat_model_measure(model, &err);
     if (!st) {
         const aleat_model_facts facts = aleat_model_describe(model);
         if (args->json)

@@ -28,6 +28,7 @@ typedef struct network {
     aleat_value tangent, tangent_out;   // of forward mode; likewise
     aleat_value features;               // input of the last layer; ALEAT_NO_VALUE: none
     sized_plans plans[MOST_IMAGES + 1]; // by batch size
+    aleat_network_stats measured;       // by aleat_network_denoiser_measure()
     aleat_plan_pool passing, kept;      // activations; `kept` are those of the last forward_keep()
     // Most images at once of each kind, and bytes that the pools may take by it; 0: not known.
     int64_t forward_images, dropping_images, reverse_images, tangent_images;
@@ -685,5 +686,29 @@ aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
     for (int64_t i = 0; i <= MOST_IMAGES; i++)
         if (net->plans[i].forward)
             stats.flop = aleat_plan_flop(net->plans[i].forward);
+    if (stats.flop != 0)
+        return stats;
+    const int threads = stats.threads;
+    stats = net->measured;
+    stats.threads = threads;
     return stats;
+}
+
+aleat_status aleat_network_denoiser_measure(const aleat_denoiser *denoiser, aleat_error *err)
+{
+    network *net = denoiser->self;
+    aleat_engine *engine;
+    aleat_plan *plan = NULL;
+    aleat_engine_options options = net->spec.engine;
+    options.sizes_only = true;
+    aleat_status st = aleat_engine_new(&engine, net->spec.graph, &options, err);
+    if (!st)
+        st = aleat_plan_new(&plan, engine, 1, &net->spec.out, 1, ALEAT_NO_VALUE, err);
+    if (!st)
+        net->measured = (aleat_network_stats){.flop = aleat_plan_flop(plan),
+                                              .weight_bytes = aleat_engine_weight_bytes(engine),
+                                              .plan_bytes = aleat_plan_bytes(plan)};
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    return st;
 }

@@ -47,5 +47,8 @@ typedef struct aleat_network_stats {
     int threads;
 } aleat_network_stats;
 aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser);
+/** Makes them known before the first evaluation, as of one image, without reading a weight. */
+ALEAT_MUST_USE aleat_status aleat_network_denoiser_measure(const aleat_denoiser *denoiser,
+                                                           aleat_error *err);
 
 #endif

@@ -32,6 +32,7 @@ aleat_status aleat_engine_new(aleat_engine **out, const aleat_graph *graph,
     engine->precision = options->precision;
     engine->memory = options->memory;
     engine->training = options->training;
+    engine->sizes_only = options->sizes_only;
     *out = engine;
     return ALEAT_OK;
 }
@@ -112,8 +113,9 @@ aleat_status aleat_engine_plain(aleat_engine *engine, aleat_param param, const f
     if (!w) {
         const size_t bytes = (size_t)aleat_param_count(engine->graph, param) * sizeof(float);
         w = aleat_calloc(1, sizeof *w);
-        float *values = aleat_alloc(bytes);
-        if (!w || !values || !aleat_param_load(engine->graph, param, values)) {
+        float *values = engine->sizes_only ? NULL : aleat_alloc(bytes);
+        if (!w ||
+            (!engine->sizes_only && (!values || !aleat_param_load(engine->graph, param, values)))) {
             aleat_free(w);
             aleat_free(values);
             return aleat_fail_memory(err, "a parameter");
@@ -160,10 +162,10 @@ aleat_status aleat_engine_packed(aleat_engine *engine, const aleat_node *conv,
         *out = &w->packed;
         return ALEAT_OK;
     }
-    float *owned;
-    const float *data = weight_data(engine, param, &owned);
+    float *owned = NULL;
+    const float *data = engine->sizes_only ? NULL : weight_data(engine, param, &owned);
     w = aleat_calloc(1, sizeof *w);
-    if (!data || !w)
+    if (!w || !(data || engine->sizes_only))
         goto no_memory;
     aleat_filter filter = aleat_filter_of(data, rows, columns, spec->kernel_h, spec->kernel_w);
     if (adjoint) {
@@ -172,7 +174,9 @@ aleat_status aleat_engine_packed(aleat_engine *engine, const aleat_node *conv,
     }
     w->param = param;
     w->adjoint = adjoint;
-    if (!aleat_packed_make(&w->packed, engine->k, algorithm, &filter, engine->threads))
+    if (engine->sizes_only)
+        aleat_packed_describe(&w->packed, engine->k, algorithm, &filter);
+    else if (!aleat_packed_make(&w->packed, engine->k, algorithm, &filter, engine->threads))
         goto no_memory;
     link_weight(engine, w, w->packed.bytes);
     aleat_free(owned);

@@ -22,7 +22,7 @@ struct aleat_engine {
     int threads;
     aleat_precision precision;
     int64_t memory;
-    bool training;
+    bool training, sizes_only;
     aleat_engine_weight *weights;
     size_t weight_bytes;
 };

@@ -24,6 +24,8 @@ typedef struct aleat_engine_options {
                          no result. */
     bool training;  /**< dropout drops (aleat_plan_dropout()) instead of being the identity,
                          and the batch is taken to be large */
+    bool
+        sizes_only; /**< no weight is read: plans tell their sizes and operations, and cannot run */
     bool isa_given; /**< use `isa` instead of the best one (tests) */
     aleat_isa isa;
 } aleat_engine_options;

@@ -49,6 +49,9 @@ typedef struct aleat_packed {
     size_t bytes;
 } aleat_packed;
 
+/** All of *out but its data, which stays NULL. */
+void aleat_packed_describe(aleat_packed *out, const aleat_kernels *k,
+                           aleat_conv_algorithm algorithm, const aleat_filter *filter);
 /** Packs; false if there is no memory. Work is split over `threads`. */
 bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,
                        const aleat_filter *filter, int threads);

@@ -193,8 +193,8 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
         packers[job->out->algorithm](job, panel);
 }
 
-bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,
-                       const aleat_filter *filter, int threads)
+void aleat_packed_describe(aleat_packed *out, const aleat_kernels *k,
+                           aleat_conv_algorithm algorithm, const aleat_filter *filter)
 {
     const int64_t taps = filter->kernel_h * filter->kernel_w;
     const bool bf16 = algorithm == ALEAT_CONV_DIRECT_BF16;
@@ -212,6 +212,12 @@ bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_alg
         out->lines = taps * (bf16 ? round_up(filter->c_in, 2) : filter->c_in);
     const int64_t columns = round_up(filter->c_out, k->vlen);
     out->bytes = (size_t)(out->lines * columns) * (bf16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,
+                       const aleat_filter *filter, int threads)
+{
+    aleat_packed_describe(out, k, algorithm, filter);
     out->data = aleat_alloc(out->bytes);
     if (!out->data)
         return false;
