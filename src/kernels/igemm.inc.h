@@ -1,3 +1,16 @@
+/** c = the sums, or their addition to it. */
+INLINE void put_sums(const int mr, const int nv, vf acc[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS],
+                     bool add, float *c, int64_t c_ld)
+{
+#pragma GCC unroll 6
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) {
+            float *at = c + i * c_ld + j * ALEAT_VLEN;
+            store(at, add ? load(at) + acc[i][j] : acc[i][j]);
+        }
+}
+
 /*
  * Matrix product with indirect rows. The micro-tile (6 rows x 4 vectors) keeps its 24 sums in
  * registers; a tap is one position of a convolution kernel, whose rows are the pixels it falls on.
@@ -31,13 +44,7 @@ INLINE void micro_tile(const int mr, const int nv, int64_t taps, int64_t k_len,
             }
         }
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) {
-            float *at = c + i * c_ld + j * ALEAT_VLEN;
-            store(at, add ? load(at) + acc[i][j] : acc[i][j]);
-        }
+    put_sums(mr, nv, acc, add, c, c_ld);
 }
 
 #define TILE(mr, nv)                                                                               \
@@ -91,13 +98,7 @@ INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float
                 acc[i][j] += x * line[j];
         }
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) {
-            float *at = c + i * c_ld + j * ALEAT_VLEN;
-            store(at, add ? load(at) + acc[i][j] : acc[i][j]);
-        }
+    put_sums(mr, nv, acc, add, c, c_ld);
 }
 
 #define TILE_TN(mr, nv)                                                                            \

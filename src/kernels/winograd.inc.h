@@ -1,5 +1,5 @@
 /*
- * The two transforms of Winograd's F(4x4,3x3), points 0, 1, -1, 2, -2, infinity, vectorised over
+ * The transforms of Winograd's F(4x4,3x3), points 0, 1, -1, 2, -2, infinity, vectorised over
  * channels. Channel counts are multiples of the vector length (the planner sees to that).
  */
 
@@ -51,32 +51,6 @@ INLINE void wino_gt(const vf x[6], vf y[3])
     y[2] = splat(4.0f) * t - s + x[5];
 }
 
-static void wino_input(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step)
-{
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN, v += step) {
-        vf half[6][6];
-#pragma GCC unroll 6
-        for (int col = 0; col < 6; col++) {
-            vf x[6], y[6];
-#pragma GCC unroll 6
-            for (int row = 0; row < 6; row++)
-                x[row] = load(rows[row * 6 + col] + i);
-            wino_bt(x, y);
-#pragma GCC unroll 6
-            for (int row = 0; row < 6; row++)
-                half[row][col] = y[row];
-        }
-#pragma GCC unroll 6
-        for (int row = 0; row < 6; row++) {
-            vf y[6];
-            wino_bt(half[row], y);
-#pragma GCC unroll 6
-            for (int col = 0; col < 6; col++)
-                store(v + (row * 6 + col) * plane, y[col]);
-        }
-    }
-}
-
 /** One column: y = G x. */
 INLINE void wino_g(const vf x[3], vf y[6])
 {
@@ -90,105 +64,58 @@ INLINE void wino_g(const vf x[3], vf y[6])
     y[5] = x[2];
 }
 
+/*
+ * y = L x L^T of a tile x [FROM][FROM] by a function `line` for one column, which makes TO values
+ * of FROM: first down the columns, then along the rows. `in` and `out` are expressions of (row,
+ * col) for where a vector lies.
+ */
+#define BOTH_WAYS(FROM, TO, line, in, out)                                                         \
+    do {                                                                                           \
+        vf half[TO][FROM];                                                                         \
+        _Pragma("GCC unroll 6") for (int col = 0; col < (FROM); col++)                             \
+        {                                                                                          \
+            vf x[FROM], y[TO];                                                                     \
+            _Pragma("GCC unroll 6") for (int row = 0; row < (FROM); row++) x[row] = load(in);      \
+            line(x, y);                                                                            \
+            _Pragma("GCC unroll 6") for (int row = 0; row < (TO); row++) half[row][col] = y[row];  \
+        }                                                                                          \
+        _Pragma("GCC unroll 6") for (int row = 0; row < (TO); row++)                               \
+        {                                                                                          \
+            vf y[TO];                                                                              \
+            line(half[row], y);                                                                    \
+            _Pragma("GCC unroll 6") for (int col = 0; col < (TO); col++) store(out, y[col]);       \
+        }                                                                                          \
+    } while (0)
+
+static void wino_input(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step)
+{
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN, v += step)
+        BOTH_WAYS(6, 6, wino_bt, rows[row * 6 + col] + i, v + (row * 6 + col) * plane);
+}
+
 static void wino_filter(const float *g, int64_t c, float *u, int64_t plane)
 {
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
-        vf half[6][3];
-#pragma GCC unroll 3
-        for (int col = 0; col < 3; col++) {
-            vf x[3], y[6];
-#pragma GCC unroll 3
-            for (int row = 0; row < 3; row++)
-                x[row] = load(g + (row * 3 + col) * c + i);
-            wino_g(x, y);
-#pragma GCC unroll 6
-            for (int row = 0; row < 6; row++)
-                half[row][col] = y[row];
-        }
-#pragma GCC unroll 6
-        for (int row = 0; row < 6; row++) {
-            vf y[6];
-            wino_g(half[row], y);
-#pragma GCC unroll 6
-            for (int col = 0; col < 6; col++)
-                store(u + (row * 6 + col) * plane + i, y[col]);
-        }
-    }
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN)
+        BOTH_WAYS(3, 6, wino_g, g + (row * 3 + col) * c + i, u + (row * 6 + col) * plane + i);
 }
 
 static void wino_output(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld)
 {
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN) {
-        vf half[4][6];
-#pragma GCC unroll 6
-        for (int col = 0; col < 6; col++) {
-            vf x[6], y[4];
-#pragma GCC unroll 6
-            for (int row = 0; row < 6; row++)
-                x[row] = load(m + (row * 6 + col) * plane + i);
-            wino_at(x, y);
-#pragma GCC unroll 4
-            for (int row = 0; row < 4; row++)
-                half[row][col] = y[row];
-        }
-#pragma GCC unroll 4
-        for (int row = 0; row < 4; row++) {
-            vf y[4];
-            wino_at(half[row], y);
-#pragma GCC unroll 4
-            for (int col = 0; col < 4; col++)
-                store(out + (row * 4 + col) * out_ld + i, y[col]);
-        }
-    }
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN)
+        BOTH_WAYS(6, 4, wino_at, m + (row * 6 + col) * plane + i,
+                  out + (row * 4 + col) * out_ld + i);
 }
 
 static void wino_output_adjoint(const float *const *rows, int64_t c, float *m, int64_t plane,
                                 int64_t step)
 {
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN, m += step) {
-        vf half[6][4];
-#pragma GCC unroll 4
-        for (int col = 0; col < 4; col++) {
-            vf x[4], y[6];
-#pragma GCC unroll 4
-            for (int row = 0; row < 4; row++)
-                x[row] = load(rows[row * 4 + col] + i);
-            wino_a(x, y);
-#pragma GCC unroll 6
-            for (int row = 0; row < 6; row++)
-                half[row][col] = y[row];
-        }
-#pragma GCC unroll 6
-        for (int row = 0; row < 6; row++) {
-            vf y[6];
-            wino_a(half[row], y);
-#pragma GCC unroll 6
-            for (int col = 0; col < 6; col++)
-                store(m + (row * 6 + col) * plane, y[col]);
-        }
-    }
+    for (int64_t i = 0; i < c; i += ALEAT_VLEN, m += step)
+        BOTH_WAYS(4, 6, wino_a, rows[row * 4 + col] + i, m + (row * 6 + col) * plane);
 }
 
 static void wino_filter_adjoint(const float *u, int64_t plane, float *g)
 {
-    vf half[3][6];
-#pragma GCC unroll 6
-    for (int col = 0; col < 6; col++) {
-        vf x[6], y[3];
-#pragma GCC unroll 6
-        for (int row = 0; row < 6; row++)
-            x[row] = load(u + (row * 6 + col) * plane);
-        wino_gt(x, y);
-#pragma GCC unroll 3
-        for (int row = 0; row < 3; row++)
-            half[row][col] = y[row];
-    }
-#pragma GCC unroll 3
-    for (int row = 0; row < 3; row++) {
-        vf y[3];
-        wino_gt(half[row], y);
-#pragma GCC unroll 3
-        for (int col = 0; col < 3; col++)
-            store(g + (row * 3 + col) * ALEAT_VLEN, y[col]);
-    }
+    BOTH_WAYS(6, 3, wino_gt, u + (row * 6 + col) * plane, g + (row * 3 + col) * ALEAT_VLEN);
 }
+
+#undef BOTH_WAYS
