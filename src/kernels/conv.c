@@ -266,8 +266,18 @@ typedef struct wino_layout {
     size_t v_bytes, m_bytes, u_bytes, thread_bytes;
 } wino_layout;
 
-/** Bytes of transformed input that a group may have: a part of the last-level cache. */
-#define WINO_GROUP_BYTES ((int64_t)3 << 20)
+/**
+ * Bytes of transformed input that a group of tiles may have. Small filters stay in a core's own
+ * cache whatever the group, so the tiles should, too; large ones come from the cache behind it for
+ * each group, and late ones are transformed anew: fewer, larger groups.
+ */
+static int64_t group_bytes(const aleat_packed *w)
+{
+    enum { SMALL_FILTERS = 3 << 20 };
+    if (w->algorithm == ALEAT_CONV_WINOGRAD_LATE)
+        return (int64_t)6 << 20;
+    return w->bytes <= SMALL_FILTERS ? (int64_t)256 << 10 : (int64_t)3 << 20;
+}
 
 static wino_layout wino_plan(const aleat_kernels *k, const aleat_packed *w,
                              const aleat_conv_geometry *g, int threads)
@@ -277,10 +287,7 @@ static wino_layout wino_plan(const aleat_kernels *k, const aleat_packed *w,
     l.tiles_per_image = l.tiles_x * ceil_div(g->out_h, WINO_TILE);
     l.tiles = l.tiles_per_image * g->images;
     l.shared = l.tiles < (int64_t)threads * 4 * MR;
-    // Late filters are transformed anew for each group: fewer, larger ones.
-    const int64_t bytes =
-        w->algorithm == ALEAT_CONV_WINOGRAD_LATE ? 2 * WINO_GROUP_BYTES : WINO_GROUP_BYTES;
-    const int64_t fit = bytes / (WINO_POINTS * w->c_in * (int64_t)sizeof(float));
+    const int64_t fit = group_bytes(w) / (WINO_POINTS * w->c_in * (int64_t)sizeof(float));
     const int64_t share = ceil_div(l.tiles, threads);
     const int64_t most = fit < 4 * MR ? 4 * MR : fit;
     // Groups of equal size: the last one must not be a leftover of a few tiles.
