@@ -16,10 +16,7 @@ static const aleat_column columns[] = {
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
     {.key = "images", .heading = "images"},
-    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
-    {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
-    {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
-    {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    ALEAT_VERDICT_COLUMNS,
     {.key = "remark", .heading = "remark"},
     {0},
 };
@@ -71,7 +68,7 @@ static aleat_status add_score(figure *f, const aleat_judge *judge, const double 
 {
     aleat_status st = ALEAT_OK;
     for (int highest = 0; !st && highest < 2; highest++) {
-        aleat_verdict v;
+        aleat_verdict v = {0};
         st = aleat_judge_score(&v, judge, scores, highest, err);
         if (!st)
             add_row(f->paper, judge, copies, steps, score, highest, &v, &f->points);

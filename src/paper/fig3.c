@@ -21,10 +21,7 @@ static const aleat_column columns[] = {
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
     {.key = "images", .heading = "images"},
-    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
-    {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
-    {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
-    {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    ALEAT_VERDICT_COLUMNS,
     {.key = "remark", .heading = "remark"},
     {0},
 };
@@ -81,7 +78,7 @@ static aleat_status add_share(aleat_paper *p, const aleat_pool *pool, double sha
         for (int highest = 0; !st && highest < 2; highest++) {
             const char *order = highest ? "highest" : "lowest";
             const int curve = 1 + 2 * shown + highest;
-            aleat_verdict v;
+            aleat_verdict v = {0};
             st = aleat_judge_score(&v, &judge, pool->scores + s * pool->n, highest, err);
             row = row_of(p, pool->estimator, share, pool->names[s], order, keep);
             aleat_row_verdict(&p->result, row, &v);

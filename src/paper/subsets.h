@@ -59,7 +59,15 @@ ALEAT_MUST_USE aleat_status aleat_judge_set(aleat_verdict *out, const aleat_judg
 ALEAT_MUST_USE aleat_status aleat_judge_score(aleat_verdict *out, const aleat_judge *judge,
                                               const double *scores, bool highest, aleat_error *err);
 
-/** Fills the columns fid, difference, z and p of a row. */
+/** The columns of a verdict, in a table of columns. */
+#define ALEAT_VERDICT_COLUMNS                                                                      \
+    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},                  \
+        {.key = "difference", .heading = "less random", .digits = 3, .interval = true},            \
+        {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},                         \
+    {                                                                                              \
+        .key = "p", .heading = "share of random at least as near", .digits = 3                     \
+    }
+/** Fills them. */
 void aleat_row_verdict(aleat_result *result, json_t *row, const aleat_verdict *verdict);
 /** Do the scores of a pool tell images apart? Not if all are alike or missing. */
 bool aleat_scores_differ(const double *scores, int64_t n);

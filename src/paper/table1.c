@@ -15,10 +15,7 @@ static const aleat_column columns[] = {
     {.key = "order", .heading = "order"},
     {.key = "evaluations", .heading = "evaluations beside sampling"},
     {.key = "images", .heading = "images"},
-    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
-    {.key = "difference", .heading = "less random", .digits = 3, .interval = true},
-    {.key = "z", .heading = "in s.d. of random subsets", .digits = 3},
-    {.key = "p", .heading = "share of random at least as near", .digits = 3},
+    ALEAT_VERDICT_COLUMNS,
     {.key = "published", .heading = "published", .digits = 5},
     {.key = "remark", .heading = "remark"},
     {0},
@@ -49,7 +46,7 @@ static aleat_status add_all(table *t, const aleat_judge *judge, const char *esti
 {
     aleat_paper *p = t->paper;
     const aleat_published *published = aleat_paper_published(p);
-    aleat_verdict v;
+    aleat_verdict v = {0};
     aleat_status st = aleat_judge_set(&v, judge, NULL, err);
     json_t *row = row_of(p, estimator, "none", "all", 0, judge->pool->n);
     aleat_row_interval(&p->result, row, "fid", v.value, v.low, v.high);
@@ -71,7 +68,7 @@ static aleat_status add_score(table *t, const aleat_judge *judge, const char *es
     aleat_status st = ALEAT_OK;
     t->place++;
     for (int highest = 0; !st && highest < 2; highest++) {
-        aleat_verdict v;
+        aleat_verdict v = {0};
         st = aleat_judge_score(&v, judge, scores, highest, err);
         json_t *row = row_of(p, estimator, pool->names[score], highest ? "highest" : "lowest",
                              aleat_pool_cost(pool, score), judge->keep);
