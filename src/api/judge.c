@@ -86,10 +86,9 @@ static aleat_run_options reduced(const aleat_run_options *o, int64_t n)
 
 static const char *file_of(const char *name)
 {
-    const char *found, *file;
-    for (int m = 0; (found = aleat_run_map_at(m, &file)); m++)
-        if (strcmp(found, name) == 0)
-            return file;
+    for (int m = 0; aleat_run_maps[m].name; m++)
+        if (strcmp(aleat_run_maps[m].name, name) == 0)
+            return aleat_run_maps[m].file;
     return ERROR_FILE;
 }
 

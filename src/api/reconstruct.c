@@ -286,8 +286,8 @@ static aleat_status judge_map(const job *j, aleat_reconstruct_map *out,
 static aleat_status judge_maps(job *j, aleat_reconstruct_result *r, int64_t steps, aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
-    const char *name, *file;
-    for (int m = 0; !st && (name = aleat_run_map_at(m, &file)); m++) {
+    for (int m = 0; !st && aleat_run_maps[m].name; m++) {
+        const char *name = aleat_run_maps[m].name, *file = aleat_run_maps[m].file;
         const aleat_statistic *statistic = aleat_map_statistic(name);
         char *path = aleat_path_join(j->folder, file);
         const bool there = path && aleat_is_file(path);

@@ -68,8 +68,16 @@ void aleat_run_job_clear(aleat_run_job *job);
 /** The map that pictures show if nobody says another. */
 extern const char aleat_run_map_shown[];
 
-/** Maps that runs may have: the i-th, and the name of its array; NULL beyond the last. */
-const char *aleat_run_map_at(int i, const char **file);
+/** A map that runs may have. */
+typedef struct aleat_run_map_kind {
+    const char *name, *file; /**< "x0-var", "x0-var.npy" */
+    const char *unit;        /**< NULL: none */
+} aleat_run_map_kind;
+/** All of them; ends with a name NULL. */
+extern const aleat_run_map_kind aleat_run_maps[];
+
+/** Evaluations of an image as planned, whether any was made or not. */
+int64_t aleat_run_planned_evaluations(const aleat_run_job *job);
 
 /** Whether there is classifier-free guidance: scales 0 (not said) and 1 stand for none. */
 bool aleat_run_has_cfg(const aleat_run_options *options);
