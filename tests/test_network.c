@@ -329,6 +329,11 @@ static void sizes_are_known_before_the_first_evaluation(void **state)
         assert_true(told.plan_bytes > 0 && told.plan_bytes == found.plan_bytes);
         aleat_denoiser_destroy(&d);
     }
+    // a gradient has plans of its own: what they take is told, measured or not
+    assert_true(new_denoiser(&d, &c, ALEAT_PRECISION_F32, 2));
+    assert_ok(d.ops->forward_keep(d.self, &in, out, &err), &err);
+    assert_true(aleat_network_denoiser_stats(&d).plan_bytes > 0);
+    aleat_denoiser_destroy(&d);
     aleat_free(out);
     close_case(&c);
 }

@@ -686,11 +686,10 @@ aleat_network_stats aleat_network_denoiser_stats(const aleat_denoiser *denoiser)
     for (int64_t i = 0; i <= MOST_IMAGES; i++)
         if (net->plans[i].forward)
             stats.flop = aleat_plan_flop(net->plans[i].forward);
-    if (stats.flop != 0)
-        return stats;
-    const int threads = stats.threads;
-    stats = net->measured;
-    stats.threads = threads;
+    const aleat_network_stats *told = &net->measured; // what no plan has shown so far
+    stats.flop = stats.flop != 0 ? stats.flop : told->flop;
+    stats.weight_bytes = stats.weight_bytes ? stats.weight_bytes : told->weight_bytes;
+    stats.plan_bytes = stats.plan_bytes ? stats.plan_bytes : told->plan_bytes;
     return stats;
 }
 
