@@ -718,10 +718,12 @@ static bool is_constant(const aleat_graph *g, aleat_value v)
 
 static void random_graph(uint64_t seed)
 {
+    // 8 and 17 on two threads and 9 on one run slice by slice
+    static const int64_t images[] = {1, 2, 3, 1, 2, 3, 1, 8, 9, 17};
     char what[32];
     (void)snprintf(what, sizeof what, "seed %d", (int)seed);
     trial t = {.graph = aleat_graph_new(weights),
-               .images = 1 + (int64_t)(seed % 3),
+               .images = images[seed % 10],
                .options = {.threads = 1 + (int)(seed % 2), .isa_given = seed % 4 == 0}};
     aleat_graph *g = t.graph;
     t.inputs[t.n_inputs++] = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
@@ -754,6 +756,42 @@ static void random_graphs_give_what_their_operations_say(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++)
         random_graph(seed);
+}
+
+// Memory of a plan for so many images on so many threads.
+static size_t plan_bytes(const aleat_graph *g, aleat_value wanted, int64_t images, int threads)
+{
+    const aleat_engine_options options = {.threads = threads};
+    aleat_engine *engine;
+    aleat_plan *plan;
+    aleat_error err = {0};
+    assert_ok(aleat_engine_new(&engine, g, &options, &err), &err);
+    assert_ok(aleat_plan_new(&plan, engine, images, &wanted, 1, ALEAT_NO_VALUE, &err), &err);
+    const size_t bytes = aleat_plan_bytes(plan);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    return bytes;
+}
+
+// That slices happen at all, which no result shows: what only they hold does not grow with the
+// batch.
+static void a_large_batch_takes_the_memory_of_its_slices(void **state)
+{
+    (void)state;
+    enum { CHAIN = 8 * 8 * 16 * sizeof(float), IMAGES = 64 };
+    aleat_graph *g = aleat_graph_new(weights);
+    const aleat_value x = aleat_graph_input(g, "x", (aleat_dims){8, 8, 16});
+    aleat_value y = x;
+    for (int i = 0; i < 3; i++)
+        y = aleat_op_layernorm(g, y, ALEAT_NO_PARAM, ALEAT_NO_PARAM, 0.1);
+    // x and y of all images, two more values of 8 images a thread
+    for (int threads = 1; threads <= 2; threads++)
+        assert_int_equal(plan_bytes(g, y, IMAGES, threads),
+                         2 * IMAGES * CHAIN + 2 * 8 * (size_t)threads * CHAIN);
+    // a slice has at least 4 images for each thread, and no thread waits for a sixteenth
+    assert_int_equal(plan_bytes(g, y, 7, 2), 3 * 7 * CHAIN);
+    assert_int_equal(plan_bytes(g, y, 11, 2), 3 * 11 * CHAIN);
+    aleat_graph_free(g);
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */
@@ -886,6 +924,7 @@ int main(void)
         cmocka_unit_test(constants_are_repeated_over_the_batch),
         cmocka_unit_test(images_that_share_a_condition_get_what_it_gives),
         cmocka_unit_test(random_graphs_give_what_their_operations_say),
+        cmocka_unit_test(a_large_batch_takes_the_memory_of_its_slices),
         cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),

@@ -641,12 +641,12 @@ static void forward_mode_is_the_adjoint_of_reverse_mode(void **state)
 static void tangents_do_not_depend_on_batch_nor_threads(void **state)
 {
     (void)state;
-    enum { N = 3 };
+    enum { N = 8 }; // two threads take slices of it
     unet_case c = open_case("data/ddpm-unet-d");
     const aleat_engine_options one = {.threads = 1}, two = {.threads = 2};
     aleat_denoiser single = denoiser_of(&c, &one, 1, 0), all = denoiser_of(&c, &two, 0, 0);
     const int64_t in = c.in / c.batch.n, out = c.out / c.batch.n;
-    const float t[N] = {10, 500, 900};
+    const float t[N] = {10, 500, 900, 1, 200, 999, 40, 700};
     float *x = numbers(N * in, 4), *u = numbers(N * in, 5);
     float *a = aleat_alloc((size_t)(N * out) * sizeof *a);
     float *b = aleat_alloc((size_t)(N * out) * sizeof *b);

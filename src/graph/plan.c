@@ -11,32 +11,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "graph/engine.h"
-
-struct aleat_plan {
-    aleat_engine *engine;
-    int64_t images;
-    aleat_step *steps;
-    int64_t n_steps;
-    aleat_view *views; // one a node of the graph at planning time; data is NULL if it has none
-    int64_t n_views;
-    aleat_arena values, scratch; // scratch is for one step at a time
-    char *kept; // values that depend on the condition alone, and conditions: never shared
-    aleat_view *conditioned; // of `kept`, those that later halves read; one row an image
-    int64_t n_conditioned;
-    int64_t distinct;   // conditions, for which the early steps are to be run; 0: they have been
-    int32_t *condition; // [images] which one of them
-    size_t arena_bytes, kept_bytes, scratch_bytes; // that this plan needs
-    size_t resident;       // bytes of files that the steps since the last rest have touched
-    aleat_plan_pool *pool; // which then owns values and scratch; or NULL
-    aleat_plan *next;      // of the pool
-    double flop;
-    bool drops; // dropout is an operation, not the identity
-    uint64_t dropout_seed;
-    uint32_t dropout_step, *dropout_images, *dropout_passes; // [images]
-};
-
-/** The part of a plan that depends on the condition, and on parameters, alone. */
-enum { EARLY = -1 };
+#include "graph/plan_state.h"
 
 /** What planning knows of a node. */
 typedef struct node_info {
@@ -45,8 +20,9 @@ typedef struct node_info {
     bool melted; // its value exists only inside another step
     int32_t uses;
     aleat_value user;   // the last one
-    int half;           // EARLY, 0 or 1
+    int half;           // ALEAT_EARLY, 0 or 1
     bool kept;          // lies in memory that lasts from run to run
+    bool local;         // lies in a lane: of a root
     aleat_value side;   // its second result, if that is needed
     aleat_value root;   // value whose memory this one shows a part of (itself if none)
     int64_t offset;     // channels into the root
@@ -88,10 +64,10 @@ static int half_of(const planner *p, aleat_value v)
 {
     const aleat_node *node = node_at(p, v);
     if (node->op == ALEAT_OP_INPUT)
-        return v == p->late ? 1 : node->condition ? EARLY : 0;
+        return v == p->late ? 1 : node->condition ? ALEAT_EARLY : 0;
     // Images of one condition have masks of their own.
     const bool drops = node->op == ALEAT_OP_DROPOUT && p->plan->drops;
-    int half = drops || p->plan->engine->training ? 0 : EARLY;
+    int half = drops || p->plan->engine->training ? 0 : ALEAT_EARLY;
     for (int i = 0; i < node->n_in; i++)
         half = p->info[node->in[i]].half > half ? p->info[node->in[i]].half : half;
     return half;
@@ -273,7 +249,7 @@ static bool is_source(const aleat_node *node)
 
 static void make_order(planner *p)
 {
-    for (int half = EARLY; half < 2; half++)
+    for (int half = ALEAT_EARLY; half < 2; half++)
         for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
             const node_info *info = &p->info[v];
             if (info->needed && !info->melted && info->half == half && !is_source(node_at(p, v)) &&
@@ -319,7 +295,7 @@ static size_t align_up(size_t n)
 static size_t bytes_of(const planner *p, aleat_value v)
 {
     const aleat_node *node = node_at(p, v);
-    const int64_t images = node->shared ? 1 : p->plan->images;
+    const int64_t images = node->shared ? 1 : p->info[v].local ? p->plan->slice : p->plan->images;
     return align_up((size_t)(images * pixels(node->dims) * node->dims.c) * sizeof(float));
 }
 
@@ -351,7 +327,7 @@ static void find_lifetimes(planner *p, const aleat_value *wanted, int n_wanted)
     for (int i = 0; i < n_wanted; i++)
         p->info[p->info[wanted[i]].root].dies = end;
     for (aleat_value v = 0; v < p->graph->n_nodes; v++)
-        p->info[v].kept = p->info[v].half == EARLY && p->info[v].dies == end;
+        p->info[v].kept = p->info[v].half == ALEAT_EARLY && p->info[v].dies == end;
 }
 
 typedef struct block {
@@ -393,31 +369,99 @@ static bool owns_memory(const planner *p, aleat_value v)
            node_at(p, v)->op != ALEAT_OP_CONSTANT;
 }
 
-static aleat_status place_values(planner *p, aleat_error *err)
+/** Gives the blocks their places; the bytes they take together. Sorts them. */
+static size_t place_blocks(planner *p, block *blocks, int64_t n)
 {
-    block *blocks = aleat_alloc((size_t)p->graph->n_nodes * sizeof *blocks);
-    if (!blocks)
-        return aleat_fail_memory(err, "planning memory");
-    int64_t n = 0;
-    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
-        if (!owns_memory(p, v))
-            continue;
-        if (p->info[v].kept) {
-            p->info[v].place = p->plan->kept_bytes;
-            p->plan->kept_bytes += bytes_of(p, v);
-        } else {
-            blocks[n++] = (block){bytes_of(p, v), v, p->info[v].born, p->info[v].dies};
-        }
-    }
+    size_t bytes = 0;
     qsort(blocks, (size_t)n, sizeof *blocks, larger_first);
     for (int64_t i = 0; i < n; i++) {
         const size_t place = place_for(p, blocks, i, &blocks[i]);
         p->info[blocks[i].value].place = place;
-        if (place + blocks[i].size > p->plan->arena_bytes)
-            p->plan->arena_bytes = place + blocks[i].size;
+        if (place + blocks[i].size > bytes)
+            bytes = place + blocks[i].size;
     }
+    return bytes;
+}
+
+static aleat_status place_values(planner *p, aleat_error *err)
+{
+    aleat_plan *plan = p->plan;
+    block *blocks = aleat_alloc((size_t)p->graph->n_nodes * sizeof *blocks);
+    if (!blocks)
+        return aleat_fail_memory(err, "planning memory");
+    int64_t n = 0, n_local = 0;
+    for (int local = 1; local >= 0; local--)
+        for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+            const node_info *info = &p->info[v];
+            if (!owns_memory(p, v) || info->kept || info->local != local)
+                continue;
+            blocks[n] = (block){bytes_of(p, v), v, info->born, info->dies};
+            if (plan->n_slices > 1 && !local) { // slices are at different steps
+                blocks[n].born = -1;
+                blocks[n].dies = p->n_order;
+            }
+            n++;
+            n_local += local;
+        }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        if (owns_memory(p, v) && p->info[v].kept) {
+            p->info[v].place = plan->kept_bytes;
+            plan->kept_bytes += bytes_of(p, v);
+        }
+    plan->lane_bytes = place_blocks(p, blocks, n_local);
+    const size_t whole = place_blocks(p, blocks + n_local, n - n_local);
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        if (p->info[v].local)
+            p->info[v].place += whole;
+    plan->arena_bytes = whole + (size_t)plan->lanes * plan->lane_bytes;
     aleat_free(blocks);
     return ALEAT_OK;
+}
+
+/* ---- slices -----------------------------------------------------------------------------------
+ * A batch can be run slice by slice, each thread with slices of its own: what a step leaves is then
+ * still in the cache when the next one reads it, and threads wait for each other once and not after
+ * every step. No result depends on it, as none depends on the batch.
+ */
+
+/** Sums over the batch, as gradients of parameters are, need all of it at once. */
+static bool can_slice(const planner *p)
+{
+    const aleat_engine *engine = p->plan->engine;
+    if (engine->training || engine->memory)
+        return false;
+    for (int64_t i = 0; i < p->n_order; i++) {
+        const aleat_node *node = node_at(p, p->order[i]);
+        for (int j = 0; j < node->n_in; j++)
+            if (node->shared && !node_at(p, node->in[j])->shared)
+                return false;
+    }
+    return true;
+}
+
+/**
+ * Below 4 images a slice reads the weights too often, above 8 its values leave the second cache
+ * (docs/speed.md). As many slices for each thread: the last one is at most an image late, which may
+ * cost a sixteenth.
+ */
+static void choose_slices(planner *p)
+{
+    enum { LEAST_IMAGES = 4, MOST_IMAGES = 8, SHARE = 16 };
+    aleat_plan *plan = p->plan;
+    const int64_t n = plan->images, threads = plan->engine->threads;
+    plan->n_slices = plan->lanes = 1;
+    plan->slice = n;
+    const int64_t late = (threads - n % threads) % threads;
+    if (n < LEAST_IMAGES * threads || n <= LEAST_IMAGES || late * SHARE > n || !can_slice(p))
+        return;
+    plan->n_slices = threads * ((n + threads * MOST_IMAGES - 1) / (threads * MOST_IMAGES));
+    plan->slice = (n + plan->n_slices - 1) / plan->n_slices;
+    plan->lanes = (int)threads;
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        node_info *info = &p->info[v];
+        info->local = owns_memory(p, v) && info->half != ALEAT_EARLY && info->dies != p->n_order &&
+                      !node_at(p, v)->shared;
+    }
 }
 
 /* ---- steps ------------------------------------------------------------------------------------
@@ -435,6 +479,7 @@ static void make_view(planner *p, aleat_value v)
     view->image_ld = node_at(p, info->root)->shared ? 0 : pixels(whole) * whole.c;
     char *memory = p->info[info->root].kept ? p->plan->kept : p->plan->values.data;
     view->data = (float *)(void *)(memory + p->info[info->root].place) + info->offset;
+    view->local = p->info[info->root].local;
     if (p->info[v].kept && owns_memory(p, v) && view->image_ld)
         p->plan->conditioned[p->plan->n_conditioned++] = *view;
 }
@@ -547,16 +592,25 @@ static aleat_status make_steps(planner *p, aleat_error *err)
 /** One scratch area, as large as the most demanding step wants it. */
 static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
 {
-    const aleat_exec exec = {.k = plan->engine->k, .threads = plan->engine->threads};
     for (int64_t i = 0; i < plan->n_steps; i++) {
-        const aleat_op_exec *op = aleat_op_exec_of(plan->steps[i].node.op);
-        const size_t bytes = op->scratch ? op->scratch(&plan->steps[i], &exec) : 0;
+        aleat_step step = plan->steps[i];
+        const bool sliced = aleat_step_is_sliced(plan, &step);
+        const aleat_exec exec = {.k = plan->engine->k,
+                                 .threads = sliced ? 1 : plan->engine->threads};
+        if (sliced)
+            step.images = plan->slice;
+        const aleat_op_exec *op = aleat_op_exec_of(step.node.op);
+        const size_t bytes = align_up(op->scratch ? op->scratch(&step, &exec) : 0);
         if (!op->run)
             return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "no way to run '%s'",
-                              aleat_op_name(plan->steps[i].node.op));
-        if (bytes > plan->scratch_bytes)
+                              aleat_op_name(step.node.op));
+        if (sliced && bytes > plan->lane_scratch)
+            plan->lane_scratch = bytes;
+        if (!sliced && bytes > plan->scratch_bytes)
             plan->scratch_bytes = bytes;
     }
+    if (plan->lane_scratch * (size_t)plan->lanes > plan->scratch_bytes)
+        plan->scratch_bytes = plan->lane_scratch * (size_t)plan->lanes;
     const int64_t memory = plan->engine->memory;
     const bool in_file = memory && plan->scratch_bytes > (size_t)memory / 4;
     return aleat_arena_new(&plan->scratch, plan->scratch_bytes, in_file, err);
@@ -597,6 +651,7 @@ static aleat_status make_plan(aleat_plan **out, aleat_engine *engine, int64_t im
     plan->distinct = images;
     for (int64_t i = 0; i < images; i++)
         plan->condition[i] = (int32_t)i;
+    choose_slices(&p);
     st = place_values(&p, err);
     if (!st)
         st = make_steps(&p, err);
@@ -625,206 +680,4 @@ aleat_status aleat_plan_new_dropping(aleat_plan **out, aleat_engine *engine, int
                                      aleat_error *err)
 {
     return make_plan(out, engine, images, wanted, n_wanted, late, true, err);
-}
-
-/* ---- pools ------------------------------------------------------------------------------------
- */
-
-/** Moves a view that lies in the plan's arena; those of parameters lie elsewhere. */
-static void move_view(const aleat_plan *plan, aleat_view *view, char *arena)
-{
-    const uintptr_t at = (uintptr_t)view->data, begin = (uintptr_t)plan->values.data;
-    if (view->data && at >= begin && at < begin + plan->arena_bytes)
-        view->data = (float *)(void *)(arena + (at - begin));
-}
-
-static void move_values(aleat_plan *plan, const aleat_arena *values)
-{
-    char *arena = values->data;
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        aleat_step *s = &plan->steps[i];
-        aleat_view *const views[] = {&s->out, &s->side, &s->vec, &s->residual, &s->scale_shift};
-        for (int j = 0; j < ALEAT_NODE_INPUTS; j++)
-            move_view(plan, &s->in[j], arena);
-        for (size_t j = 0; j < sizeof views / sizeof *views; j++)
-            move_view(plan, views[j], arena);
-    }
-    for (int64_t v = 0; v < plan->n_views; v++)
-        move_view(plan, &plan->views[v], arena);
-    plan->values = *values;
-}
-
-static void leave_pool(aleat_plan *plan)
-{
-    aleat_plan **at = &plan->pool->plans;
-    while (*at != plan)
-        at = &(*at)->next;
-    *at = plan->next;
-}
-
-void aleat_plan_share(aleat_plan *plan, aleat_plan_pool *pool)
-{
-    // The larger memory of both serves; the other is released when nothing points to it.
-    const bool more_values = plan->values.bytes > pool->values.bytes;
-    const bool more_scratch = plan->scratch.bytes > pool->scratch.bytes;
-    aleat_arena values_left = more_values ? pool->values : plan->values;
-    aleat_arena scratch_left = more_scratch ? pool->scratch : plan->scratch;
-    plan->pool = pool;
-    plan->next = pool->plans;
-    pool->plans = plan;
-    if (more_values)
-        pool->values = plan->values;
-    if (more_scratch)
-        pool->scratch = plan->scratch;
-    for (aleat_plan *p = plan; p; p = p->next) {
-        move_values(p, &pool->values);
-        p->scratch = pool->scratch;
-    }
-    aleat_arena_free(&values_left);
-    aleat_arena_free(&scratch_left);
-}
-
-void aleat_plan_pool_clear(aleat_plan_pool *pool)
-{
-    aleat_arena_free(&pool->values);
-    aleat_arena_free(&pool->scratch);
-    *pool = (aleat_plan_pool){0};
-}
-
-void aleat_plan_free(aleat_plan *plan)
-{
-    if (!plan)
-        return;
-    if (plan->pool)
-        leave_pool(plan);
-    else {
-        aleat_arena_free(&plan->values);
-        aleat_arena_free(&plan->scratch);
-    }
-    aleat_free(plan->kept);
-    aleat_free(plan->conditioned);
-    aleat_free(plan->condition);
-    aleat_free(plan->views);
-    aleat_free(plan->steps);
-    aleat_free(plan->dropout_images);
-    aleat_free(plan->dropout_passes);
-    aleat_free(plan);
-}
-
-void aleat_plan_dropout(aleat_plan *plan, uint64_t seed, uint32_t step, const uint32_t *images,
-                        const uint32_t *passes)
-{
-    for (int64_t i = 0; i < plan->images; i++)
-        plan->dropout_passes[i] = passes ? passes[i] : 0;
-    plan->dropout_seed = seed;
-    plan->dropout_step = step;
-    memcpy(plan->dropout_images, images, (size_t)plan->images * sizeof *images);
-}
-
-float *aleat_plan_data(const aleat_plan *plan, aleat_value value)
-{
-    return value >= 0 && value < plan->n_views ? plan->views[value].data : NULL;
-}
-
-size_t aleat_plan_bytes(const aleat_plan *plan)
-{
-    return plan->arena_bytes + plan->kept_bytes + plan->scratch_bytes;
-}
-
-double aleat_plan_flop(const aleat_plan *plan)
-{
-    return plan->flop;
-}
-
-void aleat_plan_condition(aleat_plan *plan, int64_t distinct, const int32_t *row)
-{
-    plan->distinct = distinct;
-    memcpy(plan->condition, row, (size_t)plan->images * sizeof *row);
-}
-
-/** Gives every image what was computed for its condition. From the last image down: a condition's
- * own place is that of an image which is not after the first that has it. */
-static void spread_conditions(const aleat_plan *plan)
-{
-    for (int64_t v = 0; v < plan->n_conditioned; v++) {
-        const aleat_view *view = &plan->conditioned[v];
-        for (int64_t i = plan->images - 1; i >= 0; i--)
-            memmove(view->data + i * view->image_ld,
-                    view->data + plan->condition[i] * view->image_ld,
-                    (size_t)view->image_ld * sizeof *view->data);
-    }
-}
-
-/* ---- values in a file -------------------------------------------------------------------------
- */
-
-static void rest(void *plan)
-{
-    aleat_plan *p = plan;
-    aleat_arena_rest(&p->values);
-    aleat_arena_rest(&p->scratch);
-    p->resident = 0;
-}
-
-static size_t view_bytes(const aleat_view *view, int64_t images)
-{
-    const int64_t floats = pixels(view->dims) * view->ld;
-    return view->data ? (size_t)(view->image_ld ? images * floats : floats) * sizeof(float) : 0;
-}
-
-/** Bytes of the plan's memory that a step touches, some of them perhaps twice. */
-static size_t bytes_of_step(const aleat_step *s, const aleat_exec *exec)
-{
-    const aleat_op_exec *op = aleat_op_exec_of(s->node.op);
-    const aleat_view *const views[] = {&s->out, &s->side, &s->vec, &s->residual, &s->scale_shift};
-    size_t bytes = op->scratch ? op->scratch(s, exec) : 0;
-    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-        bytes += view_bytes(views[i], s->images);
-    for (int i = 0; i < s->node.n_in; i++)
-        bytes += view_bytes(&s->in[i], s->images);
-    return bytes;
-}
-
-/** Half of the memory is for what has been touched, half for a step, or a part of a large one. */
-static void run_in_file(aleat_plan *plan, const aleat_step *step, const aleat_exec *exec)
-{
-    const size_t share = (size_t)plan->engine->memory / 2 + 1, bytes = bytes_of_step(step, exec);
-    const int64_t parts = (int64_t)(bytes / share) + 1;
-    if (parts > 1 || plan->resident + bytes > share)
-        rest(plan);
-    aleat_parallel_in_parts(parts, rest, plan);
-    aleat_op_exec_of(step->node.op)->run(step, exec);
-    aleat_parallel_in_parts(1, NULL, NULL);
-    plan->resident += bytes / (size_t)parts;
-}
-
-static void run_steps(aleat_plan *plan, int half, int64_t images)
-{
-    const aleat_exec exec = {.k = plan->engine->k,
-                             .threads = plan->engine->threads,
-                             .scratch = plan->scratch.data,
-                             .dropout_seed = plan->dropout_seed,
-                             .dropout_step = plan->dropout_step,
-                             .dropout_images = plan->dropout_images,
-                             .dropout_passes = plan->dropout_passes};
-    for (int64_t i = 0; i < plan->n_steps; i++) {
-        if (plan->steps[i].half != half)
-            continue;
-        aleat_step step = plan->steps[i];
-        step.images = step.images < images ? step.images : images; // 1 for what all share
-        if (plan->values.in_file || plan->scratch.in_file)
-            run_in_file(plan, &step, &exec);
-        else
-            aleat_op_exec_of(step.node.op)->run(&step, &exec);
-    }
-}
-
-void aleat_plan_run(aleat_plan *plan, int half)
-{
-    if (plan->distinct) {
-        run_steps(plan, EARLY, plan->distinct);
-        spread_conditions(plan);
-        plan->distinct = 0;
-    }
-    run_steps(plan, half, plan->images);
 }

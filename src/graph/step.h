@@ -11,6 +11,7 @@ typedef struct aleat_view {
     float *data;
     int64_t ld, image_ld; /**< image_ld is 0 if all images share it */
     aleat_dims dims;
+    bool local; /**< holds one slice of the batch, in each lane another (plan.c) */
 } aleat_view;
 
 typedef struct aleat_step {
