@@ -19,10 +19,13 @@ extern "C" {
 typedef struct aleat_prompt_options {
     const char *const *prompts; /**< [count], UTF-8 */
     int64_t count;              /**< at least 1 */
-    const char *negative;       /**< of classifier-free guidance; NULL: "" */
-    double cfg_scale;           /**< of it; 1: none; 0: as the model's own program does */
-    double guidance; /**< what networks distilled from guidance are told; 0: as their own program
-                          does, 3.5 */
+    /** [n_negatives], UTF-8, of classifier-free guidance: none (""), one for all prompts, or as
+     * many as prompts, one for each. */
+    const char *const *negatives;
+    int64_t n_negatives;
+    double cfg_scale; /**< of it; 1: none; 0: as the model's own program does */
+    double guidance;  /**< what networks distilled from guidance are told; 0: as their own program
+                           does, 3.5 */
     const char *encoders;  /**< a diffusers folder, or a file, that has the text encoders; NULL:
                                 the model's own */
     const char *tokenizer; /**< of the first encoder, as in aleat_text_options; or NULL */
@@ -33,7 +36,8 @@ typedef struct aleat_prompt_options {
 
 /** A prompt that did not fit. */
 typedef struct aleat_prompt_cut {
-    int64_t prompt; /**< which, from 0; -1: the negative one */
+    int64_t prompt; /**< which, from 0 */
+    bool negative;  /**< of the negative ones */
     int encoder;    /**< which encoder's tokens it had too many of */
     int64_t tokens; /**< that were kept */
     char *rest;     /**< what was left out */
@@ -42,7 +46,7 @@ typedef struct aleat_prompt_cut {
 /** Encoded prompts. Released by aleat_prompts_clear(). */
 typedef struct aleat_prompts {
     aleat_array context, pooled, guidance;         /**< [count,...]; those that the network takes */
-    aleat_array negative_context, negative_pooled; /**< [1,...]; empty without guidance */
+    aleat_array negative_context, negative_pooled; /**< [1 or count,...]; empty without guidance */
     aleat_texts texts, negative;                   /**< views of them, for aleat_run_options */
     double cfg_scale;                              /**< in effect; 1: none */
     aleat_prompt_cut *cuts;                        /**< [n_cuts] */
@@ -57,7 +61,8 @@ typedef struct aleat_prompts {
  * @param path     as for aleat_model_open()
  * @param options  as for aleat_model_open(); variant, precision and threads are the encoders', too
  * @return ALEAT_ERR_UNSUPPORTED: not a model of texts, or the option is none of its kind;
- *         ALEAT_ERR_ARGUMENT: it has not the encoders it needs, a prompt is not UTF-8; others as
+ *         ALEAT_ERR_ARGUMENT: it has not the encoders it needs, a prompt is not UTF-8, another
+ *         number of negative prompts; others as
  *         aleat_model_open() and aleat_encode_text()
  */
 ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_open_prompts(

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "models/text_encoder.h"
 
-/** Prompts on their way. Rows are the negative prompt, if there is one, and then the others. */
+/** Prompts on their way. Rows are the negative prompts, if there are any, and then the others. */
 typedef struct encoding {
     const char *path; // of the text encoders
     const aleat_open_options *open;
@@ -42,7 +42,9 @@ static aleat_status note_cuts(encoding *e, int number, aleat_encoded_text *text,
         if (!grown)
             return aleat_fail_memory(err, "prompts");
         p->cuts = grown;
-        p->cuts[p->n_cuts++] = (aleat_prompt_cut){.prompt = i - e->negatives,
+        const bool negative = i < e->negatives;
+        p->cuts[p->n_cuts++] = (aleat_prompt_cut){.prompt = negative ? i : i - e->negatives,
+                                                  .negative = negative,
                                                   .encoder = number,
                                                   .tokens = text->tokens,
                                                   .rest = text->cut[i]};
@@ -258,12 +260,14 @@ static aleat_status encode_all(encoding *e, const recipe *way, aleat_error *err)
     const aleat_prompt_options *o = e->wanted;
     const double scale = o->cfg_scale != 0 ? o->cfg_scale : way->cfg_scale;
     e->out->cfg_scale = scale;
-    e->negatives = scale != 1;
+    e->negatives = scale == 1 ? 0 : o->n_negatives ? o->n_negatives : 1;
     e->rows = e->negatives + o->count;
     e->texts = aleat_calloc((size_t)e->rows, sizeof *e->texts);
     if (!e->texts)
         return aleat_fail_memory(err, "prompts");
-    e->texts[0] = o->negative ? o->negative : "";
+    e->texts[0] = "";
+    for (int64_t i = 0; i < e->negatives && i < o->n_negatives; i++)
+        e->texts[i] = o->negatives[i];
     for (int64_t i = 0; i < o->count; i++)
         e->texts[e->negatives + i] = o->prompts[i];
     aleat_status st = way->encode(e, err);
@@ -288,6 +292,11 @@ aleat_status aleat_model_open_prompts(aleat_model **out, aleat_prompts *prompts,
     aleat_open_options opened = options ? *options : defaults;
     if (wanted->count < 1)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "no prompts");
+    if (wanted->n_negatives > 1 && wanted->n_negatives != wanted->count)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%lld negative prompts for %lld prompts: one for all is possible, or one "
+                          "for each",
+                          (long long)wanted->n_negatives, (long long)wanted->count);
     // First only to see what it is: nothing of its weights is read.
     aleat_model *model = NULL;
     aleat_status st = aleat_model_open(&model, path, &opened, err);

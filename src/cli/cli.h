@@ -118,7 +118,7 @@ typedef struct aleat_cli_args {
     const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
     // prompts of generate; replay
-    aleat_cli_texts_given prompts;
+    aleat_cli_texts_given prompts, negatives;
     const char *prompt_file, *encoders, *image_size, *model;
     int64_t t5_tokens;
     double told_guidance;
