@@ -24,10 +24,10 @@ static inline json_t *open_list(const char *name)
 }
 
 /* "a.weight[48:96]": the name and the rows, all of them (0 to -1) if none are told. */
-static inline void split_source(const char *source, char name[256], int64_t *from, int64_t *to)
+static inline void split_source(const char *source, char name[512], int64_t *from, int64_t *to)
 {
     long long a = 0, b = -1;
-    (void)snprintf(name, 256, "%s", source);
+    (void)snprintf(name, 512, "%s", source);
     char *bracket = strchr(name, '[');
     if (bracket) {
         assert_int_equal(sscanf(bracket, "[%lld:%lld]", &a, &b), 2);
@@ -46,7 +46,7 @@ static inline json_t *tensors_of(json_t *entries)
         json_t *entry = json_array_get(entries, i), *sources = json_array_get(entry, 1);
         json_t *shape = json_array_get(entry, json_array_size(entry) > 3 ? 3 : 2);
         for (size_t j = 0; j < json_array_size(sources); j++) {
-            char name[256];
+            char name[512];
             int64_t from, to;
             const char *source = json_string_value(json_array_get(sources, j));
             split_source(source, name, &from, &to);
@@ -80,7 +80,7 @@ static inline void write_files(json_t *list, const char *folder)
     json_t *value;
     json_object_foreach(json_object_get(list, "files"), name, value)
     {
-        char path[256];
+        char path[1024];
         (void)snprintf(path, sizeof path, "%s/%s", folder, name);
         *strrchr(path, '/') = '\0';
         make_folder(path);
@@ -92,7 +92,7 @@ static inline void write_files(json_t *list, const char *folder)
 /* A part's weights by formula. */
 static inline void make_part(json_t *list, const char *part, const char *folder)
 {
-    char path[256];
+    char path[1024];
     (void)snprintf(path, sizeof path, "%s/%s", folder, part);
     make_folder(path);
     const bool text = !strncmp(part, "text_encoder", 12);
@@ -106,7 +106,7 @@ static inline void make_part(json_t *list, const char *part, const char *folder)
 /* folder/part is what is stored in tests/data. */
 static inline void link_part(const char *folder, const char *part, const char *stored)
 {
-    char path[256], *target = realpath(case_path("data/.", stored), NULL);
+    char path[2048], *target = realpath(case_path("data/.", stored), NULL);
     (void)snprintf(path, sizeof path, "%s/%s", folder, part);
     if (!target || symlink(target, path))
         fail_msg("%s: no such file to link to", stored);
@@ -117,7 +117,7 @@ static inline void link_part(const char *folder, const char *part, const char *s
 
 static inline aleat_weights *open_part(const char *folder, const char *part)
 {
-    char path[256];
+    char path[1024];
     aleat_error err = {0};
     aleat_weights *weights;
     (void)snprintf(path, sizeof path, "%s/%s", folder, part);
@@ -133,7 +133,7 @@ static inline float *joined(aleat_weights *weights, json_t *sources, const aleat
     float *data = new_values(shape);
     int64_t at = 0;
     for (size_t j = 0; j < json_array_size(sources); j++) {
-        char name[256];
+        char name[512];
         int64_t from, to;
         split_source(json_string_value(json_array_get(sources, j)), name, &from, &to);
         const aleat_weight *w = aleat_weights_find(weights, name);
@@ -161,7 +161,7 @@ static inline void collect_part(collection *c, json_t *list, const char *part, c
     for (size_t i = 0; i < json_array_size(entries); i++) {
         json_t *entry = json_array_get(entries, i), *dims = json_array_get(entry, 2);
         aleat_shape shape = {.n_dims = (int)json_array_size(dims)};
-        char name[256];
+        char name[512];
         for (int d = 0; d < shape.n_dims; d++)
             shape.dim[d] = json_integer_value(json_array_get(dims, (size_t)d));
         (void)snprintf(name, sizeof name, "%s%s", root,
@@ -178,7 +178,7 @@ static inline void collect_all(collection *c, const char *part, const char *fold
     aleat_weights *weights = open_part(folder, part);
     for (int64_t i = 0; i < aleat_weights_count(weights); i++) {
         const aleat_weight *w = aleat_weights_at(weights, i);
-        char name[256];
+        char name[512];
         (void)snprintf(name, sizeof name, "%s%s", root, w->name);
         collect(c, name, &w->shape, values_of(w));
     }
@@ -192,7 +192,7 @@ static inline void collect_all(collection *c, const char *part, const char *fold
 static inline void make_stable_diffusion(const char *name)
 {
     static const char *const parts[] = {"unet", "text_encoder", "vae"};
-    char folder[256], file[256];
+    char folder[256], file[512];
     static collection single;
     (void)snprintf(folder, sizeof folder, "%s/%s", fixture_folder, name);
     (void)snprintf(file, sizeof file, "%s.safetensors", folder);
@@ -210,7 +210,7 @@ static inline void make_stable_diffusion(const char *name)
 static inline void make_vae16(const char *folder)
 {
     static collection alone;
-    char file[256];
+    char file[512];
     json_t *list = open_list("vae16");
     make_part(list, "vae", folder);
     collect_part(&alone, list, "vae", folder, "");
@@ -222,7 +222,7 @@ static inline void make_vae16(const char *folder)
 /* A tokenizer of the cut vocabulary that pads with "!". */
 static inline void link_padding_tokenizer(const char *folder, const char *part)
 {
-    char path[256];
+    char path[1024];
     (void)snprintf(path, sizeof path, "%s/%s", folder, part);
     make_folder(path);
     link_part(path, "vocab.json", "text-encoders/sd3/tokenizer/vocab.json");

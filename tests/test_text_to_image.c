@@ -42,10 +42,22 @@ typedef struct pipeline {
 static const pipeline pipelines[] = {
     // in every clone; their autoencoder is a smaller one, so pictures have other sizes
     {STORED_SD3, "sd3", SD3_TEXTS, "--size 32x24", "latents", NULL, 6, false, 0},
-    {STORED_SD3, "sd3.safetensors", SD3_TEXTS, "--size 32x24 --encoders %s --decoder %s", "latents",
-     NULL, 6, false, 0},
+    {STORED_SD3, "sd3.safetensors", SD3_TEXTS, "--size 32x24 --tokenizer %s --decoder %s",
+     "latents", NULL, 6, false, 0},
+    {STORED_SD3, "sd3-transformer.safetensors", SD3_TEXTS,
+     "--size 32x24 --clip-l %s-clip_l.safetensors --clip-g %s-clip_g.safetensors "
+     "--t5 %s-t5xxl.safetensors --tokenizer %s --decoder %s-vae.safetensors",
+     "latents", NULL, 6, false, 0},
+    // one from elsewhere, and an encoder's own folder
+    {STORED_SD3, "sd3.safetensors", SD3_TEXTS,
+     "--size 32x24 --t5 %s/text_encoder_3 --tokenizer %s --decoder %s", "latents", NULL, 6, false,
+     0},
     {STORED_FLUX, "flux", FLUX_TEXTS, "--size 32x24", "latents_packed", NULL, 4, true, 0},
     {STORED_FLUX, "flux.safetensors", FLUX_TEXTS, "--size 32x24 --encoders %s --decoder %s",
+     "latents_packed", NULL, 4, true, 0},
+    {STORED_FLUX, "flux.safetensors", FLUX_TEXTS,
+     "--size 32x24 --clip-l %s-clip_l.safetensors --t5 %s-t5xxl.safetensors --tokenizer %s "
+     "--decoder %s-vae.safetensors",
      "latents_packed", NULL, 4, true, 0},
     // where the reference vectors are
     {SD15, "model", SD15_TEXTS, "--size 128x128", "pipe/pndm_latents", "pipe/pndm_image", 6, false,
@@ -195,10 +207,9 @@ static void add_options(command *c, const pipeline *p, const char *model)
 {
     char folder[256], options[1024];
     (void)snprintf(folder, sizeof folder, "%s", model);
-    char *dot = strstr(folder, ".safetensors");
-    if (dot)
-        *dot = '\0';
-    (void)snprintf(options, sizeof options, p->options, folder, folder, folder, folder);
+    char *name = strrchr(folder, '/');
+    name[name ? 1 + strcspn(name + 1, ".-") : 0] = '\0';
+    (void)snprintf(options, sizeof options, p->options, folder, folder, folder, folder, folder);
     add_line(c, "%s", options);
 }
 
@@ -278,7 +289,7 @@ static void small_run(command *c, const char *model, const char *name, const cha
     add(c, "a cat");
     add(c, "--prompt");
     add(c, "a dog, \"asleep\":\nn\xc3\xa4mlich");
-    add_line(c, "-n 3 --size 32x48 --steps 3 --seed 3 -q -o %s/%s %s", fixture_folder, name, more);
+    add_line(c, "-n 3 --size 16x24 --steps 3 --seed 3 -q -o %s/%s %s", fixture_folder, name, more);
 }
 
 static void no_bit_depends_on_batch_threads_and_kills(void **state)
@@ -399,7 +410,7 @@ static void every_prompt_may_have_its_negative(void **state)
             add(&c, "--negative-prompt");
             add(&c, texts[i][1]);
         }
-        add_line(&c, "--size 32x48 --steps 3 -q --batch %d -o %s/n%d " ALL_MAPS, m + 1,
+        add_line(&c, "--size 16x24 --steps 3 -q --batch %d -o %s/n%d " ALL_MAPS, m + 1,
                  fixture_folder, m);
         must(tool(c.words));
         c = (command){0};
@@ -409,7 +420,7 @@ static void every_prompt_may_have_its_negative(void **state)
         add(&c, texts[ALONE][0]);
         add(&c, "--negative-prompt");
         add(&c, texts[ALONE][1]);
-        add_line(&c, "-n 3 --size 32x48 --steps 3 -q -o %s/o%d " ALL_MAPS, fixture_folder, m);
+        add_line(&c, "-n 3 --size 16x24 --steps 3 -q -o %s/o%d " ALL_MAPS, fixture_folder, m);
         must(tool(c.words));
         char both[64], alone[64];
         (void)snprintf(both, sizeof both, "n%d/images/00000%d.png", m, ALONE);
@@ -495,7 +506,7 @@ static void other_programs_find_the_settings(void **state)
               &err);
     assert_non_null(text);
     static const char begin[] = "a dog, \"asleep\":\nn\xc3\xa4mlich\nSteps: 3, Sampler: PLMS, CFG "
-                                "scale: 7.5, Seed: 3, Size: 32x48, Model hash: ";
+                                "scale: 7.5, Seed: 3, Size: 16x24, Model hash: ";
     if (strncmp(text, begin, sizeof begin - 1))
         fail_msg("%s", text);
     aleat_free(text);
@@ -542,6 +553,43 @@ static void hostile_chunks_are_refused(void **state)
     assert_int_equal(run("replay"), 2);
 }
 
+static void missing_encoders_are_named_with_their_options(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *options, *says; // %s: the scratch folder
+    } cases[] = {
+        {"flux", "", "CLIP-L (--clip-l), T5 (--t5)"},
+        {"flux", "", "--encoders"},
+        {"flux", "--clip-l %s/flux-clip_l.safetensors", "a text encoder is not there: T5 (--t5)"},
+        {"flux", "--clip-l %s/flux-clip_l.safetensors --t5 %s/sd3-clip_g.safetensors",
+         "sd3-clip_g.safetensors: there is no T5 text encoder"},
+        {"flux", "--clip-l %s/nothing.safetensors --encoders %s/flux", "nothing.safetensors"},
+        {"flux", "--clip-g %s/sd3-clip_g.safetensors", "has no CLIP-G (--clip-g)"},
+        {"flux", "--encoders %s/flux --clip-l %s/sd3-clip_l.safetensors --tokenizer %s/flux",
+         "pooled texts are 16 wide, the network wants 24"},
+        {"sd3-transformer", "", "CLIP-L (--clip-l), CLIP-G (--clip-g), T5 (--t5)"},
+        {"sd3-transformer", "--clip-l %s/sd3-clip_l.safetensors --clip-g %s/sd3-clip_g.safetensors",
+         "--no-t5"},
+        {"sd3", "--no-t5 --t5 %s/sd3-t5xxl.safetensors", "--no-t5"},
+        {"sd3",
+         "--clip-l %s/sd3-clip_g.safetensors --clip-g %s/sd3-clip_l.safetensors --no-t5 "
+         "--tokenizer %s/sd3",
+         "may have changed places"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char options[512];
+        const char *f = fixture_folder;
+        (void)snprintf(options, sizeof options, cases[i].options, f, f, f);
+        assert_int_equal(run("generate %s/%s.safetensors --prompt x --decoder %s/sd3 --size 32x32 "
+                             "-o %s/e " ONE_THREAD " %s",
+                             f, cases[i].model, f, f, options),
+                         1);
+        stderr_has(cases[i].says);
+    }
+    assert_false(aleat_is_dir(scratch("e")));
+}
+
 static void what_does_not_go_together_is_said(void **state)
 {
     (void)state;
@@ -565,7 +613,7 @@ static void what_does_not_go_together_is_said(void **state)
     assert_int_equal(run("generate %s --prompt \xff -o %s/e", sd15, fixture_folder), 1);
     stderr_has("UTF-8");
     // the first state of a flow is pure noise
-    assert_int_equal(run("generate %s --prompt x --size 32x48 --steps 3 --uncertainty "
+    assert_int_equal(run("generate %s --prompt x --size 16x24 --steps 3 --uncertainty "
                          "--score-steps 0:3 -o %s/e",
                          scratch("sd3"), fixture_folder),
                      1);
@@ -596,6 +644,7 @@ int main(void)
         cmocka_unit_test(other_programs_find_the_settings),
         cmocka_unit_test(class_conditional_pictures_are_made_again),
         cmocka_unit_test(hostile_chunks_are_refused),
+        cmocka_unit_test(missing_encoders_are_named_with_their_options),
         cmocka_unit_test(what_does_not_go_together_is_said),
     };
     return cmocka_run_group_tests(tests, make_pipelines, remove_scratch);

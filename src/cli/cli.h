@@ -119,7 +119,8 @@ typedef struct aleat_cli_args {
     int64_t encoder, tokens, clip_skip;
     // prompts of generate; replay
     aleat_cli_texts_given prompts, negatives;
-    const char *prompt_file, *encoders, *image_size, *model;
+    const char *prompt_file, *image_size, *model;
+    aleat_encoder_paths encoders;
     int64_t t5_tokens;
     double told_guidance;
     bool no_t5;

@@ -193,7 +193,7 @@ extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cl
     aleat_cli_filtering;
 
 /** Options of generate and replay (options_generate.c). */
-extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
+extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying, aleat_cli_encoder_options;
 /** Options of paper (options_paper.c). */
 extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
     aleat_cli_paper_judging;
