@@ -444,6 +444,50 @@ static void every_prompt_may_have_its_negative(void **state)
     stderr_has("2 negative prompts for 3 prompts");
 }
 
+/* A lone file of 16 channels does not say whose latents it decodes: the model does, or the option.
+ */
+static void a_lone_autoencoder_follows_its_model(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *decoder, *more;
+        bool same; // as with the folder's own
+    } cases[] = {{"sd3", "sd3-vae.safetensors", "", true},
+                 {"sd3", "flux-vae.safetensors", "", true}, // by formula, as all others
+                 {"sd3", "flux", "", false},                // which says that it is FLUX.1's
+                 {"sd3", "sd3-vae.safetensors", "--scale-factor 1.5", false},
+                 {"flux", "flux-vae.safetensors", "", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char own[64], lone[64], sum[2][ALEAT_SHA256_TEXT];
+        command c;
+        (void)snprintf(own, sizeof own, "v%zu", i);
+        small_run(&c, cases[i].model, own, ONE_THREAD);
+        must(tool(c.words));
+        (void)snprintf(lone, sizeof lone, "w%zu", i);
+        char more[256];
+        (void)snprintf(more, sizeof more, "--decoder %s %s " ONE_THREAD, scratch(cases[i].decoder),
+                       cases[i].more);
+        small_run(&c, cases[i].model, lone, more);
+        must(tool(c.words));
+        for (int r = 0; r < 2; r++) {
+            char path[96];
+            aleat_error err = {0};
+            aleat_image image;
+            (void)snprintf(path, sizeof path, "%s/images/000001.png", r ? lone : own);
+            assert_ok(aleat_png_read(&image, scratch(path), &err), &err);
+            aleat_sha256(sum[r], image.pixels,
+                         (size_t)(image.width * image.height * image.channels));
+            aleat_image_clear(&image);
+        }
+        assert_int_equal(strcmp(sum[0], sum[1]) == 0, cases[i].same);
+    }
+    char more[160];
+    (void)snprintf(more, sizeof more, "--decoder %s", scratch("flux-vae.safetensors"));
+    json_t *json = replayed("w1/images/000000.png", more, 0);
+    assert_int_equal(json_array_size(json_object_get(json, "remarks")), 0);
+    json_decref(json);
+}
+
 /* ---- pictures again -------------------------------------------------------------------------- */
 
 static void pictures_are_made_again_bit_by_bit(void **state)
@@ -640,6 +684,7 @@ int main(void)
         cmocka_unit_test(a_folder_and_a_single_file_are_the_same_model),
         cmocka_unit_test(a_prompt_gives_the_same_image_alone),
         cmocka_unit_test(every_prompt_may_have_its_negative),
+        cmocka_unit_test(a_lone_autoencoder_follows_its_model),
         cmocka_unit_test(pictures_are_made_again_bit_by_bit),
         cmocka_unit_test(other_programs_find_the_settings),
         cmocka_unit_test(class_conditional_pictures_are_made_again),

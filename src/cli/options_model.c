@@ -148,6 +148,8 @@ static const char *part_name(int i, const char **help)
     static const char *const parts[][2] = {
         [ALEAT_CLI_NETWORK] = {"network", "that predicts the noise"},
         [ALEAT_CLI_DECODER] = {"decoder", "of an autoencoder, or of a pipeline with one"},
+        [ALEAT_CLI_TEXT] = {"text", "all text encoders, from words to what the network is given"},
+        [ALEAT_CLI_ALL] = {"all", "each in turn, and their shares of an image"},
     };
     if (i >= (int)(sizeof parts / sizeof *parts))
         return NULL;
@@ -163,7 +165,7 @@ static const aleat_cli_option bench[] = {
      .value = "P",
      .fallback = "network",
      .choices = part_name,
-     .help = "of the model; a decoder's --height and --width are those of latents, by default 64"},
+     .help = "of the model; --height and --width are those of latents, of a decoder by default 64"},
     {.name = "batch",
      .type = ALEAT_CLI_INT,
      .offset = AT(batch),
@@ -180,6 +182,20 @@ static const aleat_cli_option bench[] = {
      .min = 0,
      .max = 1000,
      .help = "timed runs; 0: for two seconds, at least 5"},
+    {.name = "steps",
+     .type = ALEAT_CLI_INT,
+     .offset = AT(steps),
+     .value = "S",
+     .fallback = "50",
+     .min = 1,
+     .max = 1000000,
+     .help = "--part all: evaluations of the network for an image, twice the sampler's steps with "
+             "classifier-free guidance"},
+    {.name = "decoder",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(decoder),
+     .value = "PATH",
+     .help = "--part all: the autoencoder, if the model's files have none"},
     {.name = "vjp",
      .type = ALEAT_CLI_FLAG,
      .offset = AT(vjp),
