@@ -488,6 +488,38 @@ static void a_lone_autoencoder_follows_its_model(void **state)
     json_decref(json);
 }
 
+static void bench_splits_the_time_of_an_image(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"text", "network", "decoder"};
+    char text[8192];
+    for (int m = 0; m < N_MODELS; m++) {
+        must(run("bench %s --part all --height 8 --width 12 --batch 2 --repeats 1 --evaluations 6 "
+                 "--json " ONE_THREAD,
+                 scratch(models[m])));
+        said("stdout", text, sizeof text);
+        json_t *json = json_loads(text, 0, NULL);
+        assert_non_null(json);
+        double sum = 0;
+        for (int i = 0; i < 3; i++) {
+            const json_t *part = json_object_get(json, parts[i]);
+            const double once = json_number_value(json_object_get(part, "seconds")) / 2;
+            const double share = json_number_value(json_object_get(part, "image_seconds"));
+            assert_true(json_number_value(json_object_get(part, "flop")) > 0);
+            assert_true(once > 0 && fabs(share - (i == 1 ? 6 : 1) * once) < 1e-9);
+            sum += share;
+        }
+        assert_true(fabs(json_number_value(json_object_get(json, "image_seconds")) - sum) < 1e-9);
+        json_decref(json);
+    }
+    must(run("bench %s --part text --batch 1 --repeats 1", scratch("sd15")));
+    said("stdout", text, sizeof text);
+    assert_non_null(strstr(text, "text encoders"));
+    assert_int_equal(run("bench %s --part text --vjp", scratch("sd15")), 2);
+    assert_int_equal(run("bench %s --part text --repeats 1", scratch("flux.safetensors")), 1);
+    stderr_has("CLIP-L (--clip-l), T5 (--t5)");
+}
+
 /* ---- pictures again -------------------------------------------------------------------------- */
 
 static void pictures_are_made_again_bit_by_bit(void **state)
@@ -685,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_prompt_gives_the_same_image_alone),
         cmocka_unit_test(every_prompt_may_have_its_negative),
         cmocka_unit_test(a_lone_autoencoder_follows_its_model),
+        cmocka_unit_test(bench_splits_the_time_of_an_image),
         cmocka_unit_test(pictures_are_made_again_bit_by_bit),
         cmocka_unit_test(other_programs_find_the_settings),
         cmocka_unit_test(class_conditional_pictures_are_made_again),

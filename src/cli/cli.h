@@ -33,7 +33,7 @@ typedef struct aleat_cli_texts_given {
 } aleat_cli_texts_given;
 
 /** What bench times of a model. */
-enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER, ALEAT_CLI_TEXT, ALEAT_CLI_ALL };
+enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER, ALEAT_CLI_ENCODERS, ALEAT_CLI_ALL };
 
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
@@ -130,7 +130,7 @@ typedef struct aleat_cli_args {
     // info and bench
     const char *tensor;
     bool tensors, vjp;
-    int64_t batch, repeats;
+    int64_t batch, repeats, evaluations;
 } aleat_cli_args;
 
 typedef enum aleat_cli_type {

@@ -69,6 +69,11 @@
         .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
                 "original Stable Diffusion checkpoint"                                             \
     }
+#define NO_T5_OPTION                                                                               \
+    {                                                                                              \
+        .name = "no-t5", .type = ALEAT_CLI_FLAG, .offset = AT(no_t5),                              \
+        .help = "Stable Diffusion 3 without its largest text encoder"                              \
+    }
 #define SCALE_FACTOR_OPTION                                                                        \
     {                                                                                              \
         .name = "scale-factor", .type = ALEAT_CLI_DOUBLE, .offset = AT(scale_factor),              \
