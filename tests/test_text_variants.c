@@ -177,7 +177,7 @@ static void stable_diffusion_3_5_is_recognised_with_its_norms_and_second_attenti
 {
     (void)state;
     const char *f = fixture_folder;
-    must_run("info %s/sd35.safetensors --json", f);
+    must_run("info %s/sd35.safetensors --height 12 --width 16 --json", f);
     json_t *info = answer();
     assert_string_equal(json_string_value(json_object_get(info, "family")), "sd3");
     json_decref(info);
