@@ -188,7 +188,8 @@ static inline void collect_all(collection *c, const char *part, const char *fold
 /* ---- pipelines ------------------------------------------------------------------------------- */
 
 /* Stable Diffusion 1 (or 2, whose encoder has OpenCLIP's names in one file and CLIP's cut
- * vocabulary here): NAME/ and NAME.safetensors with everything in it. */
+ * vocabulary here): NAME/, NAME.safetensors with everything in it, NAME-unet.safetensors with the
+ * U-Net alone. */
 static inline void make_stable_diffusion(const char *name)
 {
     static const char *const parts[] = {"unet", "text_encoder", "vae"};
@@ -202,6 +203,9 @@ static inline void make_stable_diffusion(const char *name)
         make_part(list, parts[i], folder);
         collect_part(&single, list, parts[i], folder, "");
     }
+    write_collection(&single, file);
+    (void)snprintf(file, sizeof file, "%s-unet.safetensors", folder);
+    collect_part(&single, list, "unet", folder, "");
     write_collection(&single, file);
     json_decref(list);
 }

@@ -375,6 +375,15 @@ static void a_folder_and_a_single_file_are_the_same_model(void **state)
         must(tool(c.words));
         assert_same_arrays(name[0], name[1]);
     }
+    // and in as many files as there are parts
+    command c;
+    char more[1024];
+    (void)snprintf(more, sizeof more, ALL_MAPS " --clip-l %s --decoder %s",
+                   scratch("sd15/text_encoder/model.safetensors"),
+                   scratch("sd15/vae/diffusion_pytorch_model.safetensors"));
+    small_run(&c, "sd15-unet.safetensors", "parts", more);
+    must(tool(c.words));
+    assert_same_arrays("f0", "parts");
 }
 
 /* Image 1 follows from its own prompt, whatever the other images show. */

@@ -340,8 +340,13 @@ static aleat_status check_encoders(const encoding *e, const recipe *way, aleat_e
     const slot *last = NULL;
     for (int i = 0; i < MOST_SLOTS && way->slots[i].use; i++) {
         const slot *s = &way->slots[i];
-        if ((s->use == ALEAT_TEXT_SD3_T5 && e->wanted->no_t5) ||
-            aleat_text_encoder_is_in(path_of(e, s), i + 1, s->use))
+        if (s->use == ALEAT_TEXT_SD3_T5 && e->wanted->no_t5)
+            continue;
+        bool there = false;
+        const aleat_status st = aleat_text_encoder_is_in(&there, path_of(e, s), i + 1, s->use, err);
+        if (st)
+            return st;
+        if (there)
             continue;
         if (own_path(e, s))
             return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: there is no %s text encoder (%s)",

@@ -136,24 +136,31 @@ unsigned aleat_text_encoders_in(const char *path)
 }
 
 /** Whether `path` is the folder of one encoder. */
-static bool is_own_folder(const char *path)
+static aleat_status is_own_folder(bool *out, const char *path, aleat_error *err)
 {
     char *config = aleat_path_join(path, "config.json");
-    const bool there = config && aleat_is_file(config) && !aleat_text_encoders_in(path);
+    if (!config)
+        return aleat_fail_memory(err, path);
+    *out = aleat_is_file(config) && !aleat_text_encoders_in(path);
     aleat_free(config);
-    return there;
+    return ALEAT_OK;
 }
 
-bool aleat_text_encoder_is_in(const char *path, int number, aleat_text_use use)
+aleat_status aleat_text_encoder_is_in(bool *out, const char *path, int number, aleat_text_use use,
+                                      aleat_error *err)
 {
-    if (aleat_is_dir(path))
-        return has_part(path, number) || is_own_folder(path);
+    *out = false;
+    if (aleat_is_dir(path)) {
+        *out = has_part(path, number);
+        return *out ? ALEAT_OK : is_own_folder(out, path, err);
+    }
     aleat_weights *weights = NULL;
-    if (aleat_weights_open(&weights, path, NULL))
-        return false;
-    const bool there = find_place(weights, number, use) != NULL;
+    const aleat_status st = aleat_weights_open(&weights, path, NULL);
+    if (st)
+        return st == ALEAT_ERR_MEMORY ? aleat_fail_memory(err, path) : ALEAT_OK;
+    *out = find_place(weights, number, use) != NULL;
     aleat_weights_free(weights);
-    return there;
+    return ALEAT_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

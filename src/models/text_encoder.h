@@ -37,8 +37,10 @@ typedef struct aleat_text_encoder_options {
 
 /** Which encoders a model has: bit n-1 for number n (1 .. 3). 0: none, or no model. Cheap. */
 unsigned aleat_text_encoders_in(const char *path);
-/** Whether `path` has what aleat_text_encoder_open() would open as this number for this use. */
-bool aleat_text_encoder_is_in(const char *path, int number, aleat_text_use use);
+/** *out: whether `path` has what aleat_text_encoder_open() would open as this number for this use;
+ * no if it cannot be read. ALEAT_ERR_MEMORY only. */
+ALEAT_MUST_USE aleat_status aleat_text_encoder_is_in(bool *out, const char *path, int number,
+                                                     aleat_text_use use, aleat_error *err);
 
 /**
  * Opens encoder `number` of a model: text_encoder/, text_encoder_2/, text_encoder_3/ of a diffusers
