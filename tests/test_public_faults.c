@@ -216,14 +216,19 @@ static aleat_status replay(subject *s, aleat_error *err)
 static aleat_status prompts(subject *s, aleat_error *err)
 {
     (void)s;
-    const char *path = case_path("sd3-tiny", "model");
-    const char *const texts[] = {"a cat", "a dog"};
+    const char *path = case_path("data/pipelines", "sd3");
+    const char *const texts[] = {"a cat", "a dog"}, *const negatives[] = {"night", ""};
     const aleat_open_options options = {.threads = 1, .height = 12, .width = 16};
-    const aleat_prompt_options wanted = {.prompts = texts, .count = 2, .no_t5 = true};
+    const aleat_prompt_options wanted = {
+        .prompts = texts,
+        .count = 2,
+        .negatives = negatives,
+        .n_negatives = 2,
+        .no_t5 = true,
+        .encoders = {.clip_l = data_path("text-encoders/sd3/text_encoder"),
+                     .tokenizer = data_path("text-encoders/sd3/tokenizer")}};
     aleat_model *model = NULL;
     aleat_prompts encoded = {0};
-    if (!aleat_is_dir(path))
-        return ALEAT_OK;
     const aleat_status st =
         aleat_model_open_prompts(&model, &encoded, path, &options, &wanted, err);
     aleat_prompts_clear(&encoded);

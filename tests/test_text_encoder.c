@@ -1,6 +1,7 @@
 /* Text encoders against transformers' outputs, in every layout they come in. */
 #include "checkpoint.h"
 #include "case.h"
+#include "collection.h"
 
 #include "base/alloc.h"
 #include "io/json.h"
@@ -185,43 +186,6 @@ static void a_single_file_of_stable_diffusion_3_gives_the_reference_outputs(void
 }
 
 /* ---- other layouts, written anew from a folder's weights ------------------------------------- */
-
-enum { MOST_ARRAYS = 128 };
-
-/* Arrays of a file to be written. */
-typedef struct collection {
-    aleat_named_array at[MOST_ARRAYS];
-    int count;
-} collection;
-
-static void collect(collection *c, const char *name, const aleat_shape *shape, float *data)
-{
-    aleat_named_array *array = &c->at[c->count++];
-    assert_in_range(c->count, 1, MOST_ARRAYS);
-    array->name = aleat_strdup(name);
-    array->array = aleat_tensor_view(ALEAT_F32, shape, data);
-    array->array.owned = true;
-}
-
-static void write_collection(collection *c, const char *path)
-{
-    aleat_error err = {0};
-    assert_ok(aleat_safetensors_write(path, c->at, c->count, &err), &err);
-    for (int i = 0; i < c->count; i++) {
-        aleat_free((char *)(uintptr_t)c->at[i].name);
-        aleat_tensor_clear(&c->at[i].array);
-    }
-}
-
-static float *values_of(const aleat_weight *w)
-{
-    int64_t count;
-    assert_true(aleat_shape_count(&w->shape, &count));
-    float *data = aleat_alloc((size_t)count * sizeof *data);
-    assert_non_null(data);
-    aleat_weight_to_f32(w, data);
-    return data;
-}
 
 /* transformers' names as OpenCLIP's; q, k and v below each other. */
 static void openclip_name(char *dst, size_t size, const char *name)

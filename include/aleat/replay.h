@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "aleat/model.h"
+#include "aleat/prompts.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,8 +19,8 @@ typedef struct aleat_replay_options {
     aleat_open_options open; /**< of it; its precision and sizes are the image's, whatever stands
                                   here */
     const char *decoder;     /**< autoencoder of latent models; NULL: the model's own */
-    const char *encoders;    /**< text encoders; NULL: the model's own */
-    const char *classifier;  /**< of images that one guided; or NULL */
+    aleat_encoder_paths encoders;
+    const char *classifier; /**< of images that one guided; or NULL */
     int64_t classifier_head_dim;
     const char *schedule;   /**< as in aleat_sampling_options; or NULL */
     const char *thresholds; /**< as in aleat_run_options, of guided images; or NULL */

@@ -74,7 +74,8 @@ typedef struct aleat_run_options {
     /** For models of texts: rows that repeat over the images, as aleat_model_open_prompts() gives
      * them; else NULL. */
     const aleat_texts *texts;
-    const aleat_texts *negative; /**< one row: the unconditional half of classifier-free guidance */
+    const aleat_texts *negative; /**< the unconditional half of classifier-free guidance: one row,
+                                      or as many as texts */
     const aleat_prompt_options *prompts; /**< what they were encoded from, told in run.json and in
                                               the pictures; NULL: unknown */
 

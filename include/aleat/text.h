@@ -34,6 +34,7 @@ typedef struct aleat_encoded_text {
     int64_t count, tokens;
     int32_t *ids; /**< [count, tokens] */
     char **cut;   /**< [count] the text of a prompt that did not fit, or NULL */
+    double flop;  /**< floating-point operations that it took */
 } aleat_encoded_text;
 
 /**

@@ -22,7 +22,8 @@ typedef struct aleat_vae_options {
     const char *variant;   /**< "fp16": which of several weight files; NULL: the first found */
     const char *precision; /**< a name from aleat_precision_name(); NULL: "f32" */
     int threads;           /**< 0: all processors of this process; changes no result */
-    double scaling_factor; /**< of latents; 0: the configured one, or 0.18215 */
+    double scaling_factor; /**< of latents; 0: the configured one, or 0.18215. Those of a lone file
+                              of 16 channels are FLUX.1's, until a run of another model takes it */
     /**
      * Bytes of activations beyond which those of an image lie in a temporary file, in $TMPDIR or
      * /var/tmp, and at most about so many are in memory at once. 0: 2 GiB; negative: never in a

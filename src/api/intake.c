@@ -27,13 +27,13 @@ const char *aleat_image_fit_name(int i, const char **help)
     return ALEAT_NAME_AT(fits, i, help);
 }
 
-static aleat_status check_kind(const aleat_model *model, const aleat_vae *encoder, aleat_error *err)
+static aleat_status check_kind(const aleat_model *model, aleat_vae *encoder, aleat_error *err)
 {
     const int64_t channels = model->files.info.channels;
     if (encoder) {
         const aleat_autoencoder_files *f = &encoder->files;
         if (f->latent_channels == channels)
-            return ALEAT_OK;
+            return aleat_vae_suit(encoder, &model->files, err);
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "%s: makes latents of %" PRId64 " channels, the model takes %" PRId64,
                           encoder->path, f->latent_channels, channels);

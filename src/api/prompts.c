@@ -1,16 +1,16 @@
 #include "aleat/prompts.h"
 
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "aleat/text.h"
+#include "api/encode_text.h"
 #include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
-#include "models/text_encoder.h"
 
-/** Prompts on their way. Rows are the negative prompt, if there is one, and then the others. */
+/** Prompts on their way. Rows are the negative prompts, if there are any, and then the others. */
 typedef struct encoding {
-    const char *path; // of the text encoders
     const aleat_open_options *open;
     const aleat_prompt_options *wanted;
     const aleat_model *model;
@@ -20,12 +20,22 @@ typedef struct encoding {
     aleat_array context, pooled; // [rows,...]
 } encoding;
 
+/** One of a model's encoders. */
+typedef struct slot {
+    aleat_text_use use;
+    const char *name, *option;
+    size_t path; // of aleat_encoder_paths: the member of the option
+} slot;
+
+enum { MOST_SLOTS = 3 };
+
 /** How a family's program conditions its network. */
 typedef struct recipe {
     const char *family;
-    double cfg_scale, guidance;      // usual ones; 1 and 0: none
-    bool clip_skip, t5, optional_t5; // options that it has
-    aleat_status (*encode)(encoding *e, aleat_error *err);
+    double cfg_scale, guidance;  // usual ones; 1 and 0: none
+    bool clip_skip, optional_t5; // options that it has
+    slot slots[MOST_SLOTS];      // by the numbers of diffusers' folders; use AS_FOUND: no more
+    aleat_status (*encode)(encoding *e, const slot *slots, aleat_error *err);
 } recipe;
 
 /* ---- encoders -------------------------------------------------------------------------------- */
@@ -42,7 +52,9 @@ static aleat_status note_cuts(encoding *e, int number, aleat_encoded_text *text,
         if (!grown)
             return aleat_fail_memory(err, "prompts");
         p->cuts = grown;
-        p->cuts[p->n_cuts++] = (aleat_prompt_cut){.prompt = i - e->negatives,
+        const bool negative = i < e->negatives;
+        p->cuts[p->n_cuts++] = (aleat_prompt_cut){.prompt = negative ? i : i - e->negatives,
+                                                  .negative = negative,
                                                   .encoder = number,
                                                   .tokens = text->tokens,
                                                   .rest = text->cut[i]};
@@ -51,19 +63,35 @@ static aleat_status note_cuts(encoding *e, int number, aleat_encoded_text *text,
     return ALEAT_OK;
 }
 
-static aleat_status encode(encoding *e, aleat_encoded_text *out, int number, int64_t tokens,
-                           aleat_error *err)
+/** The path of the option that names this encoder, or NULL. */
+static const char *own_path(const encoding *e, const slot *s)
 {
+    return *(const char *const *)((const char *)&e->wanted->encoders + s->path);
+}
+
+static const char *path_of(const encoding *e, const slot *s)
+{
+    const char *own = own_path(e, s), *all = e->wanted->encoders.all;
+    return own ? own : all ? all : e->model->path;
+}
+
+/** By encoder `number`, from 1. */
+static aleat_status encode(encoding *e, const slot *slots, aleat_encoded_text *out, int number,
+                           int64_t tokens, aleat_error *err)
+{
+    const slot *s = &slots[number - 1];
     const aleat_text_options options = {
         .encoder = number,
         .variant = e->open->variant,
         .precision = e->open->precision,
-        .tokenizer = number == 1 ? e->wanted->tokenizer : NULL,
+        .tokenizer = e->wanted->encoders.tokenizer,
         .threads = e->open->threads,
         .tokens = tokens,
         .clip_skip = e->wanted->clip_skip,
     };
-    const aleat_status st = aleat_encode_text(out, e->path, e->texts, e->rows, &options, err);
+    const aleat_status st =
+        aleat_encode_text_for(out, path_of(e, s), s->use, e->texts, e->rows, &options, err);
+    e->out->flop += out->flop;
     return st ? st : note_cuts(e, number, out, err);
 }
 
@@ -74,23 +102,26 @@ static void move(aleat_array *to, aleat_array *array)
     memset(array, 0, sizeof *array);
 }
 
-static aleat_status encode_clip(encoding *e, aleat_error *err)
+static aleat_status encode_clip(encoding *e, const slot *slots, aleat_error *err)
 {
     aleat_encoded_text text = {0};
-    const aleat_status st = encode(e, &text, 1, 0, err);
+    const aleat_status st = encode(e, slots, &text, 1, 0, err);
     if (!st)
         move(&e->context, &text.hidden);
     aleat_encoded_text_clear(&text);
     return st;
 }
 
-/** FLUX.1: the context is T5's, what is pooled CLIP's. */
-static aleat_status encode_flux(encoding *e, aleat_error *err)
+/** FLUX.1: the context is T5's, what is pooled CLIP's. schnell, which alone is not told a scale of
+ * guidance, was trained with half as many tokens. */
+static aleat_status encode_flux(encoding *e, const slot *slots, aleat_error *err)
 {
+    enum { SCHNELL_TOKENS = 256 };
     aleat_encoded_text clip = {0}, t5 = {0};
-    aleat_status st = encode(e, &clip, 1, 0, err);
+    const int64_t usual = e->model->files.info.takes_guidance ? 0 : SCHNELL_TOKENS;
+    aleat_status st = encode(e, slots, &clip, 1, 0, err);
     if (!st)
-        st = encode(e, &t5, 2, e->wanted->t5_tokens, err);
+        st = encode(e, slots, &t5, 2, e->wanted->t5_tokens ? e->wanted->t5_tokens : usual, err);
     if (!st) {
         move(&e->pooled, &clip.pooled);
         move(&e->context, &t5.hidden);
@@ -114,8 +145,8 @@ static void lay_beside(float *out, int64_t rows, int64_t width, const aleat_arra
 static aleat_status wrong_widths(const encoding *e, const char *what, int64_t have, int64_t want,
                                  aleat_error *err)
 {
-    return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: %s are %lld wide, the network wants %lld", e->path,
-                      what, (long long)have, (long long)want);
+    return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: %s are %lld wide, the network wants %lld",
+                      e->model->path, what, (long long)have, (long long)want);
 }
 
 /**
@@ -133,7 +164,14 @@ static aleat_status join_sd3(encoding *e, const aleat_encoded_text *l, const ale
     const int64_t context[3] = {e->rows, l->tokens + behind, width};
     if (g->tokens != l->tokens)
         return aleat_fail(err, ALEAT_ERR_SHAPE, "%s: text encoders of %lld and %lld tokens",
-                          e->path, (long long)l->tokens, (long long)g->tokens);
+                          e->model->path, (long long)l->tokens, (long long)g->tokens);
+    if (l->hidden.dim[2] > g->hidden.dim[2]) {
+        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                         "%s: CLIP-L's states are %lld wide and CLIP-G's %lld", e->model->path,
+                         (long long)l->hidden.dim[2], (long long)g->hidden.dim[2]);
+        aleat_hint(err, "--clip-l and --clip-g may have changed places");
+        return ALEAT_ERR_ARGUMENT;
+    }
     if (clips > width)
         return wrong_widths(e, "both CLIPs' states", clips, width, err);
     if (t5 && t5->hidden.dim[2] != width)
@@ -156,17 +194,14 @@ static aleat_status join_sd3(encoding *e, const aleat_encoded_text *l, const ale
     return st;
 }
 
-static aleat_status encode_sd3(encoding *e, aleat_error *err)
+static aleat_status encode_sd3(encoding *e, const slot *slots, aleat_error *err)
 {
     aleat_encoded_text l = {0}, g = {0}, t5 = {0};
-    aleat_status st = encode(e, &l, 1, 0, err);
+    aleat_status st = encode(e, slots, &l, 1, 0, err);
     if (!st)
-        st = encode(e, &g, 2, 0, err);
-    if (!st && !e->wanted->no_t5) {
-        st = encode(e, &t5, 3, e->wanted->t5_tokens, err);
-        if (st == ALEAT_ERR_ARGUMENT && !(aleat_text_encoders_in(e->path) & 4))
-            aleat_hint(err, "--no-t5 does without it");
-    }
+        st = encode(e, slots, &g, 2, 0, err);
+    if (!st && !e->wanted->no_t5)
+        st = encode(e, slots, &t5, 3, e->wanted->t5_tokens, err);
     if (!st)
         st = join_sd3(e, &l, &g, e->wanted->no_t5 ? NULL : &t5, err);
     aleat_encoded_text_clear(&l);
@@ -175,13 +210,51 @@ static aleat_status encode_sd3(encoding *e, aleat_error *err)
     return st;
 }
 
+#define CLIP_L(use)                                                                                \
+    {                                                                                              \
+        (use), "CLIP-L", "--clip-l", offsetof(aleat_encoder_paths, clip_l)                         \
+    }
+#define CLIP_G(use)                                                                                \
+    {                                                                                              \
+        (use), "CLIP-G", "--clip-g", offsetof(aleat_encoder_paths, clip_g)                         \
+    }
+#define T5_ENCODER(use)                                                                            \
+    {                                                                                              \
+        (use), "T5", "--t5", offsetof(aleat_encoder_paths, t5)                                     \
+    }
 static const recipe recipes[] = {
-    {"unet2d_condition", 7.5, 0, true, false, false, encode_clip},
-    {"sd3", 7, 0, false, true, true, encode_sd3},
-    {"flux", 1, 3.5, false, true, false, encode_flux},
+    {"unet2d_condition",
+     7.5,
+     0,
+     true,
+     false,
+     {{ALEAT_TEXT_CLIP, "CLIP", "--clip-l", offsetof(aleat_encoder_paths, clip_l)}},
+     encode_clip},
+    {"sd3",
+     7,
+     0,
+     false,
+     true,
+     {CLIP_L(ALEAT_TEXT_SD3_CLIP_L), CLIP_G(ALEAT_TEXT_SD3_CLIP_G), T5_ENCODER(ALEAT_TEXT_SD3_T5)},
+     encode_sd3},
+    {"flux",
+     1,
+     3.5,
+     false,
+     false,
+     {CLIP_L(ALEAT_TEXT_CLIP), T5_ENCODER(ALEAT_TEXT_T5)},
+     encode_flux},
 };
 
 /* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool has_slot(const recipe *way, size_t path)
+{
+    for (int i = 0; i < MOST_SLOTS && way->slots[i].use; i++)
+        if (way->slots[i].path == path)
+            return true;
+    return false;
+}
 
 static aleat_status find_recipe(const recipe **out, const aleat_model *model,
                                 const aleat_prompt_options *o, aleat_error *err)
@@ -194,13 +267,18 @@ static aleat_status find_recipe(const recipe **out, const aleat_model *model,
     if (!*out)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "%s: takes no prompts: a network of the family %s", model->path, family);
+    const size_t clip_g = offsetof(aleat_encoder_paths, clip_g);
+    const bool has_t5 = has_slot(*out, offsetof(aleat_encoder_paths, t5));
     const struct {
         bool unfit;
         const char *what;
     } options[] = {
         {o->clip_skip && !(*out)->clip_skip, "is not used with another last layer (--clip-skip)"},
         {o->no_t5 && !(*out)->optional_t5, "has no T5 that could be left out (--no-t5)"},
-        {o->t5_tokens && !(*out)->t5, "has no T5 (--t5-tokens)"},
+        {o->t5_tokens && !has_t5, "has no T5 (--t5-tokens)"},
+        {o->encoders.t5 && !has_t5, "has no T5 (--t5)"},
+        {o->encoders.t5 && o->no_t5, "is to do without T5 (--no-t5), and there is a --t5"},
+        {o->encoders.clip_g && !has_slot(*out, clip_g), "has no CLIP-G (--clip-g)"},
         {o->guidance != 0 && !model->files.info.takes_guidance,
          "is not told a scale of guidance (--guidance)"},
     };
@@ -253,27 +331,103 @@ static aleat_status hand_out(encoding *e, double guidance, aleat_error *err)
     return st;
 }
 
+/** Says which encoders are not where they are looked for, before the first one is run. */
+static aleat_status check_encoders(const encoding *e, const recipe *way, aleat_error *err)
+{
+    char list[128] = "";
+    size_t len = 0;
+    int missing = 0;
+    const slot *last = NULL;
+    for (int i = 0; i < MOST_SLOTS && way->slots[i].use; i++) {
+        const slot *s = &way->slots[i];
+        if (s->use == ALEAT_TEXT_SD3_T5 && e->wanted->no_t5)
+            continue;
+        bool there = false;
+        const aleat_status st = aleat_text_encoder_is_in(&there, path_of(e, s), i + 1, s->use, err);
+        if (st)
+            return st;
+        if (there)
+            continue;
+        if (own_path(e, s))
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: there is no %s text encoder (%s)",
+                              own_path(e, s), s->name, s->option);
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s%s (%s)", missing ? ", " : "",
+                                s->name, s->option);
+        last = s;
+        missing++;
+    }
+    if (!missing)
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: %s not there: %s", path_of(e, last),
+                     missing > 1 ? "these text encoders are" : "a text encoder is", list);
+    if (way->optional_t5 && missing == 1 && last->use == ALEAT_TEXT_SD3_T5)
+        aleat_hint(err, "--t5 names its file; --no-t5 does without it");
+    else
+        aleat_hint(err, "the options name files of one encoder each; --encoders names a diffusers "
+                        "folder, or a file, that has them all");
+    return ALEAT_ERR_ARGUMENT;
+}
+
+static aleat_status check_widths(const encoding *e, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &e->model->files.info;
+    const aleat_array *c = &e->context, *p = &e->pooled;
+    if (c->data && c->dim[2] != info->context_dim)
+        return wrong_widths(e, "encoded texts", c->dim[2], info->context_dim, err);
+    if (p->data && p->dim[1] != info->pooled_dim)
+        return wrong_widths(e, "pooled texts", p->dim[1], info->pooled_dim, err);
+    return ALEAT_OK;
+}
+
 static aleat_status encode_all(encoding *e, const recipe *way, aleat_error *err)
 {
     const aleat_prompt_options *o = e->wanted;
     const double scale = o->cfg_scale != 0 ? o->cfg_scale : way->cfg_scale;
     e->out->cfg_scale = scale;
-    e->negatives = scale != 1;
+    e->negatives = scale == 1 ? 0 : o->n_negatives ? o->n_negatives : 1;
     e->rows = e->negatives + o->count;
     e->texts = aleat_calloc((size_t)e->rows, sizeof *e->texts);
     if (!e->texts)
         return aleat_fail_memory(err, "prompts");
-    e->texts[0] = o->negative ? o->negative : "";
+    e->texts[0] = "";
+    for (int64_t i = 0; i < e->negatives && i < o->n_negatives; i++)
+        e->texts[i] = o->negatives[i];
     for (int64_t i = 0; i < o->count; i++)
         e->texts[e->negatives + i] = o->prompts[i];
-    aleat_status st = way->encode(e, err);
-    if (st == ALEAT_ERR_ARGUMENT && aleat_text_encoders_in(e->path) == 0)
-        aleat_hint(err, "--encoders names a diffusers folder, or a file, to take them from");
+    aleat_status st = check_encoders(e, way, err);
+    if (!st)
+        st = way->encode(e, way->slots, err);
+    if (!st)
+        st = check_widths(e, err);
     if (!st)
         st = hand_out(e, o->guidance != 0 ? o->guidance : way->guidance, err);
     aleat_free((void *)e->texts);
     aleat_array_clear(&e->context);
     aleat_array_clear(&e->pooled);
+    return st;
+}
+
+aleat_status aleat_encode_prompts(aleat_prompts *out, const aleat_model *model,
+                                  const aleat_open_options *options,
+                                  const aleat_prompt_options *wanted, aleat_error *err)
+{
+    static const aleat_open_options defaults;
+    const recipe *way = NULL;
+    memset(out, 0, sizeof *out);
+    encoding e = {
+        .open = options ? options : &defaults, .wanted = wanted, .model = model, .out = out};
+    if (wanted->count < 1)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "no prompts");
+    if (wanted->n_negatives > 1 && wanted->n_negatives != wanted->count)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%lld negative prompts for %lld prompts: one for all is possible, or one "
+                          "for each",
+                          (long long)wanted->n_negatives, (long long)wanted->count);
+    aleat_status st = find_recipe(&way, model, wanted, err);
+    if (!st)
+        st = encode_all(&e, way, err);
+    if (st)
+        aleat_prompts_clear(out);
     return st;
 }
 
@@ -284,37 +438,24 @@ aleat_status aleat_model_open_prompts(aleat_model **out, aleat_prompts *prompts,
     *out = NULL;
     memset(prompts, 0, sizeof *prompts);
     const aleat_open_options defaults = {0};
-    const recipe *way = NULL;
     aleat_open_options opened = options ? *options : defaults;
-    if (wanted->count < 1)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "no prompts");
     // First only to see what it is: nothing of its weights is read.
     aleat_model *model = NULL;
     aleat_status st = aleat_model_open(&model, path, &opened, err);
-    if (st)
-        return st;
-    encoding e = {.path = wanted->encoders ? wanted->encoders : path,
-                  .open = &opened,
-                  .wanted = wanted,
-                  .model = model,
-                  .out = prompts};
-    st = find_recipe(&way, model, wanted, err);
     if (!st)
-        st = encode_all(&e, way, err);
+        st = aleat_encode_prompts(prompts, model, &opened, wanted, err);
     opened.context_tokens = prompts->context.dim[1];
     if (!st && opened.context_tokens != model->files.info.context_tokens) {
         aleat_model_close(model);
         st = aleat_model_open(&model, path, &opened, err);
     }
-    if (st)
-        goto done;
-    *out = model;
-    model = NULL;
-done:
-    aleat_model_close(model);
-    if (st)
+    if (st) {
+        aleat_model_close(model);
         aleat_prompts_clear(prompts);
-    return st;
+        return st;
+    }
+    *out = model;
+    return ALEAT_OK;
 }
 
 void aleat_prompts_clear(aleat_prompts *prompts)

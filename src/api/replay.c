@@ -246,14 +246,13 @@ static aleat_status open_model(replayer *r, aleat_error *err)
     open.height = height;
     open.width = width;
     if (s->prompt) {
-        const char *const prompts[] = {s->prompt};
-        s->prompts.prompts = prompts;
+        s->prompts.prompts = &s->prompt;
         s->prompts.count = 1;
+        s->prompts.negatives = &s->negative;
+        s->prompts.n_negatives = s->negative != NULL;
         s->prompts.encoders = r->options->encoders;
-        st = aleat_model_open_prompts(&r->model, &r->prompts, model_path(r), &open, &s->prompts,
-                                      err);
-        s->prompts.prompts = NULL;
-        return st;
+        return aleat_model_open_prompts(&r->model, &r->prompts, model_path(r), &open, &s->prompts,
+                                        err);
     }
     return aleat_model_open(&r->model, model_path(r), &open, err);
 }
@@ -334,7 +333,6 @@ static aleat_status make_again(replayer *r, aleat_error *err)
     aleat_image_settings *s = &r->settings;
     aleat_run_options *o = &s->run;
     const aleat_model_facts f = aleat_model_describe(r->model);
-    const char *const prompts[] = {s->prompt};
     const bool labelled = f.n_classes > 0 || r->classifier;
     if (labelled && s->label < 0)
         return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: its class is not known", r->png);
@@ -347,8 +345,6 @@ static aleat_status make_again(replayer *r, aleat_error *err)
     o->progress = r->options->progress;
     o->ctx = r->options->ctx;
     if (s->prompt) {
-        s->prompts.prompts = prompts;
-        s->prompts.count = 1;
         o->texts = &r->prompts.texts;
         o->negative = &r->prompts.negative;
         o->prompts = &s->prompts;
@@ -358,7 +354,6 @@ static aleat_status make_again(replayer *r, aleat_error *err)
     fit_foreign_sampler(r);
     aleat_run_result result;
     const aleat_status st = aleat_model_generate(r->model, r->folder, o, &result, err);
-    s->prompts.prompts = NULL;
     if (!st && !result.pixels)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: its model makes latents, not pictures",
                           r->png);

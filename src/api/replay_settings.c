@@ -114,7 +114,7 @@ static aleat_status read_guidance(aleat_image_settings *s, aleat_error *err)
 static aleat_status read_prompt(aleat_image_settings *s, aleat_error *err)
 {
     aleat_prompt_options *p = &s->prompts;
-    const text_place texts[] = {{"prompt", &s->prompt}, {"negative_prompt", &p->negative}};
+    const text_place texts[] = {{"prompt", &s->prompt}, {"negative_prompt", &s->negative}};
     const number_place numbers[] = {{"guidance", &p->guidance}};
     const integer_place integers[] = {{"clip_skip", &p->clip_skip, 0, 1000},
                                       {"t5_tokens", &p->t5_tokens, 0, 1048576}};
@@ -291,7 +291,7 @@ static aleat_status read_foreign(aleat_image_settings *s, aleat_error *err)
     s->label = -1;
     s->size_of_image = s->decoded = true;
     s->prompt = g->prompt ? g->prompt : "";
-    s->prompts.negative = g->negative;
+    s->negative = g->negative;
     s->run.rng = "torch";
     for (int i = 0; !st && i < g->n_fields; i++)
         st = take_field(s, g->fields[i].key, g->fields[i].value, err);

@@ -19,6 +19,7 @@ typedef struct aleat_image_settings {
     const char *weights, *weights_sha256, *plan_sha256; /**< NULL: not told */
     const char *precision;                              /**< NULL: f32 */
     const char *prompt;                                 /**< NULL: not a model of texts */
+    const char *negative;                               /**< or NULL */
     bool many_prompts; /**< of a run of several: no hashes of this one's states are told */
     aleat_prompt_options prompts; /**< without the prompt itself */
     aleat_run_options run;        /**< without arrays and what must be opened */

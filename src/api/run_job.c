@@ -422,7 +422,7 @@ static aleat_status make_latent(aleat_run_job *job, aleat_error *err)
         .products = o->carry_products ? (int)o->carry_products : DEFAULT_PRODUCTS,
         .copies = job->observe.estimator.copies,
         .seed = o->seed};
-    return st;
+    return st || !o->decoder ? st : aleat_vae_suit(o->decoder, &job->model->files, err);
 }
 
 static aleat_status check_classifier(const aleat_run_job *job, aleat_error *err)

@@ -38,12 +38,17 @@ aleat_status aleat_run_texts_make(aleat_run_texts *out, const aleat_model *model
     const int64_t rows = rows_of(options->texts);
     aleat_status st = aleat_text_list_make(&out->positive, info, options->texts, rows, err);
     const aleat_texts *negative = options->negative;
+    const int64_t negatives = negative ? rows_of(negative) : 0;
     if (!st && negative && (negative->context || negative->pooled))
-        st = aleat_text_list_make(&out->negative, info, negative, 1, err);
+        st = aleat_text_list_make(&out->negative, info, negative, negatives, err);
+    if (!st && negatives > 1 && negatives != rows)
+        st = aleat_fail(err, ALEAT_ERR_SHAPE, "%lld negative texts for %lld texts",
+                        (long long)negatives, (long long)rows);
     if (st)
         aleat_run_texts_clear(out);
     else
         out->rows = rows;
+    out->own_negatives = !st && negatives > 1;
     return st;
 }
 
@@ -52,16 +57,21 @@ void aleat_run_texts_clear(aleat_run_texts *texts)
     aleat_text_list_clear(&texts->positive);
     aleat_text_list_clear(&texts->negative);
     texts->rows = 0;
+    texts->own_negatives = false;
 }
 
-const aleat_text *const *aleat_run_texts_of(const aleat_run_texts *texts, const aleat_text **out,
-                                            int64_t first, int64_t n)
+void aleat_run_texts_of(const aleat_run_texts *texts, int64_t place, int64_t row,
+                        const aleat_text **at, const aleat_text **negatives,
+                        aleat_condition *condition)
 {
     if (!texts->rows)
-        return NULL;
-    for (int64_t i = 0; i < n; i++)
-        out[i] = texts->positive.pointers[(first + i) % texts->rows];
-    return out;
+        return;
+    at[row] = texts->positive.pointers[place % texts->rows];
+    condition->texts = at;
+    if (!texts->own_negatives)
+        return;
+    negatives[row] = texts->negative.pointers[place % texts->rows];
+    condition->negatives = negatives;
 }
 
 /* ---- what is told ---------------------------------------------------------------------------- */
@@ -80,17 +90,29 @@ static bool put_hash(json_t *o, const char *key, const aleat_array *array)
     return put(o, key, json_string(text));
 }
 
-static bool put_prompts(json_t *o, const aleat_prompt_options *told)
+static bool put_list(json_t *o, const char *key, const char *const *texts, int64_t n)
 {
     json_t *list = json_array();
     bool ok = list != NULL;
-    for (int64_t i = 0; ok && i < told->count; i++)
-        ok = json_array_append_new(list, json_string(told->prompts[i])) == 0;
-    ok = ok && json_object_set(o, "prompts", list) == 0;
+    for (int64_t i = 0; ok && i < n; i++)
+        ok = json_array_append_new(list, json_string(texts[i])) == 0;
+    ok = ok && json_object_set(o, key, list) == 0;
     json_decref(list);
-    return ok &&
-           (!told->negative || !*told->negative ||
-            put(o, "negative_prompt", json_string(told->negative))) &&
+    return ok;
+}
+
+/** One for all is told as a text, which the empty one need not be. */
+static bool put_negatives(json_t *o, const aleat_prompt_options *told)
+{
+    if (told->n_negatives > 1)
+        return put_list(o, "negative_prompts", told->negatives, told->n_negatives);
+    return !told->n_negatives || !*told->negatives[0] ||
+           put(o, "negative_prompt", json_string(told->negatives[0]));
+}
+
+static bool put_prompts(json_t *o, const aleat_prompt_options *told)
+{
+    return put_list(o, "prompts", told->prompts, told->count) && put_negatives(o, told) &&
            (!told->clip_skip || put(o, "clip_skip", json_integer(told->clip_skip))) &&
            (!told->no_t5 || put(o, "no_t5", json_true())) &&
            (!told->t5_tokens || put(o, "t5_tokens", json_integer(told->t5_tokens)));
@@ -112,19 +134,28 @@ bool aleat_run_texts_settings(json_t *o, const aleat_run_options *options)
                           put_hash(o, "negative_pooled_sha256", negative->pooled)));
 }
 
+/** Under `key` what of the list `keys` is the image's. */
+static bool settle(json_t *settings, const char *key, const char *keys, int64_t image)
+{
+    const json_t *list = json_object_get(settings, keys);
+    const size_t n = json_array_size(list);
+    const bool ok =
+        !n || json_object_set(settings, key, json_array_get(list, (size_t)image % n)) == 0;
+    (void)json_object_del(settings, keys);
+    return ok;
+}
+
 bool aleat_run_texts_settings_of(json_t *settings, int64_t image)
 {
-    static const char *const of_all[] = {"context_sha256", "pooled_sha256"};
-    json_t *list = json_object_get(settings, "prompts");
-    const size_t n = json_array_size(list);
-    if (!n)
-        return true;
-    const bool ok =
-        json_object_set(settings, "prompt", json_array_get(list, (size_t)image % n)) == 0;
-    (void)json_object_del(settings, "prompts");
-    for (size_t i = 0; n > 1 && i < sizeof of_all / sizeof *of_all; i++)
+    static const char *const of_all[] = {"context_sha256", "pooled_sha256",
+                                         "negative_context_sha256", "negative_pooled_sha256"};
+    const bool many = json_array_size(json_object_get(settings, "prompts")) > 1;
+    const bool own_negatives = json_object_get(settings, "negative_prompts") != NULL;
+    const size_t n = !many ? 0 : own_negatives ? 4 : 2;
+    for (size_t i = 0; i < n; i++)
         (void)json_object_del(settings, of_all[i]);
-    return ok;
+    return settle(settings, "prompt", "prompts", image) &&
+           settle(settings, "negative_prompt", "negative_prompts", image);
 }
 
 /* ---- samplers by other programs' names ------------------------------------------------------- */

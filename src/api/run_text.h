@@ -11,8 +11,9 @@
 
 /** Zero-initialise. Points into the caller's arrays. */
 typedef struct aleat_run_texts {
-    aleat_text_list positive, negative; /**< [rows], [1] */
+    aleat_text_list positive, negative; /**< [rows], [1 or rows] */
     int64_t rows;                       /**< 0: the model takes none */
+    bool own_negatives;                 /**< each text has a negative one of its own */
 } aleat_run_texts;
 
 /** The texts of the options, if they fit the model. */
@@ -21,10 +22,12 @@ ALEAT_MUST_USE aleat_status aleat_run_texts_make(aleat_run_texts *out, const ale
                                                  aleat_error *err);
 void aleat_run_texts_clear(aleat_run_texts *texts);
 
-/** out[0 .. n) = the texts of images `first` and following. Returns `out`, NULL if there are none:
- * what a condition takes. */
-const aleat_text *const *aleat_run_texts_of(const aleat_run_texts *texts, const aleat_text **out,
-                                            int64_t first, int64_t n);
+/** Adds the texts of an image, by its place in the run, to row `row` of a batch: into `at` and
+ * `negatives` [rows of the batch], which the condition then points to; nothing if there are none.
+ */
+void aleat_run_texts_of(const aleat_run_texts *texts, int64_t place, int64_t row,
+                        const aleat_text **at, const aleat_text **negatives,
+                        aleat_condition *condition);
 
 /** What the options tell of texts, into the settings of a run; false: no memory. */
 bool aleat_run_texts_settings(json_t *settings, const aleat_run_options *options);

@@ -204,24 +204,21 @@ aleat_status aleat_runner_batch(aleat_runner *r, aleat_error *err)
     const int64_t first = place_of(r, 0);
     uint32_t images[ALEAT_SHARD_IMAGES] = {0};
     int32_t labels[ALEAT_SHARD_IMAGES];
-    const aleat_text *texts[ALEAT_SHARD_IMAGES];
-    const aleat_text *const *told = NULL;
+    const aleat_text *texts[ALEAT_SHARD_IMAGES], *negatives[ALEAT_SHARD_IMAGES];
+    aleat_condition condition = {.labels = o->labels ? labels : NULL};
     for (int64_t j = 0; j < r->rows; j++) {
         images[j] = (uint32_t)(o->first + place_of(r, j));
         labels[j] = o->labels ? o->labels[place_of(r, j)] : -1;
         r->shard->labels[r->row + j] = labels[j];
+        aleat_run_texts_of(&r->job->texts, place_of(r, j), j, texts, negatives, &condition);
     }
-    for (int64_t j = 0; r->chosen && j < r->rows; j++)
-        told = aleat_run_texts_of(&r->job->texts, texts + j, place_of(r, j), 1) ? texts : NULL;
-    if (!r->chosen)
-        told = aleat_run_texts_of(&r->job->texts, texts, first, r->rows);
     if (r->torch)
         aleat_noise_torch_restart(r->torch, images[0]);
     aleat_observer_begin(r->observer, r->noise);
     const aleat_sample_request request = {
         .n = r->rows,
         .images = images,
-        .condition = {.labels = o->labels ? labels : NULL, .texts = told},
+        .condition = condition,
         .noise = r->noise,
         .initial =
             r->job->initial.data ? r->job->initial.data + first * aleat_runner_count(r) : NULL,

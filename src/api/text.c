@@ -3,11 +3,11 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "api/encode_text.h"
 #include "api/model_state.h"
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/npy.h"
-#include "models/text_encoder.h"
 
 static const aleat_text_options no_options;
 
@@ -25,16 +25,17 @@ static void take(aleat_array *out, float **data, int n_dims, int64_t a, int64_t 
     *data = NULL;
 }
 
-aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
-                               const char *const *prompts, int64_t count,
-                               const aleat_text_options *options, aleat_error *err)
+aleat_status aleat_encode_text_for(aleat_encoded_text *out, const char *path, aleat_text_use use,
+                                   const char *const *prompts, int64_t count,
+                                   const aleat_text_options *options, aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     options = options ? options : &no_options;
     aleat_text_encoder_options wanted = {.variant = options->variant,
                                          .tokenizer = options->tokenizer,
                                          .heads = options->heads,
-                                         .threads = options->threads};
+                                         .threads = options->threads,
+                                         .use = use};
     aleat_text_encoder *encoder = NULL;
     aleat_text_states states = {0};
     aleat_status st = aleat_precision_find(&wanted.precision, options->precision, err);
@@ -58,6 +59,7 @@ aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
         return st;
     out->count = states.count;
     out->tokens = states.tokens;
+    out->flop = states.flop;
     out->ids = states.ids;
     out->cut = states.cut;
     states.ids = NULL;
@@ -66,6 +68,13 @@ aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
     take(&out->pooled, &states.pooled, 2, states.count, states.pooled_width, 0);
     aleat_text_states_clear(&states);
     return ALEAT_OK;
+}
+
+aleat_status aleat_encode_text(aleat_encoded_text *out, const char *path,
+                               const char *const *prompts, int64_t count,
+                               const aleat_text_options *options, aleat_error *err)
+{
+    return aleat_encode_text_for(out, path, ALEAT_TEXT_AS_FOUND, prompts, count, options, err);
 }
 
 void aleat_encoded_text_clear(aleat_encoded_text *text)

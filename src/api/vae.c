@@ -154,6 +154,18 @@ aleat_status aleat_vae_decoder(aleat_vae *vae, int64_t height, int64_t width,
     return st;
 }
 
+aleat_status aleat_vae_suit(aleat_vae *vae, const aleat_model_files *model, aleat_error *err)
+{
+    bool changed = false;
+    const aleat_status st =
+        aleat_autoencoder_files_suit(&vae->files, model->latents, &changed, err);
+    if (changed) { // the scaling is a part of both networks
+        half_clear(&vae->encoder);
+        half_clear(&vae->decoder);
+    }
+    return st;
+}
+
 /* ---- arrays ---------------------------------------------------------------------------------- */
 
 static aleat_status check_images(const aleat_array *a, int64_t channels, int64_t unit,

@@ -25,4 +25,8 @@ struct aleat_vae {
 ALEAT_MUST_USE aleat_status aleat_vae_decoder(aleat_vae *vae, int64_t height, int64_t width,
                                               const aleat_denoiser **out, aleat_error *err);
 
+/** Latents are those of this model from now on, where the autoencoder's own files do not tell. */
+ALEAT_MUST_USE aleat_status aleat_vae_suit(aleat_vae *vae, const aleat_model_files *model,
+                                           aleat_error *err);
+
 #endif

@@ -33,7 +33,7 @@ typedef struct aleat_cli_texts_given {
 } aleat_cli_texts_given;
 
 /** What bench times of a model. */
-enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER };
+enum aleat_cli_part { ALEAT_CLI_NETWORK, ALEAT_CLI_DECODER, ALEAT_CLI_ENCODERS, ALEAT_CLI_ALL };
 
 /** Every option of every verb; a verb's tables say which of them it has. Strings are borrowed from
  * argv or static; NULL: not given. */
@@ -118,8 +118,9 @@ typedef struct aleat_cli_args {
     const char *prompt, *negative, *file, *tokenizer, *ids;
     int64_t encoder, tokens, clip_skip;
     // prompts of generate; replay
-    aleat_cli_texts_given prompts;
-    const char *prompt_file, *encoders, *image_size, *model;
+    aleat_cli_texts_given prompts, negatives;
+    const char *prompt_file, *image_size, *model;
+    aleat_encoder_paths encoders;
     int64_t t5_tokens;
     double told_guidance;
     bool no_t5;
@@ -129,7 +130,7 @@ typedef struct aleat_cli_args {
     // info and bench
     const char *tensor;
     bool tensors, vjp;
-    int64_t batch, repeats;
+    int64_t batch, repeats, evaluations;
 } aleat_cli_args;
 
 typedef enum aleat_cli_type {

@@ -38,6 +38,13 @@ aleat_open_options aleat_cli_open_options(const aleat_cli_args *args)
     };
 }
 
+aleat_encoder_paths aleat_cli_encoders(const aleat_cli_args *args)
+{
+    aleat_encoder_paths paths = args->encoders;
+    paths.tokenizer = args->tokenizer;
+    return paths;
+}
+
 aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args, aleat_error *err)
 {
     const aleat_open_options options = aleat_cli_open_options(args);

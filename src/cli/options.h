@@ -69,6 +69,11 @@
         .help = "an AutoencoderKL: a pipeline, its vae folder, autoencoder_kl.pth, or an "         \
                 "original Stable Diffusion checkpoint"                                             \
     }
+#define NO_T5_OPTION                                                                               \
+    {                                                                                              \
+        .name = "no-t5", .type = ALEAT_CLI_FLAG, .offset = AT(no_t5),                              \
+        .help = "Stable Diffusion 3 without its largest text encoder"                              \
+    }
 #define SCALE_FACTOR_OPTION                                                                        \
     {                                                                                              \
         .name = "scale-factor", .type = ALEAT_CLI_DOUBLE, .offset = AT(scale_factor),              \
@@ -193,7 +198,7 @@ extern const aleat_cli_group aleat_cli_eval_sets, aleat_cli_eval_pairs, aleat_cl
     aleat_cli_filtering;
 
 /** Options of generate and replay (options_generate.c). */
-extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying;
+extern const aleat_cli_group aleat_cli_prompting, aleat_cli_replaying, aleat_cli_encoder_options;
 /** Options of paper (options_paper.c). */
 extern const aleat_cli_group aleat_cli_paper_what, aleat_cli_paper_pool, aleat_cli_paper_methods,
     aleat_cli_paper_judging;

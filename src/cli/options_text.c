@@ -1,4 +1,4 @@
-/* Options of encode-text and tokenize. */
+/* Options of encode-text and tokenize, and of text encoders that other models use. */
 #include "cli/options.h"
 
 #define ENCODER_OPTION                                                                             \
@@ -85,6 +85,26 @@ static const aleat_cli_option text_model[] = {
     {0},
 };
 const aleat_cli_group aleat_cli_text_model_options = {"Model", text_model};
+
+#define ONE_ENCODER(option, member, of)                                                            \
+    {                                                                                              \
+        .name = (option), .type = ALEAT_CLI_PATH, .offset = AT(encoders.member), .value = "FILE",  \
+        .help = (of)                                                                               \
+    }
+static const aleat_cli_option encoders[] = {
+    {.name = "encoders",
+     .type = ALEAT_CLI_PATH,
+     .offset = AT(encoders.all),
+     .value = "PATH",
+     .help = "a diffusers folder or a file to take them from; default: the model's"},
+    ONE_ENCODER("clip-l", clip_l,
+                "clip_l.safetensors or the like; of Stable Diffusion 1 and 2 their only one"),
+    ONE_ENCODER("clip-g", clip_g, "clip_g.safetensors or the like, of Stable Diffusion 3"),
+    ONE_ENCODER("t5", t5, "t5xxl_fp16.safetensors or the like, of Stable Diffusion 3 and FLUX.1"),
+    TOKENIZER_OPTION,
+    {0},
+};
+const aleat_cli_group aleat_cli_encoder_options = {"Text encoders in files of their own", encoders};
 
 static const aleat_cli_option tokenizing[] = {
     {.name = "text",

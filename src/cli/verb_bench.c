@@ -20,10 +20,14 @@ static double seconds_now(void)
     return seconds_of(CLOCK_MONOTONIC);
 }
 
-// What is timed: one evaluation or decoding, or one with its vector-Jacobian product.
+// What is timed: one evaluation or decoding, or one with its vector-Jacobian product; or texts
+// being encoded.
 typedef struct work {
     aleat_model *model;
-    aleat_vae *vae; // one of the two
+    aleat_vae *vae;               // one of the two
+    aleat_prompt_options prompts; // for the model; count 0: its network
+    aleat_open_options open;      // how the encoders are opened
+    double flop;                  // that texts took
     aleat_array x, cotangent;
     float *t;
     int32_t *labels;
@@ -36,6 +40,7 @@ static void work_clear(work *w)
     aleat_array_clear(&w->x);
     aleat_array_clear(&w->cotangent);
     aleat_cli_texts_clear(&w->texts);
+    free((void *)w->prompts.prompts);
     free(w->t);
     free(w->labels);
 }
@@ -93,8 +98,39 @@ static aleat_status decoding_new(work *w, aleat_vae *vae, const aleat_cli_args *
     return ALEAT_OK;
 }
 
+static aleat_status encoding_new(work *w, aleat_model *model, const aleat_cli_args *args,
+                                 aleat_error *err)
+{
+    const char **texts = malloc((size_t)args->batch * sizeof *texts);
+    if (!texts)
+        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: texts");
+    for (int64_t i = 0; i < args->batch; i++)
+        texts[i] = "a photograph of an astronaut riding a horse";
+    *w = (work){.model = model,
+                .open = aleat_cli_open_options(args),
+                .prompts = {.prompts = texts,
+                            .count = args->batch,
+                            .cfg_scale = 1, // no negative ones
+                            .encoders = aleat_cli_encoders(args),
+                            .no_t5 = args->no_t5}};
+    return ALEAT_OK;
+}
+
+static aleat_status encode_once(work *w, double *seconds, aleat_error *err)
+{
+    aleat_prompts out;
+    const double start = seconds_now();
+    const aleat_status st = aleat_encode_prompts(&out, w->model, &w->open, &w->prompts, err);
+    *seconds = seconds_now() - start;
+    w->flop = out.flop;
+    aleat_prompts_clear(&out);
+    return st;
+}
+
 static aleat_status run_once(work *w, double *seconds, aleat_error *err)
 {
+    if (w->prompts.count)
+        return encode_once(w, seconds, err);
     aleat_array out = {0}, grad = {0};
     const aleat_array *cotangent = w->vjp ? &w->cotangent : NULL;
     aleat_array *to = w->vjp ? &grad : NULL;
@@ -156,44 +192,56 @@ static double median_of(const double *values, int n)
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-// Of the model or the autoencoder that was timed.
-typedef struct facts {
-    const char *path, *precision;
+// A part that was timed. Strings are static.
+typedef struct result {
+    const char *name, *precision;
     int threads;
-    double flop, peak; // of one image; a second, of this machine
-} facts;
+    double flop, peak; // of one image; a second, of this machine (0: unknown)
+    double load_seconds;
+    timing t;
+} result;
 
-static void tell(const aleat_cli_args *args, const facts *f, double load_seconds, const timing *t)
+static double peak_memory(void)
 {
-    const double *seconds = t->seconds;
-    const int n = t->n;
-    const double median = median_of(seconds, n), processor = t->processor / n;
-    const double flop = f->flop * (double)args->batch, peak = f->peak;
     struct rusage usage;
     (void)getrusage(RUSAGE_SELF, &usage);
-    const double memory = 1024.0 * (double)usage.ru_maxrss;
+    return 1024.0 * (double)usage.ru_maxrss;
+}
+
+static json_t *result_json(const aleat_cli_args *args, const result *r)
+{
+    const double *seconds = r->t.seconds, median = median_of(seconds, r->t.n);
+    const double flop = r->flop * (double)args->batch;
+    return json_pack("{sfsfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min", seconds[0],
+                     "seconds_max", seconds[r->t.n - 1], "processor_seconds",
+                     r->t.processor / r->t.n, "repeats", r->t.n, "flop", flop, "gflop_per_s",
+                     1e-9 * flop / median, "peak_gflop_per_s", 1e-9 * r->peak, "share_of_peak",
+                     r->peak > 0 ? flop / median / r->peak : 0, "peak_memory_bytes",
+                     (json_int_t)peak_memory(), "load_seconds", r->load_seconds, "batch",
+                     (json_int_t)args->batch, "threads", r->threads, "precision", r->precision);
+}
+
+static void tell(const aleat_cli_args *args, const result *r)
+{
     if (args->json) {
-        aleat_cli_print_json(json_pack(
-            "{sfsfsfsfsisfsfsfsfsIsfsIsiss}", "seconds", median, "seconds_min", seconds[0],
-            "seconds_max", seconds[n - 1], "processor_seconds", processor, "repeats", n, "flop",
-            flop, "gflop_per_s", 1e-9 * flop / median, "peak_gflop_per_s", 1e-9 * peak,
-            "share_of_peak", peak > 0 ? flop / median / peak : 0, "peak_memory_bytes",
-            (json_int_t)memory, "load_seconds", load_seconds, "batch", (json_int_t)args->batch,
-            "threads", f->threads, "precision", f->precision));
+        aleat_cli_print_json(result_json(args, r));
         return;
     }
-    (void)printf("%s: batch %lld, %s, %d threads%s\n", f->path, (long long)args->batch,
-                 f->precision, f->threads, args->vjp ? ", with vector-Jacobian product" : "");
+    const double *seconds = r->t.seconds, median = median_of(seconds, r->t.n);
+    const double flop = r->flop * (double)args->batch;
+    (void)printf("%s: %s, batch %lld, %s, %d threads%s\n", args->operand, r->name,
+                 (long long)args->batch, r->precision, r->threads,
+                 args->vjp ? ", with vector-Jacobian product" : "");
     (void)printf("  median %.4f s, %.4f to %.4f s in %d runs, %.4f s of processors in the mean\n",
-                 median, seconds[0], seconds[n - 1], n, processor);
+                 median, seconds[0], seconds[r->t.n - 1], r->t.n, r->t.processor / r->t.n);
     (void)printf("  %.2f GFLOP forward: %.0f GFLOP/s, %.2f images/s\n", 1e-9 * flop,
                  1e-9 * flop / median, (double)args->batch / median);
-    if (peak > 0)
+    if (r->peak > 0)
         (void)printf("  %.2f of this machine's %.0f GFLOP/s for matrix products (convolutions "
                      "count as written)\n",
-                     flop / median / peak, 1e-9 * peak);
-    (void)printf("  loaded and first evaluated in %.3f s, peak memory %.0f MiB\n", load_seconds,
-                 memory / (1 << 20));
+                     flop / median / r->peak, 1e-9 * r->peak);
+    (void)printf("  loaded and first evaluated in %.3f s, peak memory %.0f MiB\n", r->load_seconds,
+                 peak_memory() / (1 << 20));
 }
 
 /* ---- a guided step --------------------------------------------------------------------------- */
@@ -295,79 +343,183 @@ static aleat_status bench_guided(aleat_model *model, const aleat_cli_args *args,
     return st;
 }
 
-static aleat_status bench_work(work *w, timing *t, double *load_seconds, const aleat_cli_args *args,
-                               aleat_error *err)
+static aleat_status bench_work(result *r, work *w, const aleat_cli_args *args, aleat_error *err)
 {
     double first = 0;
+    r->precision = aleat_precision_name(args->precision, NULL);
     aleat_status st = warm_up(w, &first, err);
     if (!st)
-        st = repeat(w, args->repeats, t, err);
-    *load_seconds += first;
+        st = repeat(w, args->repeats, &r->t, err);
+    r->load_seconds += first;
     return st;
 }
 
-static aleat_status bench_network(aleat_model *model, const aleat_cli_args *args,
+// load_seconds: of opening the model.
+static aleat_status bench_network(result *r, aleat_model *model, const aleat_cli_args *args,
                                   double load_seconds, aleat_error *err)
 {
     work w = {0};
-    timing t = {0};
+    *r = (result){.name = "network", .load_seconds = load_seconds};
     aleat_status st = work_new(&w, model, args, err);
     if (!st)
-        st = bench_work(&w, &t, &load_seconds, args, err);
-    if (!st) {
-        const aleat_model_facts f = aleat_model_describe(model);
-        tell(args, &(facts){f.path, f.precision, f.threads, f.flop, aleat_model_peak(model)},
-             load_seconds, &t);
-    }
+        st = bench_work(r, &w, args, err);
+    const aleat_model_facts f = aleat_model_describe(model);
+    r->threads = f.threads;
+    r->flop = f.flop;
+    r->peak = st ? 0 : aleat_model_peak(model);
     work_clear(&w);
     return st;
 }
 
-static aleat_status bench_decoder(const aleat_cli_args *args, aleat_error *err)
+static aleat_status bench_text(result *r, aleat_model *model, const aleat_cli_args *args,
+                               aleat_error *err)
 {
     work w = {0};
-    timing t = {0};
+    *r = (result){.name = "text encoders", .threads = aleat_model_describe(model).threads};
+    aleat_status st = encoding_new(&w, model, args, err);
+    if (!st)
+        st = bench_work(r, &w, args, err);
+    r->flop = w.flop / (double)args->batch;
+    r->peak = st ? 0 : aleat_model_peak(model);
+    work_clear(&w);
+    return st;
+}
+
+static aleat_status bench_decoder(result *r, const aleat_cli_args *args, aleat_error *err)
+{
+    work w = {0};
     aleat_vae *vae = NULL;
     const double start = seconds_now();
     aleat_status st = aleat_cli_open_vae(&vae, args, err);
-    double load_seconds = seconds_now() - start;
+    *r = (result){
+        .name = "decoder", .threads = (int)args->threads, .load_seconds = seconds_now() - start};
     if (!st)
         st = decoding_new(&w, vae, args, err);
     if (!st)
-        st = bench_work(&w, &t, &load_seconds, args, err);
-    if (!st) {
-        const aleat_vae_facts f = aleat_vae_describe(vae);
-        tell(args,
-             &(facts){f.path, aleat_precision_name(args->precision, NULL), (int)args->threads,
-                      f.flop, 0},
-             load_seconds, &t);
-    }
+        st = bench_work(r, &w, args, err);
+    if (!st)
+        r->flop = aleat_vae_describe(vae).flop;
     work_clear(&w);
     aleat_vae_close(vae);
     return st;
 }
 
-int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args)
+/* ---- an image -------------------------------------------------------------------------------- */
+
+enum { TEXT, NETWORK, DECODER, PARTS };
+
+static void tell_image(const aleat_cli_args *args, const result results[PARTS])
 {
-    aleat_error err = {0};
-    aleat_model *model = NULL;
-    const double start = seconds_now();
-    aleat_cli_args opened = *args;
-    if (args->part == ALEAT_CLI_DECODER) {
-        if (args->guide) {
-            aleat_cli_complain(verb->name, "--guide is of the network, not of the decoder");
-            return ALEAT_EXIT_USAGE;
-        }
-        opened.decoder = args->operand;
-        return aleat_cli_exit(verb, bench_decoder(&opened, &err), &err);
+    static const char *const keys[] = {"text", "network", "decoder"};
+    const double times[] = {1, (double)args->evaluations, 1};
+    double seconds[PARTS], all = 0;
+    for (int i = 0; i < PARTS; i++) {
+        seconds[i] =
+            times[i] * median_of(results[i].t.seconds, results[i].t.n) / (double)args->batch;
+        all += seconds[i];
     }
+    if (args->json) {
+        json_t *o =
+            json_pack("{sIsf}", "evaluations", (json_int_t)args->evaluations, "image_seconds", all);
+        for (int i = 0; o && i < PARTS; i++) {
+            json_t *part = result_json(args, &results[i]);
+            (void)json_object_set_new(part, "image_seconds", json_real(seconds[i]));
+            (void)json_object_set_new(o, keys[i], part);
+        }
+        aleat_cli_print_json(o);
+        return;
+    }
+    for (int i = 0; i < PARTS; i++)
+        tell(args, &results[i]);
+    (void)printf("an image of %lld evaluations, %lld at once: %.3f s\n",
+                 (long long)args->evaluations, (long long)args->batch, all);
+    for (int i = 0; i < PARTS; i++)
+        (void)printf("  %-13s %8.3f s %5.1f %%\n", results[i].name, seconds[i],
+                     100 * seconds[i] / all);
+}
+
+static aleat_status bench_image(aleat_model *model, const aleat_cli_args *args, double load_seconds,
+                                aleat_error *err)
+{
+    const aleat_model_facts f = aleat_model_describe(model);
+    aleat_cli_args decoding = *args; // of what the network makes
+    decoding.height = f.height;
+    decoding.width = f.width;
+    decoding.threads = f.threads;
+    if (!args->decoder)
+        decoding.decoder = args->operand;
+    result *results = calloc(PARTS, sizeof *results);
+    if (!results)
+        return aleat_cli_fail(err, ALEAT_ERR_MEMORY, "out of memory: timing");
+    aleat_status st = bench_text(&results[TEXT], model, args, err);
+    if (!st)
+        st = bench_network(&results[NETWORK], model, args, load_seconds, err);
+    if (!st)
+        st = bench_decoder(&results[DECODER], &decoding, err);
+    if (!st)
+        tell_image(args, results);
+    free(results);
+    return st;
+}
+
+/* ---- the verb -------------------------------------------------------------------------------- */
+
+static bool fits_together(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    const bool network = args->part == ALEAT_CLI_NETWORK, text = args->part == ALEAT_CLI_ENCODERS;
+    if (args->guide && !network)
+        aleat_cli_complain(verb->name, "--guide is of the network, not of other parts");
+    else if (args->vjp && (text || args->part == ALEAT_CLI_ALL))
+        aleat_cli_complain(verb->name, "--vjp is of the network or of the decoder");
+    else if (args->decoder && args->part != ALEAT_CLI_ALL)
+        aleat_cli_complain(verb->name, "--decoder is of use with --part all only: --part decoder "
+                                       "times the autoencoder that is named first");
+    else
+        return true;
+    return false;
+}
+
+static aleat_status bench_model(const aleat_cli_args *args, aleat_error *err)
+{
+    aleat_model *model = NULL;
+    result r;
+    aleat_cli_args opened = *args;
     if (args->guide)
         opened.batch = 0; // the network cuts the copies' batch as it does in a run
-    aleat_status st = aleat_cli_open(&model, &opened, &err);
+    const double start = seconds_now();
+    aleat_status st = aleat_cli_open(&model, &opened, err);
     const double load_seconds = seconds_now() - start;
-    if (!st)
-        st = args->guide ? bench_guided(model, args, &err)
-                         : bench_network(model, args, load_seconds, &err);
+    if (st)
+        return st;
+    if (args->guide) {
+        st = bench_guided(model, args, err);
+    } else if (args->part == ALEAT_CLI_ALL) {
+        st = bench_image(model, args, load_seconds, err);
+    } else {
+        st = args->part == ALEAT_CLI_ENCODERS ? bench_text(&r, model, args, err)
+                                              : bench_network(&r, model, args, load_seconds, err);
+        if (!st)
+            tell(args, &r);
+    }
     aleat_model_close(model);
+    return st;
+}
+
+int aleat_cli_bench(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    if (!fits_together(verb, args))
+        return ALEAT_EXIT_USAGE;
+    aleat_error err = {0};
+    result r;
+    aleat_status st;
+    if (args->part == ALEAT_CLI_DECODER) {
+        aleat_cli_args opened = *args;
+        opened.decoder = args->operand;
+        st = bench_decoder(&r, &opened, &err);
+        if (!st)
+            tell(args, &r);
+    } else {
+        st = bench_model(args, &err);
+    }
     return aleat_cli_exit(verb, st, &err);
 }

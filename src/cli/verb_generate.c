@@ -161,10 +161,11 @@ static aleat_status gather_prompts(parts *p, const aleat_cli_args *args, aleat_e
     p->wanted = (aleat_prompt_options){
         .prompts = p->texts.at,
         .count = p->texts.count,
-        .negative = args->negative,
+        .negatives = args->negatives.at,
+        .n_negatives = args->negatives.n,
         .cfg_scale = isnan(args->cfg_scale) ? 0 : args->cfg_scale,
         .guidance = args->told_guidance,
-        .encoders = args->encoders,
+        .encoders = aleat_cli_encoders(args),
         .clip_skip = args->clip_skip,
         .no_t5 = args->no_t5,
         .t5_tokens = args->t5_tokens,
@@ -200,11 +201,10 @@ static void warn_of_cuts(const aleat_cli_verb *verb, const aleat_prompts *prompt
 {
     for (int64_t i = 0; i < prompts->n_cuts; i++) {
         const aleat_prompt_cut *c = &prompts->cuts[i];
-        char number[32] = "the negative prompt";
-        if (c->prompt >= 0)
-            (void)snprintf(number, sizeof number, "prompt %lld", (long long)c->prompt + 1);
-        aleat_cli_complain(verb->name, "%s is cut to %lld tokens of encoder %d, without \"%s\"",
-                           number, (long long)c->tokens, c->encoder, c->rest);
+        aleat_cli_complain(verb->name,
+                           "%sprompt %lld is cut to %lld tokens of encoder %d, without \"%s\"",
+                           c->negative ? "negative " : "", (long long)c->prompt + 1,
+                           (long long)c->tokens, c->encoder, c->rest);
     }
 }
 
@@ -258,12 +258,16 @@ static aleat_status open_parts(const aleat_cli_verb *verb, parts *p, const aleat
 
 static bool fits_together(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
-    const char *of_prompts = args->negative     ? "negative-prompt"
-                             : args->image_size ? "size"
-                             : args->encoders   ? "encoders"
-                             : args->no_t5      ? "no-t5"
-                             : args->clip_skip  ? "clip-skip"
-                                                : NULL;
+    const char *of_prompts = args->negatives.n       ? "negative-prompt"
+                             : args->image_size      ? "size"
+                             : args->encoders.all    ? "encoders"
+                             : args->encoders.clip_l ? "clip-l"
+                             : args->encoders.clip_g ? "clip-g"
+                             : args->encoders.t5     ? "t5"
+                             : args->tokenizer       ? "tokenizer"
+                             : args->no_t5           ? "no-t5"
+                             : args->clip_skip       ? "clip-skip"
+                                                     : NULL;
     if (args->copies == 1) // 0 is the estimator's usual number, so the option's range has it
         aleat_cli_complain(verb->name, "--copies must be at least 2, or 0");
     else if (args->map_space && !args->decoder && !has_prompts(args))

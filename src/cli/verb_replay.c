@@ -44,7 +44,7 @@ int aleat_cli_replay(const aleat_cli_verb *verb, const aleat_cli_args *args)
         .model = args->model,
         .open = aleat_cli_open_options(args),
         .decoder = args->decoder,
-        .encoders = args->encoders,
+        .encoders = aleat_cli_encoders(args),
         .classifier = args->classifier,
         .classifier_head_dim = args->classifier_head_dim,
         .schedule = args->schedule,

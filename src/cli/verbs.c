@@ -10,8 +10,8 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "generate",
      MODEL_OPERAND,
      .run = aleat_cli_generate,
-     .groups = {&aleat_cli_images_options, &aleat_cli_prompting, &aleat_cli_sampling_options,
-                &aleat_cli_scoring_options, &aleat_cli_guiding_options,
+     .groups = {&aleat_cli_images_options, &aleat_cli_prompting, &aleat_cli_encoder_options,
+                &aleat_cli_sampling_options, &aleat_cli_scoring_options, &aleat_cli_guiding_options,
                 &aleat_cli_classifying_options, &aleat_cli_latent_options, &aleat_cli_model_options,
                 &aleat_cli_unsaid_options, &aleat_cli_general_options},
      .summary = "sample images into a folder, with maps of uncertainty",
@@ -22,7 +22,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .operand_help = "a picture of 'aleat generate', or one with the settings of A1111's web UI, "
                      "stable-diffusion.cpp or ComfyUI",
      .run = aleat_cli_replay,
-     .groups = {&aleat_cli_replaying, &aleat_cli_classifying_options,
+     .groups = {&aleat_cli_replaying, &aleat_cli_encoder_options, &aleat_cli_classifying_options,
                 &aleat_cli_replay_model_options, &aleat_cli_unsaid_options,
                 &aleat_cli_general_options},
      .summary = "an image again from the settings in its file, and whether it is the same",
@@ -200,13 +200,15 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "bench",
      MODEL_OPERAND,
      .run = aleat_cli_bench,
-     .groups = {&aleat_cli_bench_options, &aleat_cli_model_options, &aleat_cli_unsaid_options,
-                &aleat_cli_general_options},
+     .groups = {&aleat_cli_bench_options, &aleat_cli_encoder_options, &aleat_cli_model_options,
+                &aleat_cli_unsaid_options, &aleat_cli_general_options},
      .summary = "how fast the network is on this machine",
      .notes = "Seconds are those of one evaluation of the batch; operations are those of the "
               "forward evaluation as written, whatever algorithm computes them. --guide times the "
               "evaluation of the state and its copies, and the same with the copies' gradient. "
-              "Processor seconds are those of all threads together."},
+              "Processor seconds are those of all threads together. --part all says what an image "
+              "of a text-to-image model takes: text encoders, which read their weights anew each "
+              "time as a run does, --evaluations of the network, and the decoder."},
     {0},
 };
 

@@ -38,6 +38,9 @@ aleat_open_options aleat_cli_open_options(const aleat_cli_args *args);
 ALEAT_MUST_USE aleat_status aleat_cli_open(aleat_model **out, const aleat_cli_args *args,
                                            aleat_error *err);
 
+/** The text encoders that options name; borrows from `args`. */
+aleat_encoder_paths aleat_cli_encoders(const aleat_cli_args *args);
+
 /** Opens the autoencoder that --decoder names, as its options say. */
 ALEAT_MUST_USE aleat_status aleat_cli_open_vae(aleat_vae **out, const aleat_cli_args *args,
                                                aleat_error *err);

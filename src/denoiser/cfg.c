@@ -102,7 +102,8 @@ static aleat_status double_batch(cfg *g, const aleat_batch *in, aleat_batch *bot
     for (int64_t i = 0; i < in->n; i++) {
         g->t[i] = g->t[in->n + i] = in->t[i];
         aleat_condition_rows_set(&g->conditions, i, &in->condition, i);
-        aleat_condition_rows_set(&g->conditions, in->n + i, &g->options.unconditional, 0);
+        aleat_condition_rows_set_negative(&g->conditions, in->n + i, &in->condition, i,
+                                          &g->options.unconditional);
     }
     *both = *in;
     both->n = 2 * in->n;

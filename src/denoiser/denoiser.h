@@ -43,6 +43,9 @@ typedef struct aleat_condition {
     /** [n], or NULL. Images that have the same text point to the same one: then its keys and values
      * are computed once. Texts outlive a backward() for the batch. */
     const aleat_text *const *texts;
+    /** [n] texts that classifier-free guidance leads each image away from; NULL: guidance has one
+     * for all. */
+    const aleat_text *const *negatives;
 } aleat_condition;
 
 /**

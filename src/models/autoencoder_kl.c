@@ -129,21 +129,24 @@ static bool find_layout(aleat_autoencoder *self, aleat_weights *weights)
 
 /* ---- configuration from tensors -------------------------------------------------------------- */
 
-// What tensors cannot say: how latents of 16 channels are scaled. Stable Diffusion 3's file names
-// itself by its transformer's blocks; the other one that is published without a configuration,
-// alone or in one file with its transformer, is FLUX.1's. Both: vae/config.json of their diffusers
-// folders.
-static void infer_scaling(autoencoder_config *config, aleat_weights *weights)
+// What tensors cannot say: how latents of 16 channels are scaled. A transformer in the same file
+// tells whose they are. Alone, Stable Diffusion 3's and FLUX.1's have the same names and shapes:
+// FLUX.1's (ae.safetensors) until a model says otherwise. Returns whether that is assumed.
+static bool infer_scaling(autoencoder_config *config, aleat_weights *weights)
 {
     if (config->latent_channels != 16)
-        return;
+        return false;
     const bool is_sd3 =
         aleat_inspect_has(weights, "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight");
-    config->scaling_factor = is_sd3 ? 1.5305 : 0.3611;
-    config->shift_factor = is_sd3 ? 0.0609 : 0.1159;
+    const bool is_flux =
+        aleat_inspect_has(weights, "model.diffusion_model.double_blocks.0.img_attn.qkv.weight");
+    const aleat_latent_scaling latents = is_sd3 ? aleat_sd3_latents : aleat_flux_latents;
+    config->scaling_factor = latents.factor;
+    config->shift_factor = latents.shift;
+    return !is_sd3 && !is_flux;
 }
 
-static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
+static bool infer_config(aleat_autoencoder *self, aleat_weights *weights, bool *scaling_is_assumed)
 {
     autoencoder_config *config = &self->config;
     const layout *names = self->layout;
@@ -169,7 +172,7 @@ static bool infer_config(aleat_autoencoder *self, aleat_weights *weights)
     config->mid_block_add_attention =
         aleat_inspect_has(weights, "%sencoder.%s.%s.bias", root, names->attention,
                           names->attention_names ? names->attention_names->norm : "group_norm");
-    infer_scaling(config, weights);
+    *scaling_is_assumed = infer_scaling(config, weights);
     return config->in_channels && config->out_channels && config->latent_channels;
 }
 
@@ -429,7 +432,7 @@ static aleat_status read_config(aleat_autoencoder *self, aleat_autoencoder_files
     }
     if (files->config_path)
         st = aleat_config_read(&self->config, &self->json, config_keys, err);
-    else if (!infer_config(self, files->weights))
+    else if (!infer_config(self, files->weights, &files->scaling_is_assumed))
         st = aleat_fail(err, ALEAT_ERR_FORMAT,
                         "%s: an AutoencoderKL without encoder.conv_in.weight, "
                         "decoder.conv_in.weight or decoder.conv_out.weight",
@@ -470,6 +473,35 @@ static aleat_status check_tensors(const aleat_autoencoder_files *files, aleat_er
     return st ? st : check_superfluous(files->self, files->weights, err);
 }
 
+// What the files tell of the configuration follows it.
+static aleat_status tell_scaling(aleat_autoencoder_files *files, aleat_error *err)
+{
+    const autoencoder_config *config = &files->self->config;
+    char *text = aleat_config_text(config, config_keys, CLASS_NAME);
+    if (!text)
+        return aleat_fail_memory(err, aleat_weights_path(files->weights));
+    aleat_free(files->config_text);
+    files->config_text = text;
+    files->scaling_factor = config->scaling_factor;
+    files->shift_factor = config->shift_factor;
+    return ALEAT_OK;
+}
+
+aleat_status aleat_autoencoder_files_suit(aleat_autoencoder_files *files,
+                                          aleat_latent_scaling latents, bool *changed,
+                                          aleat_error *err)
+{
+    autoencoder_config *config = &files->self->config;
+    const double factor = files->factor_is_given ? config->scaling_factor : latents.factor;
+    *changed = files->scaling_is_assumed && latents.factor != 0 &&
+               (config->scaling_factor != factor || config->shift_factor != latents.shift);
+    if (!*changed)
+        return ALEAT_OK;
+    config->scaling_factor = factor;
+    config->shift_factor = latents.shift;
+    return tell_scaling(files, err);
+}
+
 aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const char *path,
                                           const aleat_autoencoder_options *options,
                                           aleat_error *err)
@@ -493,10 +525,9 @@ aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files *out, const ch
     files.image_channels = self->config.in_channels;
     files.latent_channels = self->config.latent_channels;
     files.factor = aleat_level_unit(self->config.block_out_channels.count);
-    files.scaling_factor = self->config.scaling_factor;
-    files.shift_factor = self->config.shift_factor;
-    files.config_text = aleat_config_text(&self->config, config_keys, CLASS_NAME);
-    st = files.config_text ? check_tensors(&files, err) : aleat_fail_memory(err, path);
+    files.factor_is_given = options->scaling_factor != 0;
+    st = tell_scaling(&files, err);
+    st = st ? st : check_tensors(&files, err);
     if (st)
         goto done;
     *out = files;

@@ -8,6 +8,7 @@
 
 #include "graph/graph.h"
 #include "io/weights.h"
+#include "models/model.h"
 
 /** Zero-initialised: defaults. */
 typedef struct aleat_autoencoder_options {
@@ -27,6 +28,8 @@ typedef struct aleat_autoencoder_files {
     int64_t factor; /**< pixels of a latent, in each direction: 8 in Stable Diffusion */
     /** A latent as denoisers see it is scaling_factor (latent - shift_factor). */
     double scaling_factor, shift_factor;
+    bool scaling_is_assumed; /**< neither a configuration nor a model in the same file tells them */
+    bool factor_is_given;    /**< by the options */
 } aleat_autoencoder_files;
 
 /** One half, built for one size. */
@@ -47,6 +50,12 @@ ALEAT_MUST_USE aleat_status aleat_autoencoder_files_open(aleat_autoencoder_files
                                                          const char *path,
                                                          const aleat_autoencoder_options *options,
                                                          aleat_error *err);
+/** Latents are those of a model from now on, unless the files tell their own scaling, or the
+ * options the factor. Networks that were built before know nothing of it. *changed: whether
+ * anything did. */
+ALEAT_MUST_USE aleat_status aleat_autoencoder_files_suit(aleat_autoencoder_files *files,
+                                                         aleat_latent_scaling latents,
+                                                         bool *changed, aleat_error *err);
 void aleat_autoencoder_files_close(aleat_autoencoder_files *files);
 
 /**

@@ -68,8 +68,8 @@ static int64_t usual_heads(int64_t width)
 /** OpenAI's encoder has the fast approximation of GELU; OpenCLIP's, which are wider, have GELU. */
 static aleat_activation usual_activation(const aleat_text_source *source)
 {
-    const bool openclip = source->place.layout == OPENCLIP ||
-                          strstr(source->place.root, "clip_g") || source->config.width > 768;
+    const bool openclip =
+        source->place.layout == OPENCLIP || source->is_openclip || source->config.width > 768;
     return openclip ? ALEAT_ACT_GELU : ALEAT_ACT_QUICK_GELU;
 }
 

@@ -15,6 +15,10 @@ extern const aleat_model_family aleat_family_unet2d_condition;
 extern const aleat_model_family aleat_family_sd3;
 extern const aleat_model_family aleat_family_flux;
 
+/** Of both families with autoencoders of 16 channels: vae/config.json of their diffusers folders.
+ */
+extern const aleat_latent_scaling aleat_sd3_latents, aleat_flux_latents;
+
 /** Patterns of what single-file checkpoints hold beside the network: autoencoder, text encoders,
  * tables of the noise schedule, an average of the weights. For aleat_model_family.harmless. */
 extern const char *const aleat_single_file_parts[];

@@ -44,6 +44,8 @@ static const flux_config defaults = {
     .axes_dims_rope = {3, {16, 56, 56}},
 };
 
+const aleat_latent_scaling aleat_flux_latents = {0.3611, 0.1159};
+
 #define FIELD(name) #name, .offset = offsetof(flux_config, name)
 static const aleat_config_key config_keys[] = {
     {FIELD(patch_size), .kind = ALEAT_CONFIG_INT, .low = 1, .high = 1},
@@ -442,6 +444,7 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     out->time_scale = 1.0 / TIME_SCALE; // the network multiplies by it itself
     out->image_tokens = dims.h / PACK * (dims.w / PACK);
     out->flow_to_one_step = true;
+    out->latents = aleat_flux_latents;
     out->info = (aleat_denoiser_info){.channels = dims.c,
                                       .height = dims.h,
                                       .width = dims.w,

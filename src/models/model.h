@@ -78,6 +78,11 @@ typedef struct aleat_feature_spec {
 } aleat_feature_spec;
 
 /** A model as found on disk: everything but the plan. */
+/** A latent as a model sees it is factor (latent - shift). */
+typedef struct aleat_latent_scaling {
+    double factor, shift;
+} aleat_latent_scaling;
+
 typedef struct aleat_model_files {
     const char *family;     /**< registry name, e.g. "unet2d"; static */
     aleat_weights *weights; /**< owned */
@@ -95,6 +100,9 @@ typedef struct aleat_model_files {
      * down to 1 / steps, as FLUX's pipeline does, not to the least level of training. */
     int64_t image_tokens;
     bool flow_to_one_step;
+    /** Of the latents that the family was trained on, where their autoencoders' files do not tell
+     * it; factor 0: no such family. */
+    aleat_latent_scaling latents;
     aleat_denoiser_info info;
     aleat_class_names class_names; /**< owned; none for models without classes */
     aleat_graph *graph; /**< built for info.height x info.width; owned; borrows weights */

@@ -42,6 +42,8 @@ static const sd3_config defaults = {
     .pos_embed_max_size = 96,
 };
 
+const aleat_latent_scaling aleat_sd3_latents = {1.5305, 0.0609};
+
 #define FIELD(name) #name, .offset = offsetof(sd3_config, name)
 static const aleat_config_key config_keys[] = {
     {FIELD(sample_size), .kind = ALEAT_CONFIG_SIZE, .low = 1, .high = 65536},
@@ -371,6 +373,7 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
     build_network(&b, dims, tokens, &out->network);
     st = aleat_graph_check(out->graph, err);
     out->image_tokens = dims.h / config.patch_size * (dims.w / config.patch_size);
+    out->latents = aleat_sd3_latents;
     out->info = (aleat_denoiser_info){.channels = config.in_channels,
                                       .height = dims.h,
                                       .width = dims.w,

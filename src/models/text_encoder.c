@@ -11,65 +11,94 @@ struct aleat_text_encoder {
     const aleat_text_family *family;
     aleat_text_source source;
     aleat_tokenizer *tokenizer;
+    aleat_text_use use;
     aleat_text_encoder_facts facts;
     aleat_engine_options engine;
 };
 
 /* ---- where encoders are ---------------------------------------------------------------------- */
 
-/** Encoders in checkpoints of one file, and how their models use them. */
-typedef struct known_place {
-    int number;
-    const aleat_text_family *family;
-    aleat_text_place place;
+enum { CLIP, CLIP_G, T5 };
+
+/** What an encoder is for its model. */
+typedef struct known_use {
+    const char *name;
+    int kind;
     int64_t skip;
     bool normed;
     const char *pad; // NULL: the end of the text
     int64_t tokens;  // 0: as many as the tokenizer says
+} known_use;
+
+static const known_use uses[] = {
+    [ALEAT_TEXT_AS_FOUND] = {.name = "text encoder", .normed = true},
+    [ALEAT_TEXT_CLIP] = {"CLIP text encoder", CLIP, 0, true, NULL, 0},
+    [ALEAT_TEXT_T5] = {"T5 text encoder", T5, 0, true, NULL, 0},
+    [ALEAT_TEXT_SD3_CLIP_L] = {"CLIP-L text encoder", CLIP, 1, false, NULL, 0},
+    [ALEAT_TEXT_SD3_CLIP_G] = {"CLIP-G text encoder", CLIP_G, 1, false, "!", 0},
+    [ALEAT_TEXT_SD3_T5] = {"T5 text encoder", T5, 0, true, NULL, 256},
+    [ALEAT_TEXT_SD2_CLIP] = {"CLIP text encoder", CLIP, 1, true, "!", 0},
+};
+
+/** Encoders in files. */
+typedef struct known_place {
+    int number;
+    aleat_text_use use; // AS_FOUND: an encoder alone
+    const aleat_text_family *family;
+    aleat_text_place place;
 } known_place;
 
 static const known_place places[] = {
     // Stable Diffusion 1.x; early files lack "text_model."
     {1,
+     ALEAT_TEXT_CLIP,
      &aleat_text_family_clip,
-     {"cond_stage_model.transformer.", "text_model.", 0},
-     0,
-     true,
-     0,
-     0},
-    {1, &aleat_text_family_clip, {"cond_stage_model.transformer.", "", 0}, 0, true, 0, 0},
+     {"cond_stage_model.transformer.", "text_model.", 0}},
+    {1, ALEAT_TEXT_CLIP, &aleat_text_family_clip, {"cond_stage_model.transformer.", "", 0}},
     // Stable Diffusion 2.x: OpenCLIP-H without its last layer
-    {1, &aleat_text_family_clip, {"cond_stage_model.model.", "", 1}, 1, true, "!", 0},
+    {1, ALEAT_TEXT_SD2_CLIP, &aleat_text_family_clip, {"cond_stage_model.model.", "", 1}},
     // Stable Diffusion 3
     {1,
+     ALEAT_TEXT_SD3_CLIP_L,
      &aleat_text_family_clip,
-     {"text_encoders.clip_l.transformer.", "text_model.", 0},
-     1,
-     false,
-     0,
-     0},
+     {"text_encoders.clip_l.transformer.", "text_model.", 0}},
     {2,
+     ALEAT_TEXT_SD3_CLIP_G,
      &aleat_text_family_clip,
-     {"text_encoders.clip_g.transformer.", "text_model.", 0},
-     1,
-     false,
-     "!",
-     0},
-    {3, &aleat_text_family_t5, {"text_encoders.t5xxl.transformer.", "", 0}, 0, true, 0, 256},
-    // an encoder alone
-    {1, &aleat_text_family_clip, {"", "text_model.", 0}, 0, true, 0, 0},
-    {1, &aleat_text_family_clip, {"", "", 1}, 0, true, 0, 0},
-    {1, &aleat_text_family_t5, {"", "", 0}, 0, true, 0, 0},
+     {"text_encoders.clip_g.transformer.", "text_model.", 0}},
+    {3, ALEAT_TEXT_SD3_T5, &aleat_text_family_t5, {"text_encoders.t5xxl.transformer.", "", 0}},
+    // alone: clip_l, clip_g, t5xxl
+    {1, ALEAT_TEXT_AS_FOUND, &aleat_text_family_clip, {"", "text_model.", 0}},
+    {1, ALEAT_TEXT_AS_FOUND, &aleat_text_family_clip, {"", "", 1}},
+    {1, ALEAT_TEXT_AS_FOUND, &aleat_text_family_t5, {"", "", 0}},
 };
 
+/** Whether what is there may be asked for so. An encoder alone may be any of its family. */
+static bool may_be(const known_place *at, int number, aleat_text_use use)
+{
+    if (use == ALEAT_TEXT_AS_FOUND)
+        return !number || at->number == number;
+    const bool is_t5 = at->family == &aleat_text_family_t5;
+    return at->use == ALEAT_TEXT_AS_FOUND ? is_t5 == (uses[use].kind == T5)
+                                          : uses[at->use].kind == uses[use].kind;
+}
+
 /** The encoder's place in a file; number 0: any. NULL: not there. */
-static const known_place *find_place(aleat_weights *weights, int number)
+static const known_place *find_place(aleat_weights *weights, int number, aleat_text_use use)
 {
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if ((!number || places[i].number == number) &&
-            places[i].family->is_at(weights, &places[i].place))
+        if (may_be(&places[i], number, use) && places[i].family->is_at(weights, &places[i].place))
             return &places[i];
     return NULL;
+}
+
+/** How it is used: as is asked, but that Stable Diffusion 2's shows by its names. */
+static aleat_text_use use_of(const known_place *at, aleat_text_use wanted)
+{
+    if (wanted == ALEAT_TEXT_AS_FOUND)
+        return at->use;
+    const bool is_openclip = at->family == &aleat_text_family_clip && at->place.layout == 1;
+    return wanted == ALEAT_TEXT_CLIP && is_openclip ? ALEAT_TEXT_SD2_CLIP : wanted;
 }
 
 static char *part_path(const char *folder, const char *part, int number, const char *file)
@@ -96,13 +125,42 @@ unsigned aleat_text_encoders_in(const char *path)
         if (aleat_weights_open(&weights, path, NULL))
             return 0;
         for (int number = 1; number <= 3; number++)
-            found |= (unsigned)(find_place(weights, number) != NULL) << (number - 1);
+            found |= (unsigned)(find_place(weights, number, ALEAT_TEXT_AS_FOUND) != NULL)
+                     << (number - 1);
         aleat_weights_free(weights);
         return found;
     }
     for (int number = 1; number <= 3; number++)
         found |= (unsigned)has_part(path, number) << (number - 1);
     return found;
+}
+
+/** Whether `path` is the folder of one encoder. */
+static aleat_status is_own_folder(bool *out, const char *path, aleat_error *err)
+{
+    char *config = aleat_path_join(path, "config.json");
+    if (!config)
+        return aleat_fail_memory(err, path);
+    *out = aleat_is_file(config) && !aleat_text_encoders_in(path);
+    aleat_free(config);
+    return ALEAT_OK;
+}
+
+aleat_status aleat_text_encoder_is_in(bool *out, const char *path, int number, aleat_text_use use,
+                                      aleat_error *err)
+{
+    *out = false;
+    if (aleat_is_dir(path)) {
+        *out = has_part(path, number);
+        return *out ? ALEAT_OK : is_own_folder(out, path, err);
+    }
+    aleat_weights *weights = NULL;
+    const aleat_status st = aleat_weights_open(&weights, path, NULL);
+    if (st)
+        return st == ALEAT_ERR_MEMORY ? aleat_fail_memory(err, path) : ALEAT_OK;
+    *out = find_place(weights, number, use) != NULL;
+    aleat_weights_free(weights);
+    return ALEAT_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -144,8 +202,11 @@ static aleat_status open_weights(aleat_weights **out, const char *folder, const 
 }
 
 /** How the pipeline that an encoder's folder belongs to uses it, by its class. */
-static aleat_status read_pipeline(aleat_text_encoder *encoder, const char *folder, aleat_error *err)
+static aleat_status read_pipeline(aleat_text_encoder *encoder, const char *folder, int number,
+                                  aleat_error *err)
 {
+    static const aleat_text_use of_sd3[] = {ALEAT_TEXT_SD3_CLIP_L, ALEAT_TEXT_SD3_CLIP_G,
+                                            ALEAT_TEXT_SD3_T5};
     char *path = aleat_path_join(folder, "model_index.json");
     aleat_json json = {0};
     const char *name = NULL;
@@ -155,13 +216,8 @@ static aleat_status read_pipeline(aleat_text_encoder *encoder, const char *folde
         if (!st)
             st = aleat_json_string(&json, "_class_name", &name, err);
     }
-    if (!st && name && !strncmp(name, "StableDiffusion3", 16)) {
-        const bool clip = encoder->family->tokenizer == ALEAT_TOKENIZER_CLIP;
-        encoder->facts.skip = clip;
-        encoder->facts.normed = !clip;
-        if (!clip)
-            encoder->facts.tokens = 256;
-    }
+    if (!st && name && !strncmp(name, "StableDiffusion3", 16))
+        encoder->use = of_sd3[number - 1];
     aleat_json_clear(&json);
     aleat_free(path);
     return st;
@@ -218,7 +274,7 @@ static aleat_status open_named_tokenizer(aleat_text_encoder *encoder, const char
 
 /** The tokenizer beside an encoder's folder (a pipeline), in it, or the built-in one. */
 static aleat_status open_tokenizer(aleat_text_encoder *encoder, const char *path, int number,
-                                   const known_place *at, const char *named, aleat_error *err)
+                                   const char *named, aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
     if (named)
@@ -231,7 +287,8 @@ static aleat_status open_tokenizer(aleat_text_encoder *encoder, const char *path
     else if (aleat_is_dir(path) && !aleat_tokenizer_open(&encoder->tokenizer, path, NULL))
         st = ALEAT_OK;
     else
-        st = aleat_tokenizer_bundled(&encoder->tokenizer, encoder->family->tokenizer, at->pad, err);
+        st = aleat_tokenizer_bundled(&encoder->tokenizer, encoder->family->tokenizer,
+                                     uses[encoder->use].pad, err);
     aleat_free(beside);
     return st;
 }
@@ -246,9 +303,10 @@ static aleat_status check_tokenizer(const aleat_text_encoder *encoder, aleat_err
                       aleat_tokenizer_kind_name(kind));
 }
 
-static void describe(aleat_text_encoder *encoder, const known_place *at)
+static void describe(aleat_text_encoder *encoder)
 {
     bool turned;
+    const known_use *use = &uses[encoder->use];
     const aleat_text_config *c = &encoder->source.config;
     const bool projected = encoder->family->projection &&
                            encoder->family->projection(&encoder->source, &turned) != NULL;
@@ -259,15 +317,18 @@ static void describe(aleat_text_encoder *encoder, const known_place *at)
                                                 .pooled = c->pooled,
                                                 .layers = c->layers,
                                                 .vocab = c->vocab,
-                                                .tokens = at->tokens ? at->tokens : most,
-                                                .skip = at->skip < c->layers ? at->skip : 0,
-                                                .normed = at->normed,
+                                                .tokens = use->tokens ? use->tokens : most,
+                                                .skip = use->skip < c->layers ? use->skip : 0,
+                                                .normed = use->normed,
                                                 .projected = projected};
 }
 
-static aleat_status no_such_encoder(const char *path, int number, aleat_error *err)
+static aleat_status no_such_encoder(const char *path, int number, aleat_text_use use,
+                                    aleat_error *err)
 {
     const unsigned there = aleat_text_encoders_in(path);
+    if (use != ALEAT_TEXT_AS_FOUND)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: there is no %s", path, uses[use].name);
     (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: there is no text encoder %d", path, number);
     if (there)
         aleat_hint(err, "it has%s%s%s", there & 1 ? " 1" : "", there & 2 ? " 2" : "",
@@ -285,10 +346,10 @@ aleat_status aleat_text_encoder_open(aleat_text_encoder **out, const char *path,
     *out = NULL;
     options = options ? options : &no_options;
     const bool pipeline = has_part(path, number);
-    const bool alone =
-        !pipeline && number == 1 && aleat_is_dir(path) && !aleat_text_encoders_in(path);
+    const bool alone = !pipeline && (number == 1 || options->use) && aleat_is_dir(path) &&
+                       !aleat_text_encoders_in(path);
     if (!pipeline && !alone && !aleat_is_file(path))
-        return no_such_encoder(path, number, err);
+        return no_such_encoder(path, number, options->use, err);
     char *folder = pipeline ? part_path(path, "text_encoder", number, "") : aleat_strdup(path);
     aleat_text_encoder *encoder = aleat_calloc(1, sizeof *encoder);
     const known_place *at = NULL;
@@ -301,25 +362,26 @@ aleat_status aleat_text_encoder_open(aleat_text_encoder **out, const char *path,
                            : aleat_weights_open(&encoder->source.weights, path, err);
     if (st)
         goto done;
-    at = find_place(encoder->source.weights, pipeline ? 0 : number);
+    at = find_place(encoder->source.weights, pipeline ? 0 : number, options->use);
     if (!at) {
-        st = no_such_encoder(path, number, err);
+        st = no_such_encoder(path, number, options->use, err);
         goto done;
     }
     encoder->family = at->family;
     encoder->source.place = at->place;
-    st = configure(encoder, pipeline || alone ? folder : NULL, options->heads, err);
+    encoder->use = use_of(at, options->use);
+    if (pipeline && options->use == ALEAT_TEXT_AS_FOUND)
+        st = read_pipeline(encoder, path, number, err);
+    encoder->source.is_openclip = encoder->use == ALEAT_TEXT_SD3_CLIP_G;
     if (!st)
-        st = open_tokenizer(encoder, path, number, at, options->tokenizer, err);
+        st = configure(encoder, pipeline || alone ? folder : NULL, options->heads, err);
+    if (!st)
+        st = open_tokenizer(encoder, path, number, options->tokenizer, err);
     if (!st)
         st = check_tokenizer(encoder, err);
     if (st)
         goto done;
-    describe(encoder, at);
-    if (pipeline)
-        st = read_pipeline(encoder, path, err);
-    if (st)
-        goto done;
+    describe(encoder);
     *out = encoder;
     encoder = NULL;
 done:
@@ -335,10 +397,10 @@ static aleat_status tokenizer_of_weights(aleat_tokenizer **out, const char *path
     aleat_weights *weights = NULL;
     if (aleat_weights_open(&weights, path, NULL))
         return ALEAT_OK;
-    const known_place *at = find_place(weights, number);
+    const known_place *at = find_place(weights, number, ALEAT_TEXT_AS_FOUND);
     aleat_weights_free(weights);
-    return at ? aleat_tokenizer_bundled(out, at->family->tokenizer, at->pad, err)
-              : no_such_encoder(path, number, err);
+    return at ? aleat_tokenizer_bundled(out, at->family->tokenizer, uses[at->use].pad, err)
+              : no_such_encoder(path, number, ALEAT_TEXT_AS_FOUND, err);
 }
 
 aleat_status aleat_text_tokenizer_open(aleat_tokenizer **out, const char *path, int number,
@@ -385,10 +447,13 @@ const aleat_tokenizer *aleat_text_encoder_tokenizer(const aleat_text_encoder *en
 enum { EMBED = -1 };
 
 /** One part of the encoder over all texts: EMBED, a layer's number, or `layers` for the norm. in:
- * [count, tokens, 1 or width], out: [count, tokens, width]; may be the same array. */
-static aleat_status run_part(const aleat_text_encoder *encoder, int64_t part, int64_t count,
-                             int64_t tokens, const float *in, float *out, aleat_error *err)
+ * [count, tokens, 1 or width], out: [count, tokens, width]; may be the same array. Counts into
+ * states->flop. */
+static aleat_status run_part(const aleat_text_encoder *encoder, int64_t part,
+                             aleat_text_states *states, const float *in, float *out,
+                             aleat_error *err)
 {
+    const int64_t count = states->count, tokens = states->tokens;
     const aleat_text_source *source = &encoder->source;
     const int64_t width = source->config.width, in_width = part == EMBED ? 1 : width;
     aleat_engine *engine = NULL;
@@ -413,6 +478,7 @@ static aleat_status run_part(const aleat_text_encoder *encoder, int64_t part, in
         memcpy(out + i * tokens * width, aleat_plan_data(plan, y),
                (size_t)(tokens * width) * sizeof *out);
     }
+    states->flop += plan ? (double)count * aleat_plan_flop(plan) : 0;
     aleat_plan_free(plan);
     aleat_engine_free(engine);
     aleat_graph_free(graph);
@@ -549,16 +615,16 @@ static aleat_status run_parts(const aleat_text_encoder *encoder, const aleat_tex
     const size_t bytes = (size_t)(n * t * out->width) * sizeof *x;
     for (int64_t i = 0; i < n * t; i++)
         out->hidden[i] = (float)out->ids[i]; // below 2^24
-    aleat_status st = run_part(encoder, EMBED, n, t, out->hidden, x, err);
+    aleat_status st = run_part(encoder, EMBED, out, out->hidden, x, err);
     for (int64_t layer = 0; layer < (request->pooled ? layers : wanted) && !st; layer++) {
-        st = run_part(encoder, layer, n, t, x, x, err);
+        st = run_part(encoder, layer, out, x, x, err);
         if (layer + 1 == wanted)
             memcpy(out->hidden, x, bytes);
     }
     if (!st && request->normed)
-        st = run_part(encoder, layers, n, t, out->hidden, out->hidden, err);
+        st = run_part(encoder, layers, out, out->hidden, out->hidden, err);
     if (!st && request->pooled)
-        st = run_part(encoder, layers, n, t, x, x, err);
+        st = run_part(encoder, layers, out, x, x, err);
     return !st && request->pooled ? pool(encoder, x, out, err) : st;
 }
 

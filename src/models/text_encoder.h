@@ -12,6 +12,17 @@
 
 typedef struct aleat_text_encoder aleat_text_encoder;
 
+/** The part that an encoder plays in a model, which the files of an encoder alone do not say. */
+typedef enum aleat_text_use {
+    ALEAT_TEXT_AS_FOUND,   /**< what the file, or the pipeline around the folder, says */
+    ALEAT_TEXT_CLIP,       /**< CLIP-L of Stable Diffusion 1 and FLUX.1, or OpenCLIP-H of 2 */
+    ALEAT_TEXT_T5,         /**< of FLUX.1 */
+    ALEAT_TEXT_SD3_CLIP_L, /**< the three of Stable Diffusion 3 */
+    ALEAT_TEXT_SD3_CLIP_G,
+    ALEAT_TEXT_SD3_T5,
+    ALEAT_TEXT_SD2_CLIP, /**< follows from OpenCLIP's names, nobody asks for it */
+} aleat_text_use;
+
 /** Zero-initialised: defaults. Strings are borrowed for the call. */
 typedef struct aleat_text_encoder_options {
     const char *variant; /**< "fp16": which weight files of a folder; NULL: first found */
@@ -21,16 +32,22 @@ typedef struct aleat_text_encoder_options {
     int64_t heads; /**< of a CLIP encoder without a configuration; 0: width / 64 */
     int threads;   /**< 0: all processors; changes no result */
     aleat_precision precision;
+    aleat_text_use use; /**< what it is wanted for: which one of a file, and how it is used */
 } aleat_text_encoder_options;
 
 /** Which encoders a model has: bit n-1 for number n (1 .. 3). 0: none, or no model. Cheap. */
 unsigned aleat_text_encoders_in(const char *path);
+/** *out: whether `path` has what aleat_text_encoder_open() would open as this number for this use;
+ * no if it cannot be read. ALEAT_ERR_MEMORY only. */
+ALEAT_MUST_USE aleat_status aleat_text_encoder_is_in(bool *out, const char *path, int number,
+                                                     aleat_text_use use, aleat_error *err);
 
 /**
  * Opens encoder `number` of a model: text_encoder/, text_encoder_2/, text_encoder_3/ of a diffusers
  * folder with the tokenizers beside them; of an original Stable Diffusion file (1.x, 2.x: number 1)
  * or an original Stable Diffusion 3 file (1: CLIP-L, 2: OpenCLIP-G, 3: T5), with the built-in
- * vocabularies; or, as number 1, an encoder's own folder or file.
+ * vocabularies; or an encoder's own folder or file, as number 1 or for a use that is told. With a
+ * use a file may be any that has such an encoder; the number then says which tokenizer is meant.
  * Every tensor is checked here. ALEAT_ERR_ARGUMENT: there is no such encoder; _FORMAT, _SHAPE,
  * _UNSUPPORTED, _IO, _MEMORY name the file and what is wrong in it.
  */
@@ -79,6 +96,7 @@ typedef struct aleat_text_states {
     float *hidden; /**< [count, tokens, width] */
     float *pooled; /**< [count, pooled_width], or NULL */
     char **cut;    /**< [count] the text that was left out of a prompt, or NULL */
+    double flop;   /**< floating-point operations of all parts that were run */
 } aleat_text_states;
 
 /**

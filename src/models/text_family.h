@@ -34,6 +34,7 @@ typedef struct aleat_text_source {
     aleat_weights *weights;
     aleat_text_place place;
     aleat_text_config config;
+    bool is_openclip; /**< one of OpenCLIP's, whatever its tensors are called */
 } aleat_text_source;
 
 typedef struct aleat_text_family {
