@@ -803,6 +803,83 @@ static void stacks_and_reordered_and_turned_parameters_reach_the_product(void **
     compare_one(g, x, aleat_op_linear(g, y, turned, ALEAT_NO_PARAM), "parameters");
 }
 
+/* ---- large filters --------------------------------------------------------------------------- */
+
+enum { LARGE = 352, LARGE_SIDE = 8, LARGE_VALUES = LARGE * LARGE_SIDE * LARGE_SIDE };
+
+// The output and gradient of one large convolution, [2][LARGE_VALUES]; returns the weights' bytes.
+static size_t run_large(aleat_dtype dtype, const float *values, aleat_precision precision, float *y)
+{
+    aleat_error err = {0};
+    aleat_weights *w;
+    aleat_tensor t;
+    const aleat_shape shape =
+        aleat_shape_of(4, (int64_t)LARGE, (int64_t)LARGE, (int64_t)3, (int64_t)3);
+    assert_ok(aleat_tensor_new(&t, dtype, &shape, &err), &err);
+    for (int64_t i = 0; i < aleat_tensor_count(&t); i++)
+        if (dtype == ALEAT_F32)
+            ((float *)t.data)[i] = values[i];
+        else
+            ((uint16_t *)t.data)[i] =
+                dtype == ALEAT_F16 ? aleat_f32_to_f16(values[i]) : aleat_f32_to_bf16(values[i]);
+    assert_ok(aleat_weights_of_arrays(&w, &(aleat_named_array){"w", t}, 1, "test", &err), &err);
+    aleat_graph *g = aleat_graph_new(w);
+    const aleat_dims dims = {LARGE_SIDE, LARGE_SIDE, LARGE};
+    const aleat_value x = aleat_graph_input(g, "x", dims), v = aleat_graph_input(g, "v", dims);
+    const aleat_value out = aleat_op_conv2d(g, x, aleat_graph_param(g, "w", &shape), ALEAT_NO_PARAM,
+                                            aleat_conv_same(3));
+    const trial trial = {.graph = g,
+                         .inputs = {x, v},
+                         .n_inputs = 2,
+                         .wanted = {out, aleat_graph_vjp(g, out, v, x)},
+                         .n_wanted = 2,
+                         .late = v,
+                         .images = 1,
+                         .options = {.threads = 2, .precision = precision}};
+    compare(&trial, "large filters");
+    aleat_engine *engine;
+    aleat_plan *plan;
+    assert_ok(aleat_engine_new(&engine, g, &trial.options, &err), &err);
+    assert_ok(aleat_plan_new(&plan, engine, 1, trial.wanted, 2, v, &err), &err);
+    run_plan(&trial, plan);
+    for (int i = 0; i < 2; i++)
+        memcpy(y + i * LARGE_VALUES, aleat_plan_data(plan, trial.wanted[i]),
+               LARGE_VALUES * sizeof *y);
+    const size_t bytes = aleat_engine_weight_bytes(engine);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    aleat_graph_free(g);
+    aleat_weights_free(w);
+    aleat_tensor_clear(&t);
+    return bytes;
+}
+
+// Values that both types of two bytes hold: then neither the file's type nor the precision shows.
+static void large_filters_take_no_more_bytes_than_their_file_has(void **state)
+{
+    (void)state;
+    enum { TAPS = LARGE * LARGE * 9 };
+    static const aleat_dtype types[] = {ALEAT_F32, ALEAT_F16, ALEAT_BF16};
+    float *values = floats(TAPS, 1), *want = floats(2 * (int64_t)LARGE_VALUES, 2);
+    float *got = floats(2 * (int64_t)LARGE_VALUES, 3);
+    for (int64_t i = 0; i < TAPS; i++)
+        values[i] = roundf(values[i] * 64) / 64;
+    for (int bf16 = 0; bf16 <= (aleat_cpu_isa() >= ALEAT_ISA_AVX512_BF16); bf16++)
+        for (int i = 0; i < 3; i++) {
+            const bool first = !bf16 && i == 0;
+            const size_t bytes =
+                run_large(types[i], values, bf16 ? ALEAT_PRECISION_BF16 : ALEAT_PRECISION_F32,
+                          first ? want : got);
+            // once as it is and once as the adjoint
+            assert_int_equal(bytes, 2 * (size_t)TAPS * (first ? sizeof(float) : sizeof(uint16_t)));
+            if (!first)
+                assert_memory_equal(got, want, 2 * LARGE_VALUES * sizeof *got);
+        }
+    aleat_free(values);
+    aleat_free(want);
+    aleat_free(got);
+}
+
 /* ---- failing allocations --------------------------------------------------------------------- */
 
 static aleat_value build_all(aleat_graph *g, aleat_value x)
@@ -888,6 +965,7 @@ int main(void)
         cmocka_unit_test(random_graphs_give_what_their_operations_say),
         cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
+        cmocka_unit_test(large_filters_take_no_more_bytes_than_their_file_has),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, make_weights, remove_weights);
