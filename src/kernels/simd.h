@@ -60,17 +60,28 @@ INLINE vf choose(vi mask, vf a, vf b)
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
+/* load_f16: the f16 at p, which f32 holds exactly. */
+#if defined(__AVX512F__)
+INLINE vf load_f16(const uint16_t *p)
+{
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+#else
+INLINE vf load_f16(const uint16_t *p)
+{
+    const vi bits = __builtin_convertvector(*(const vh_any *)p, vi);
+    // The exponent's bias is 15, not 127; the product also makes subnormal numbers normal.
+    const vf finite = (vf)((bits & 0x7fff) << 13) * splat(0x1p112f);
+    const vf huge = (vf)((vi)finite | 0x7f800000); // infinity, NaN
+    return (vf)((vi)choose((bits & 0x7c00) == 0x7c00, huge, finite) | (bits & 0x8000) << 16);
+}
+#endif
+
 /*
  * vmin: a < b ? a : b, vmax: a > b ? a : b; b if one is NaN. One instruction where there is one:
  * the compiler makes three of the comparison.
  */
 #if defined(__AVX512F__)
-/** The f16 at p, which f32 holds exactly. */
-INLINE vf load_f16(const uint16_t *p)
-{
-    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
-}
-
 INLINE vf vmin(vf a, vf b)
 {
     return (vf)_mm512_min_ps((__m512)a, (__m512)b);
@@ -88,15 +99,6 @@ INLINE vf keep_nan(vf x, vf y)
     return (vf)_mm512_mask_blend_ps(number, (__m512)x, (__m512)y);
 }
 #else
-INLINE vf load_f16(const uint16_t *p)
-{
-    const vi bits = __builtin_convertvector(*(const vh_any *)p, vi);
-    // The exponent's bias is 15, not 127; the product also makes subnormal numbers normal.
-    const vf finite = (vf)((bits & 0x7fff) << 13) * splat(0x1p112f);
-    const vf huge = (vf)((vi)finite | 0x7f800000); // infinity, NaN
-    return (vf)((vi)choose((bits & 0x7c00) == 0x7c00, huge, finite) | (bits & 0x8000) << 16);
-}
-
 INLINE vf vmin(vf a, vf b)
 {
     return choose(a < b, a, b);
