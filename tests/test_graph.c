@@ -806,6 +806,26 @@ static void stacks_and_reordered_and_turned_parameters_reach_the_product(void **
 /* ---- large filters --------------------------------------------------------------------------- */
 
 enum { LARGE = 352, LARGE_SIDE = 8, LARGE_VALUES = LARGE * LARGE_SIDE * LARGE_SIDE };
+enum { LARGE_X, LARGE_V }; // values of its graph
+
+// <v, W x> = <W^T v, x>, but for the errors of both, of which the project allows 4e-6 of their
+// size.
+static void check_adjoint(const float *y)
+{
+    const float *out = y, *grad = y + LARGE_VALUES;
+    double sums[2] = {0}, squares[4] = {0};
+    for (int64_t i = 0; i < LARGE_VALUES; i++) {
+        const double x = (double)input_number(LARGE_X, i), v = (double)input_number(LARGE_V, i);
+        const double values[4] = {x, v, (double)out[i], (double)grad[i]};
+        sums[0] += v * values[2];
+        sums[1] += x * values[3];
+        for (int j = 0; j < 4; j++)
+            squares[j] += values[j] * values[j];
+    }
+    assert_near(sums[0], sums[1],
+                4e-6 * (sqrt(squares[1] * squares[2]) + sqrt(squares[0] * squares[3])),
+                "adjoint of large filters");
+}
 
 // The output and gradient of one large convolution, [2][LARGE_VALUES]; returns the weights' bytes.
 static size_t run_large(aleat_dtype dtype, const float *values, aleat_precision precision, float *y)
@@ -828,26 +848,31 @@ static size_t run_large(aleat_dtype dtype, const float *values, aleat_precision 
     const aleat_value x = aleat_graph_input(g, "x", dims), v = aleat_graph_input(g, "v", dims);
     const aleat_value out = aleat_op_conv2d(g, x, aleat_graph_param(g, "w", &shape), ALEAT_NO_PARAM,
                                             aleat_conv_same(3));
-    const trial trial = {.graph = g,
-                         .inputs = {x, v},
-                         .n_inputs = 2,
-                         .wanted = {out, aleat_graph_vjp(g, out, v, x)},
-                         .n_wanted = 2,
-                         .late = v,
-                         .images = 1,
-                         .options = {.threads = 2, .precision = precision}};
-    compare(&trial, "large filters");
+    assert_true(x == LARGE_X && v == LARGE_V);
+    trial how = {.graph = g,
+                 .inputs = {x, v},
+                 .n_inputs = 2,
+                 .wanted = {out, aleat_graph_vjp(g, out, v, x)},
+                 .n_wanted = 2,
+                 .late = v,
+                 .images = 1,
+                 .options = {.threads = 2, .precision = precision}};
     aleat_engine *engine;
     aleat_plan *plan;
-    assert_ok(aleat_engine_new(&engine, g, &trial.options, &err), &err);
-    assert_ok(aleat_plan_new(&plan, engine, 1, trial.wanted, 2, v, &err), &err);
-    run_plan(&trial, plan);
+    assert_ok(aleat_engine_new(&engine, g, &how.options, &err), &err);
+    assert_ok(aleat_plan_new(&plan, engine, 1, how.wanted, 2, v, &err), &err);
+    run_plan(&how, plan);
     for (int i = 0; i < 2; i++)
-        memcpy(y + i * LARGE_VALUES, aleat_plan_data(plan, trial.wanted[i]),
+        memcpy(y + i * LARGE_VALUES, aleat_plan_data(plan, how.wanted[i]),
                LARGE_VALUES * sizeof *y);
     const size_t bytes = aleat_engine_weight_bytes(engine);
     aleat_plan_free(plan);
     aleat_engine_free(engine);
+    how.n_wanted = 1; // the interpreter has no adjoints
+    how.late = ALEAT_NO_VALUE;
+    if (dtype == ALEAT_F32)
+        compare(&how, "large filters");
+    check_adjoint(y);
     aleat_graph_free(g);
     aleat_weights_free(w);
     aleat_tensor_clear(&t);
