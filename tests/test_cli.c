@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "cli/verbs.h"
 
 // Runs `print` with stderr (or its FILE argument) going into a string that the caller frees.
 static char *printed(void (*print)(FILE *to))
@@ -20,8 +20,31 @@ static char *printed(void (*print)(FILE *to))
     return text;
 }
 
-// Parses a line of words after the verb; what goes to stderr is kept in `said`.
+// What goes to stderr between the two, kept in `said`.
 static char said[4096];
+static FILE *listened;
+static int kept;
+
+static void listen_begin(void)
+{
+    listened = tmpfile();
+    assert_non_null(listened);
+    (void)fflush(stderr);
+    kept = dup(STDERR_FILENO);
+    assert_true(dup2(fileno(listened), STDERR_FILENO) >= 0);
+}
+
+static void listen_end(void)
+{
+    (void)fflush(stderr);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    (void)close(kept);
+    rewind(listened);
+    said[fread(said, 1, sizeof said - 1, listened)] = '\0';
+    (void)fclose(listened);
+}
+
+// Parses a line of words after the verb, listening.
 static bool parse(const char *verb, const char *line, aleat_cli_args *args)
 {
     static char words[512];
@@ -30,17 +53,9 @@ static bool parse(const char *verb, const char *line, aleat_cli_args *args)
     (void)snprintf(words, sizeof words, "%s", line);
     for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
         argv[argc++] = word;
-    FILE *file = tmpfile();
-    (void)fflush(stderr);
-    const int kept = dup(STDERR_FILENO);
-    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+    listen_begin();
     const bool ok = aleat_cli_parse(aleat_cli_find_verb(verb), argc, argv, args);
-    (void)fflush(stderr);
-    assert_true(dup2(kept, STDERR_FILENO) >= 0);
-    (void)close(kept);
-    rewind(file);
-    said[fread(said, 1, sizeof said - 1, file)] = '\0';
-    (void)fclose(file);
+    listen_end();
     return ok;
 }
 
@@ -169,6 +184,29 @@ static void every_option_is_in_help_man_page_and_completion(void **state)
     free(bash);
 }
 
+// Of a network with 8 GB of weights.
+static const char *said_of_memory(const char *precision, bool gradients, double available)
+{
+    const aleat_model_facts facts = {
+        .precision = precision, .weight_bytes = 8000000000, .plan_bytes = 1000000000};
+    listen_begin();
+    aleat_cli_warn_of_memory(aleat_cli_find_verb("generate"), &facts, gradients, available);
+    listen_end();
+    return said;
+}
+
+static void a_network_that_does_not_fit_into_memory_is_remarked_on(void **state)
+{
+    (void)state;
+    assert_string_equal(said_of_memory("f32", false, 9e9), "");
+    assert_string_equal(said_of_memory("f32", false, 0), ""); // not known
+    assert_non_null(strstr(said_of_memory("f32", false, 8.9e9), "8.0 GB of weights"));
+    assert_non_null(strstr(said, "bf16"));
+    assert_non_null(strstr(said_of_memory("bf16", true, 16e9), "16.0 GB of weights"));
+    assert_null(strstr(said, "--precision"));
+    assert_true(aleat_cli_free_memory() > 1e6); // this test runs
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +217,7 @@ int main(void)
         cmocka_unit_test(options_that_would_do_nothing_are_refused),
         cmocka_unit_test(the_nearest_word_is_near),
         cmocka_unit_test(every_option_is_in_help_man_page_and_completion),
+        cmocka_unit_test(a_network_that_does_not_fit_into_memory_is_remarked_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

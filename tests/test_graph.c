@@ -841,6 +841,108 @@ static void stacks_and_reordered_and_turned_parameters_reach_the_product(void **
     compare_one(g, x, aleat_op_linear(g, y, turned, ALEAT_NO_PARAM), "parameters");
 }
 
+/* ---- large filters --------------------------------------------------------------------------- */
+
+enum { LARGE = 352, LARGE_SIDE = 8, LARGE_VALUES = LARGE * LARGE_SIDE * LARGE_SIDE };
+enum { LARGE_X, LARGE_V }; // values of its graph
+
+// <v, W x> = <W^T v, x>, but for the errors of both, of which the project allows 4e-6 of their
+// size.
+static void check_adjoint(const float *y)
+{
+    const float *out = y, *grad = y + LARGE_VALUES;
+    double sums[2] = {0}, squares[4] = {0};
+    for (int64_t i = 0; i < LARGE_VALUES; i++) {
+        const double x = (double)input_number(LARGE_X, i), v = (double)input_number(LARGE_V, i);
+        const double values[4] = {x, v, (double)out[i], (double)grad[i]};
+        sums[0] += v * values[2];
+        sums[1] += x * values[3];
+        for (int j = 0; j < 4; j++)
+            squares[j] += values[j] * values[j];
+    }
+    assert_near(sums[0], sums[1],
+                4e-6 * (sqrt(squares[1] * squares[2]) + sqrt(squares[0] * squares[3])),
+                "adjoint of large filters");
+}
+
+// The output and gradient of one large convolution, [2][LARGE_VALUES]; returns the weights' bytes.
+static size_t run_large(aleat_dtype dtype, const float *values, aleat_precision precision, float *y)
+{
+    aleat_error err = {0};
+    aleat_weights *w;
+    aleat_tensor t;
+    const aleat_shape shape =
+        aleat_shape_of(4, (int64_t)LARGE, (int64_t)LARGE, (int64_t)3, (int64_t)3);
+    assert_ok(aleat_tensor_new(&t, dtype, &shape, &err), &err);
+    for (int64_t i = 0; i < aleat_tensor_count(&t); i++)
+        if (dtype == ALEAT_F32)
+            ((float *)t.data)[i] = values[i];
+        else
+            ((uint16_t *)t.data)[i] =
+                dtype == ALEAT_F16 ? aleat_f32_to_f16(values[i]) : aleat_f32_to_bf16(values[i]);
+    assert_ok(aleat_weights_of_arrays(&w, &(aleat_named_array){"w", t}, 1, "test", &err), &err);
+    aleat_graph *g = aleat_graph_new(w);
+    const aleat_dims dims = {LARGE_SIDE, LARGE_SIDE, LARGE};
+    const aleat_value x = aleat_graph_input(g, "x", dims), v = aleat_graph_input(g, "v", dims);
+    const aleat_value out = aleat_op_conv2d(g, x, aleat_graph_param(g, "w", &shape), ALEAT_NO_PARAM,
+                                            aleat_conv_same(3));
+    assert_true(x == LARGE_X && v == LARGE_V);
+    trial how = {.graph = g,
+                 .inputs = {x, v},
+                 .n_inputs = 2,
+                 .wanted = {out, aleat_graph_vjp(g, out, v, x)},
+                 .n_wanted = 2,
+                 .late = v,
+                 .images = 1,
+                 .options = {.threads = 2, .precision = precision}};
+    aleat_engine *engine;
+    aleat_plan *plan;
+    assert_ok(aleat_engine_new(&engine, g, &how.options, &err), &err);
+    assert_ok(aleat_plan_new(&plan, engine, 1, how.wanted, 2, v, &err), &err);
+    run_plan(&how, plan);
+    for (int i = 0; i < 2; i++)
+        memcpy(y + i * LARGE_VALUES, aleat_plan_data(plan, how.wanted[i]),
+               LARGE_VALUES * sizeof *y);
+    const size_t bytes = aleat_engine_weight_bytes(engine);
+    aleat_plan_free(plan);
+    aleat_engine_free(engine);
+    how.n_wanted = 1; // the interpreter has no adjoints
+    how.late = ALEAT_NO_VALUE;
+    if (dtype == ALEAT_F32)
+        compare(&how, "large filters");
+    check_adjoint(y);
+    aleat_graph_free(g);
+    aleat_weights_free(w);
+    aleat_tensor_clear(&t);
+    return bytes;
+}
+
+// Values that both types of two bytes hold: then neither the file's type nor the precision shows.
+static void large_filters_take_no_more_bytes_than_their_file_has(void **state)
+{
+    (void)state;
+    enum { TAPS = LARGE * LARGE * 9 };
+    static const aleat_dtype types[] = {ALEAT_F32, ALEAT_F16, ALEAT_BF16};
+    float *values = floats(TAPS, 1), *want = floats(2 * (int64_t)LARGE_VALUES, 2);
+    float *got = floats(2 * (int64_t)LARGE_VALUES, 3);
+    for (int64_t i = 0; i < TAPS; i++)
+        values[i] = roundf(values[i] * 64) / 64;
+    for (int bf16 = 0; bf16 <= (aleat_cpu_isa() >= ALEAT_ISA_AVX512_BF16); bf16++)
+        for (int i = 0; i < 3; i++) {
+            const bool first = !bf16 && i == 0;
+            const size_t bytes =
+                run_large(types[i], values, bf16 ? ALEAT_PRECISION_BF16 : ALEAT_PRECISION_F32,
+                          first ? want : got);
+            // once as it is and once as the adjoint
+            assert_int_equal(bytes, 2 * (size_t)TAPS * (first ? sizeof(float) : sizeof(uint16_t)));
+            if (!first)
+                assert_memory_equal(got, want, 2 * LARGE_VALUES * sizeof *got);
+        }
+    aleat_free(values);
+    aleat_free(want);
+    aleat_free(got);
+}
+
 /* ---- failing allocations --------------------------------------------------------------------- */
 
 static aleat_value build_all(aleat_graph *g, aleat_value x)
@@ -927,6 +1029,7 @@ int main(void)
         cmocka_unit_test(a_large_batch_takes_the_memory_of_its_slices),
         cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
+        cmocka_unit_test(large_filters_take_no_more_bytes_than_their_file_has),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, make_weights, remove_weights);

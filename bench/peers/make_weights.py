@@ -9,12 +9,10 @@ import argparse
 import json
 import os
 import re
-import struct
 import sys
 
-import numpy as np
-
 import models
+from safetensors_write import write_safetensors
 
 
 def list_tensors(spec, ref):
@@ -54,17 +52,8 @@ def main():
     if config:
         with open(os.path.join(a.out, "config.json"), "w") as f:
             json.dump(config, f, indent=1)
-    head, offset = {}, 0
-    for name, shape in tensors:
-        size = 4 * int(np.prod(shape))
-        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(head, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(os.path.join(a.out, "diffusion_pytorch_model.safetensors"), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for name, shape in tensors:
-            f.write(tensor_bytes("", name, shape))
+    path = os.path.join(a.out, "diffusion_pytorch_model.safetensors")
+    write_safetensors(path, [(name, shape, "F32") for name, shape in tensors], tensor_bytes)
 
 
 if __name__ == "__main__":

@@ -235,6 +235,18 @@ static aleat_status open_for_prompts(const aleat_cli_verb *verb, parts *p,
 
 /* ---- the verb -------------------------------------------------------------------------------- */
 
+// Gradients by reverse mode bring every weight a second time, for the adjoint of its layer.
+static aleat_status warn_of_memory(const aleat_cli_verb *verb, const parts *p,
+                                   const aleat_cli_args *args, aleat_error *err)
+{
+    const aleat_status st = aleat_model_measure(p->model, err);
+    const aleat_model_facts facts = aleat_model_describe(p->model);
+    if (!st)
+        aleat_cli_warn_of_memory(verb, &facts, args->guide && args->gradient == 0,
+                                 aleat_cli_free_memory());
+    return st;
+}
+
 static aleat_status open_parts(const aleat_cli_verb *verb, parts *p, const aleat_cli_args *args,
                                aleat_error *err)
 {
@@ -291,6 +303,8 @@ int aleat_cli_generate(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_cli_progress progress = aleat_cli_progress_new(verb->name, "images", args->quiet);
     aleat_cli_catch_interrupts();
     aleat_status st = open_parts(verb, &p, args, &err);
+    if (!st && !args->quiet)
+        st = warn_of_memory(verb, &p, args, &err);
     aleat_run_options options = options_of(args, &p, &progress);
     char *command = aleat_cli_command_line(verb, args);
     options.command = command;

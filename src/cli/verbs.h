@@ -120,6 +120,12 @@ const char *aleat_cli_state_statistic_choice(int i, const char **help);
 const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
 const char *aleat_cli_damage_choice(int i, const char **help);
+/** Bytes of memory that are free, or could be; 0 if the system does not say. */
+double aleat_cli_free_memory(void);
+/** Remarks on a network whose weights (and their adjoints, if `gradients`) and activations of one
+ * image, as measured, are more than `available` bytes; 0: not known. */
+void aleat_cli_warn_of_memory(const aleat_cli_verb *verb, const aleat_model_facts *facts,
+                              bool gradients, double available);
 /** Whether --cfg-scale can be taken: not 0, which stands for none in the library. Has complained.
  */
 bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args);

@@ -61,25 +61,36 @@ size_t aleat_engine_weight_bytes(const aleat_engine *engine)
     return engine->weight_bytes;
 }
 
+/** How filters are stored that are transformed each time: in two bytes where the file has no more,
+ * which loses nothing, or where the precision allows it. */
+static aleat_conv_algorithm late_form(const aleat_engine *engine, aleat_param param)
+{
+    const aleat_weight *weight = engine->graph->params[param].weight;
+    if (weight && weight->dtype == ALEAT_F16)
+        return ALEAT_CONV_WINOGRAD_LATE_F16;
+    if (engine->precision == ALEAT_PRECISION_BF16 || (weight && weight->dtype == ALEAT_BF16))
+        return ALEAT_CONV_WINOGRAD_LATE_BF16;
+    return ALEAT_CONV_WINOGRAD_LATE;
+}
+
 /**
- * The algorithm of a convolution, by its shape and the precision alone: never by the batch, the
- * threads or a timing, since it decides the last bits. Winograd must have pixels enough to pay for
- * its transforms (docs/speed.md has the measurement); at that size it also beats bf16. Its filters
- * take 4 times the memory: where that is much, and the images are small enough that reading so much
- * costs time as well, they are transformed each time instead. Vectors (time and label embeddings)
- * and short sums stay f32 in any precision: they cost little, and on small networks they made up
- * nine tenths of bf16's error.
+ * The algorithm of a convolution, by its shape, the precision and the weight's type alone: never by
+ * the batch, the threads or a timing, since it decides the last bits. Winograd must have pixels
+ * enough to pay for its transforms (docs/speed.md has the measurement); at that size it also beats
+ * bf16. Its filters take 4 times the memory: where that is much, they are transformed each time
+ * instead. Vectors (time and label embeddings) and short sums stay f32 in any precision: they cost
+ * little, and on small networks they made up nine tenths of bf16's error.
  */
 static aleat_conv_algorithm algorithm_of(const aleat_engine *engine, const aleat_node *conv,
                                          int64_t c_in, int64_t c_out)
 {
-    enum { WINOGRAD_PIXELS = 64, LATE_PIXELS = 1024, LATE_FILTERS = 340 * 340, BF16_TERMS = 256 };
+    enum { WINOGRAD_PIXELS = 64, LATE_FILTERS = 340 * 340, BF16_TERMS = 256 };
     const aleat_conv_spec *s = &conv->attrs.conv;
     const int64_t pixels = conv->dims.h * conv->dims.w;
     if (s->kernel_h == 3 && s->kernel_w == 3 && s->stride == 1 && c_in % engine->k->vlen == 0 &&
         pixels >= WINOGRAD_PIXELS)
-        return pixels <= LATE_PIXELS && c_in * c_out >= LATE_FILTERS ? ALEAT_CONV_WINOGRAD_LATE
-                                                                     : ALEAT_CONV_WINOGRAD;
+        return c_in * c_out >= LATE_FILTERS ? late_form(engine, conv->param[0])
+                                            : ALEAT_CONV_WINOGRAD;
     if (engine->precision == ALEAT_PRECISION_BF16 && pixels > 1 &&
         c_in * s->kernel_h * s->kernel_w >= BF16_TERMS)
         return ALEAT_CONV_DIRECT_BF16;

@@ -274,7 +274,7 @@ typedef struct wino_layout {
 static int64_t group_bytes(const aleat_packed *w)
 {
     enum { SMALL_FILTERS = 3 << 20 };
-    if (w->algorithm == ALEAT_CONV_WINOGRAD_LATE)
+    if (aleat_conv_is_late(w->algorithm))
         return (int64_t)6 << 20;
     return w->bytes <= SMALL_FILTERS ? (int64_t)256 << 10 : (int64_t)3 << 20;
 }
@@ -297,7 +297,7 @@ static wino_layout wino_plan(const aleat_kernels *k, const aleat_packed *w,
     l.m_plane = l.group * width + WINO_SKEW;
     l.v_bytes = align_up((size_t)(WINO_POINTS * l.v_plane) * sizeof(float));
     l.m_bytes = align_up((size_t)(WINO_POINTS * l.m_plane) * sizeof(float));
-    if (w->algorithm == ALEAT_CONV_WINOGRAD_LATE)
+    if (aleat_conv_is_late(w->algorithm))
         l.u_bytes = align_up((size_t)(WINO_POINTS * LATE_BLOCK * k->panel) * sizeof(float));
     l.thread_bytes = align_up(16 * MAX_PANEL * sizeof(float)) + l.u_bytes +
                      (l.shared ? 0 : l.v_bytes + l.m_bytes);
@@ -378,11 +378,13 @@ static void wino_late(const wino_group *t, int64_t panel, float *u, float *m)
     const aleat_kernels *k = t->job->k;
     const int nv = panel_vectors(t->job, panel);
     const int64_t width = (int64_t)nv * k->vlen, plane = LATE_BLOCK * width;
-    const float *taps = (const float *)w->data + panel * k->panel * w->lines;
+    const int64_t size = (int64_t)aleat_conv_weight_size(w->algorithm);
+    const aleat_taps type = (aleat_taps)(w->algorithm - ALEAT_CONV_WINOGRAD_LATE);
+    const char *taps = (const char *)w->data + panel * k->panel * w->lines * size;
     for (int64_t c0 = 0; c0 < w->c_in; c0 += LATE_BLOCK) {
         const int64_t c = w->c_in - c0 < LATE_BLOCK ? w->c_in - c0 : LATE_BLOCK;
         for (int64_t i = 0; i < c; i++)
-            k->wino_filter(taps + (c0 + i) * 9 * width, width, u + i * width, plane);
+            k->wino_filter[type](taps + (c0 + i) * 9 * width * size, width, u + i * width, plane);
         for (int p = 0; p < WINO_POINTS; p++)
             wino_multiply(t, p, c0, c, u + p * plane, nv, m);
     }
@@ -498,15 +500,10 @@ static void run_winograd(conv_job *conv, char *shared)
 /* ---- one door ---------------------------------------------------------------------------------
  */
 
-static bool is_winograd(const aleat_packed *w)
-{
-    return w->algorithm == ALEAT_CONV_WINOGRAD || w->algorithm == ALEAT_CONV_WINOGRAD_LATE;
-}
-
 static size_t thread_scratch(const aleat_kernels *k, const aleat_packed *w,
                              const aleat_conv_geometry *g, int threads)
 {
-    if (is_winograd(w))
+    if (aleat_conv_is_winograd(w->algorithm))
         return wino_plan(k, w, g, threads).thread_bytes;
     return direct_thread_scratch(w);
 }
@@ -519,7 +516,7 @@ static size_t common_scratch(const aleat_kernels *k, const aleat_packed *w,
     if (w->algorithm == ALEAT_CONV_DIRECT_BF16)
         return *zeros + align_up((size_t)(g->images * g->in_h * g->in_w * c_in_padded(w)) *
                                  sizeof(uint16_t));
-    if (is_winograd(w)) {
+    if (aleat_conv_is_winograd(w->algorithm)) {
         const wino_layout l = wino_plan(k, w, g, threads);
         return *zeros + (l.shared ? l.v_bytes + l.m_bytes : 0);
     }
@@ -546,7 +543,7 @@ void aleat_conv_run(const aleat_kernels *k, const aleat_packed *w, const aleat_c
     job.zeros = scratch;
     job.scratch = base + common;
     job.stride = thread_scratch(k, w, g, threads);
-    if (is_winograd(w)) {
+    if (aleat_conv_is_winograd(w->algorithm)) {
         run_winograd(&job, base + zero_bytes);
         return;
     }

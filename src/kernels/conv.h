@@ -13,14 +13,37 @@
 #include "kernels/kernels.h"
 
 typedef enum aleat_conv_algorithm {
-    ALEAT_CONV_DIRECT,   /**< indirect matrix product, f32 */
-    ALEAT_CONV_WINOGRAD, /**< F(4x4,3x3), f32 */
+    ALEAT_CONV_DIRECT,      /**< indirect matrix product, f32 */
+    ALEAT_CONV_DIRECT_BF16, /**< the same with bf16 factors and f32 sums */
+    ALEAT_CONV_WINOGRAD,    /**< F(4x4,3x3), f32 */
     /** The same, but the filters are stored as they are, and transformed each time: a quarter of
      * the memory, for a little time. Sums of channels are formed in blocks. */
     ALEAT_CONV_WINOGRAD_LATE,
-    ALEAT_CONV_DIRECT_BF16, /**< indirect matrix product, bf16 factors and f32 sums */
+    /** The same, but the filters are stored rounded: an eighth of the memory. What was of this type
+     * before loses nothing, and then no bit of the result differs. */
+    ALEAT_CONV_WINOGRAD_LATE_BF16,
+    ALEAT_CONV_WINOGRAD_LATE_F16,
     ALEAT_CONV_ALGORITHM_COUNT
 } aleat_conv_algorithm;
+
+static inline bool aleat_conv_is_winograd(aleat_conv_algorithm algorithm)
+{
+    return algorithm >= ALEAT_CONV_WINOGRAD && algorithm <= ALEAT_CONV_WINOGRAD_LATE_F16;
+}
+
+static inline bool aleat_conv_is_late(aleat_conv_algorithm algorithm)
+{
+    return aleat_conv_is_winograd(algorithm) && algorithm != ALEAT_CONV_WINOGRAD;
+}
+
+/** Bytes of a stored weight. */
+static inline size_t aleat_conv_weight_size(aleat_conv_algorithm algorithm)
+{
+    const bool halves = algorithm == ALEAT_CONV_DIRECT_BF16 ||
+                        algorithm == ALEAT_CONV_WINOGRAD_LATE_BF16 ||
+                        algorithm == ALEAT_CONV_WINOGRAD_LATE_F16;
+    return halves ? sizeof(uint16_t) : sizeof(float);
+}
 
 /** Weights as a file has them, seen through strides (in floats; negative ones flip the kernel):
  *  element (o, i, y, x) = data[o*stride_o + i*stride_i + y*stride_y + x*stride_x]. */

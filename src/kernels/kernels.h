@@ -33,6 +33,14 @@ typedef enum aleat_fn {
     ALEAT_FN_COUNT
 } aleat_fn;
 
+/** Types of filters that are transformed when they are used. */
+typedef enum aleat_taps {
+    ALEAT_TAPS_F32,
+    ALEAT_TAPS_BF16,
+    ALEAT_TAPS_F16,
+    ALEAT_TAPS_COUNT
+} aleat_taps;
+
 /**
  * What happens to a block of sums before it is stored:
  *   y = act(scale * (sum + bias + vec + residual)), absent terms are 0.
@@ -105,8 +113,9 @@ typedef struct aleat_kernels {
      */
     void (*wino_input)(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step);
     /** Filters: u[p] = G g G^T for `c` filters, p = 0..35, planes `plane` floats apart, from the 9
-     * taps g, `c` floats each, dense. In f32; |error| <= 8 FLT_EPSILON of the largest tap. */
-    void (*wino_filter)(const float *g, int64_t c, float *u, int64_t plane);
+     * taps g, `c` numbers of the type each, dense. In f32, whatever the type; |error| <= 8
+     * FLT_EPSILON of the largest tap. */
+    void (*wino_filter[ALEAT_TAPS_COUNT])(const void *g, int64_t c, float *u, int64_t plane);
     /** Output side: 16 rows of c sums (16 x out_ld) from 36 planes. */
     void (*wino_output)(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld);
     /** Adjoint of the output side: m[p] = A dy A^T for `c` channels of one 4x4 tile. rows: 16

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "tensor/tensor.h"
 
 enum { WINO_POINTS = 36 };
 
@@ -166,17 +167,58 @@ static void pack_winograd(const pack_job *job, int64_t panel)
         }
 }
 
+typedef void store_fn(const aleat_kernels *k, const float *x, int64_t n, void *data, int64_t at);
+
+static void store_f32(const aleat_kernels *k, const float *x, int64_t n, void *data, int64_t at)
+{
+    (void)k;
+    memcpy((float *)data + at, x, (size_t)n * sizeof *x);
+}
+
+static void store_bf16(const aleat_kernels *k, const float *x, int64_t n, void *data, int64_t at)
+{
+    k->to_bf16(x, (uint16_t *)data + at, n);
+}
+
+static void store_f16(const aleat_kernels *k, const float *x, int64_t n, void *data, int64_t at)
+{
+    (void)k;
+    for (int64_t i = 0; i < n; i++)
+        ((uint16_t *)data)[at + i] = aleat_f32_to_f16(x[i]);
+}
+
 /** The taps of one input channel side by side: lines in the order (channel, tap). */
-static void pack_winograd_late(const pack_job *job, int64_t panel)
+static void pack_taps_late(const pack_job *job, int64_t panel, store_fn *store)
 {
     const aleat_filter *f = job->filter;
     int64_t width;
-    const int64_t n = panel_columns(job, panel, &width);
-    float *line = (float *)job->out->data + panel * job->k->panel * job->out->lines;
-    for (int64_t i = 0; i < f->c_in; i++)
-        for (int tap = 0; tap < 9; tap++, line += width)
-            for (int64_t j = 0; j < width; j++)
-                line[j] = j < n ? element(f, panel * job->k->panel + j, i, tap / 3, tap % 3) : 0;
+    const int64_t n = panel_columns(job, panel, &width), col = panel * job->k->panel;
+    int64_t at = col * job->out->lines;
+    float x[LANES];
+    for (int64_t line = 0; line < 9 * f->c_in; line++)
+        for (int64_t first = 0; first < width; first += LANES) {
+            const int64_t lanes = width - first < LANES ? width - first : LANES;
+            for (int64_t j = 0; j < lanes; j++)
+                x[j] = first + j < n ? element(f, col + first + j, line / 9, line % 9 / 3, line % 3)
+                                     : 0;
+            store(job->k, x, lanes, job->out->data, at);
+            at += lanes;
+        }
+}
+
+static void pack_winograd_late(const pack_job *job, int64_t panel)
+{
+    pack_taps_late(job, panel, store_f32);
+}
+
+static void pack_winograd_late_bf16(const pack_job *job, int64_t panel)
+{
+    pack_taps_late(job, panel, store_bf16);
+}
+
+static void pack_winograd_late_f16(const pack_job *job, int64_t panel)
+{
+    pack_taps_late(job, panel, store_f16);
 }
 
 static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
@@ -185,9 +227,11 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
     const pack_job *job = ctx;
     static void (*const packers[])(const pack_job *, int64_t) = {
         [ALEAT_CONV_DIRECT] = pack_direct,
+        [ALEAT_CONV_DIRECT_BF16] = pack_direct_bf16,
         [ALEAT_CONV_WINOGRAD] = pack_winograd,
         [ALEAT_CONV_WINOGRAD_LATE] = pack_winograd_late,
-        [ALEAT_CONV_DIRECT_BF16] = pack_direct_bf16,
+        [ALEAT_CONV_WINOGRAD_LATE_BF16] = pack_winograd_late_bf16,
+        [ALEAT_CONV_WINOGRAD_LATE_F16] = pack_winograd_late_f16,
     };
     for (int64_t panel = begin; panel < end; panel++)
         packers[job->out->algorithm](job, panel);
@@ -197,8 +241,8 @@ void aleat_packed_describe(aleat_packed *out, const aleat_kernels *k,
                            aleat_conv_algorithm algorithm, const aleat_filter *filter)
 {
     const int64_t taps = filter->kernel_h * filter->kernel_w;
-    const bool bf16 = algorithm == ALEAT_CONV_DIRECT_BF16;
-    assert((algorithm != ALEAT_CONV_WINOGRAD && algorithm != ALEAT_CONV_WINOGRAD_LATE) ||
+    const bool pairs = algorithm == ALEAT_CONV_DIRECT_BF16;
+    assert(!aleat_conv_is_winograd(algorithm) ||
            (taps == 9 && filter->c_in % k->vlen == 0 && filter->tap_step == 1));
     *out = (aleat_packed){.algorithm = algorithm,
                           .c_out = filter->c_out,
@@ -209,9 +253,9 @@ void aleat_packed_describe(aleat_packed *out, const aleat_kernels *k,
     if (algorithm == ALEAT_CONV_WINOGRAD)
         out->lines = WINO_POINTS * filter->c_in;
     else
-        out->lines = taps * (bf16 ? round_up(filter->c_in, 2) : filter->c_in);
+        out->lines = taps * (pairs ? round_up(filter->c_in, 2) : filter->c_in);
     const int64_t columns = round_up(filter->c_out, k->vlen);
-    out->bytes = (size_t)(out->lines * columns) * (bf16 ? sizeof(uint16_t) : sizeof(float));
+    out->bytes = (size_t)(out->lines * columns) * aleat_conv_weight_size(algorithm);
 }
 
 bool aleat_packed_make(aleat_packed *out, const aleat_kernels *k, aleat_conv_algorithm algorithm,

@@ -16,6 +16,7 @@
 typedef float vf __attribute__((vector_size(ALEAT_VLEN * 4)));
 typedef float vf_any __attribute__((vector_size(ALEAT_VLEN * 4), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(ALEAT_VLEN * 4)));
+typedef uint16_t vh_any __attribute__((vector_size(ALEAT_VLEN * 2), aligned(2), may_alias));
 
 INLINE vf load(const float *p)
 {
@@ -25,6 +26,12 @@ INLINE vf load(const float *p)
 INLINE void store(float *p, vf x)
 {
     *(vf_any *)p = x;
+}
+
+/** The bf16 at p, which f32 holds exactly. */
+INLINE vf load_bf16(const uint16_t *p)
+{
+    return (vf)(__builtin_convertvector(*(const vh_any *)p, vi) << 16);
 }
 
 INLINE vf splat(float x)
@@ -52,6 +59,23 @@ INLINE vf choose(vi mask, vf a, vf b)
 {
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
+
+/* load_f16: the f16 at p, which f32 holds exactly. */
+#if defined(__AVX512F__)
+INLINE vf load_f16(const uint16_t *p)
+{
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
+#else
+INLINE vf load_f16(const uint16_t *p)
+{
+    const vi bits = __builtin_convertvector(*(const vh_any *)p, vi);
+    // The exponent's bias is 15, not 127; the product also makes subnormal numbers normal.
+    const vf finite = (vf)((bits & 0x7fff) << 13) * splat(0x1p112f);
+    const vf huge = (vf)((vi)finite | 0x7f800000); // infinity, NaN
+    return (vf)((vi)choose((bits & 0x7c00) == 0x7c00, huge, finite) | (bits & 0x8000) << 16);
+}
+#endif
 
 /*
  * vmin: a < b ? a : b, vmax: a > b ? a : b; b if one is NaN. One instruction where there is one:

@@ -66,8 +66,8 @@ INLINE void wino_g(const vf x[3], vf y[6])
 
 /*
  * y = L x L^T of a tile x [FROM][FROM] by a function `line` for one column, which makes TO values
- * of FROM: first down the columns, then along the rows. `in` and `out` are expressions of (row,
- * col) for where a vector lies.
+ * of FROM: first down the columns, then along the rows. `in` is an expression of (row, col) for a
+ * vector, `out` one for where a vector lies.
  */
 #define BOTH_WAYS(FROM, TO, line, in, out)                                                         \
     do {                                                                                           \
@@ -75,7 +75,7 @@ INLINE void wino_g(const vf x[3], vf y[6])
         _Pragma("GCC unroll 6") for (int col = 0; col < (FROM); col++)                             \
         {                                                                                          \
             vf x[FROM], y[TO];                                                                     \
-            _Pragma("GCC unroll 6") for (int row = 0; row < (FROM); row++) x[row] = load(in);      \
+            _Pragma("GCC unroll 6") for (int row = 0; row < (FROM); row++) x[row] = (in);          \
             line(x, y);                                                                            \
             _Pragma("GCC unroll 6") for (int row = 0; row < (TO); row++) half[row][col] = y[row];  \
         }                                                                                          \
@@ -90,19 +90,27 @@ INLINE void wino_g(const vf x[3], vf y[6])
 static void wino_input(const float *const *rows, int64_t c, float *v, int64_t plane, int64_t step)
 {
     for (int64_t i = 0; i < c; i += ALEAT_VLEN, v += step)
-        BOTH_WAYS(6, 6, wino_bt, rows[row * 6 + col] + i, v + (row * 6 + col) * plane);
+        BOTH_WAYS(6, 6, wino_bt, load(rows[row * 6 + col] + i), v + (row * 6 + col) * plane);
 }
 
-static void wino_filter(const float *g, int64_t c, float *u, int64_t plane)
-{
-    for (int64_t i = 0; i < c; i += ALEAT_VLEN)
-        BOTH_WAYS(3, 6, wino_g, g + (row * 3 + col) * c + i, u + (row * 6 + col) * plane + i);
-}
+/** Of taps of a type, which `loader` widens. */
+#define WINO_FILTER(name, type, loader)                                                            \
+    static void name(const void *taps, int64_t c, float *u, int64_t plane)                         \
+    {                                                                                              \
+        const type *g = taps;                                                                      \
+        for (int64_t i = 0; i < c; i += ALEAT_VLEN)                                                \
+            BOTH_WAYS(3, 6, wino_g, loader(g + (row * 3 + col) * c + i),                           \
+                      u + (row * 6 + col) * plane + i);                                            \
+    }
+WINO_FILTER(wino_filter_f32, float, load)
+WINO_FILTER(wino_filter_bf16, uint16_t, load_bf16)
+WINO_FILTER(wino_filter_f16, uint16_t, load_f16)
+#undef WINO_FILTER
 
 static void wino_output(const float *m, int64_t plane, int64_t c, float *out, int64_t out_ld)
 {
     for (int64_t i = 0; i < c; i += ALEAT_VLEN)
-        BOTH_WAYS(6, 4, wino_at, m + (row * 6 + col) * plane + i,
+        BOTH_WAYS(6, 4, wino_at, load(m + (row * 6 + col) * plane + i),
                   out + (row * 4 + col) * out_ld + i);
 }
 
@@ -110,12 +118,12 @@ static void wino_output_adjoint(const float *const *rows, int64_t c, float *m, i
                                 int64_t step)
 {
     for (int64_t i = 0; i < c; i += ALEAT_VLEN, m += step)
-        BOTH_WAYS(4, 6, wino_a, rows[row * 4 + col] + i, m + (row * 6 + col) * plane);
+        BOTH_WAYS(4, 6, wino_a, load(rows[row * 4 + col] + i), m + (row * 6 + col) * plane);
 }
 
 static void wino_filter_adjoint(const float *u, int64_t plane, float *g)
 {
-    BOTH_WAYS(6, 3, wino_gt, u + (row * 6 + col) * plane, g + (row * 3 + col) * ALEAT_VLEN);
+    BOTH_WAYS(6, 3, wino_gt, load(u + (row * 6 + col) * plane), g + (row * 3 + col) * ALEAT_VLEN);
 }
 
 #undef BOTH_WAYS
