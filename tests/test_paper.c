@@ -109,8 +109,8 @@ static void subsets_have_their_size_and_order(void **state)
     double scores[N];
     aleat_error err = {0};
     int64_t count = 0, same = 0;
-    assert_ok(aleat_keep_random(a, N, 333, 5, 0, &err), &err);
-    assert_ok(aleat_keep_random(b, N, 333, 5, 1, &err), &err);
+    assert_ok(aleat_keep_random(a, N, 333, 5, 0, NULL, &err), &err);
+    assert_ok(aleat_keep_random(b, N, 333, 5, 1, NULL, &err), &err);
     for (int i = 0; i < N; i++) {
         count += a[i];
         same += a[i] && b[i];
@@ -118,8 +118,8 @@ static void subsets_have_their_size_and_order(void **state)
     }
     assert_int_equal(count, 333);
     assert_in_range(same, 266, 320); // 277 expected, s.d. below 4
-    assert_ok(aleat_keep_by_score(a, scores, N, 3, false, &err), &err);
-    assert_ok(aleat_keep_by_score(b, scores, N, 3, true, &err), &err);
+    assert_ok(aleat_keep_by_score(a, scores, N, 3, false, NULL, &err), &err);
+    assert_ok(aleat_keep_by_score(b, scores, N, 3, true, NULL, &err), &err);
     for (int i = 0; i < N; i++) {
         assert_int_equal(a[i], i < 3);
         assert_int_equal(b[i], i == 396 || i >= 398); // of a tie the first
@@ -130,6 +130,58 @@ static void subsets_have_their_size_and_order(void **state)
     assert_float_equal(s.sd, sqrt(2.5), 1e-12);
     assert_float_equal(s.low, 2, 1e-12);
     assert_float_equal(s.high, 4, 1e-12);
+}
+
+static void shares_of_classes_stay_within_rounding(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 50, 149, 200}; // of classes 7, 8, 9, 10: 400 in all
+    int64_t classes[N], at = 0;
+    bool lowest[N], random[N];
+    double scores[N];
+    aleat_error err = {0};
+    for (int c = 0; c < 4; c++)
+        for (int64_t i = 0; i < sizes[c]; i++)
+            classes[at++] = 7 + c;
+    for (int i = 0; i < N; i++)
+        scores[i] = (i * 37) % N / 2; // ties of two
+    for (int64_t keep = 0; keep <= N; keep++) {
+        int64_t of_lowest[4] = {0}, of_random[4] = {0}, sum = 0;
+        assert_ok(aleat_keep_by_score(lowest, scores, N, keep, false, classes, &err), &err);
+        assert_ok(aleat_keep_random(random, N, keep, 5, keep, classes, &err), &err);
+        for (int i = 0; i < N; i++) {
+            of_lowest[classes[i] - 7] += lowest[i];
+            of_random[classes[i] - 7] += random[i];
+        }
+        for (int c = 0; c < 4; c++) {
+            const int64_t exact = keep * sizes[c];
+            assert_true(of_lowest[c] * N > exact - N && of_lowest[c] * N < exact + N);
+            assert_int_equal(of_lowest[c], of_random[c]);
+            sum += of_lowest[c];
+        }
+        assert_int_equal(sum, keep);
+        for (int i = 0; i < N; i++) // whoever is left out comes behind all that are kept
+            for (int j = 0; j < N && !lowest[i]; j++)
+                if (lowest[j] && classes[j] == classes[i])
+                    assert_true(scores[j] < scores[i] || (scores[j] == scores[i] && j < i));
+    }
+    // 3 of 400 are 0.0075, 0.375, 1.1175 and 1.5 of the classes: the one that is left goes to .5
+    assert_ok(aleat_keep_by_score(lowest, scores, N, 3, true, classes, &err), &err);
+    int64_t kept[4] = {0};
+    for (int i = 0; i < N; i++)
+        kept[classes[i] - 7] += lowest[i];
+    assert_int_equal(kept[0], 0);
+    assert_int_equal(kept[1], 0);
+    assert_int_equal(kept[2], 1);
+    assert_int_equal(kept[3], 2);
+    for (uint64_t n = 1; n < 20; n++) { // every allocation fails once
+        aleat_alloc_fail_at(n);
+        const aleat_status st = aleat_keep_by_score(lowest, scores, N, 3, true, classes, &err);
+        aleat_alloc_fail_at(0);
+        if (!st)
+            break;
+        assert_int_equal(st, ALEAT_ERR_MEMORY);
+    }
 }
 
 /* ---- a whole table --------------------------------------------------------------------------- */
@@ -256,7 +308,7 @@ static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
     (void)snprintf(path, sizeof path, "%s/table1.json", scratch("whole"));
     json_t *o = json_load_file(path, 0, NULL);
     assert_non_null(o);
-    int lowest = 0, highest = 0, random = 0;
+    int lowest = 0, highest = 0, random = 0, lowest_within = 0, highest_within = 0, within = 0;
     const json_t *rows = json_object_get(o, "rows");
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
@@ -264,14 +316,20 @@ static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
         lowest += strcmp(order, "lowest") == 0;
         highest += strcmp(order, "highest") == 0;
         random += strcmp(order, "random") == 0;
+        lowest_within += strcmp(order, "lowest within classes") == 0;
+        highest_within += strcmp(order, "highest within classes") == 0;
+        within += strcmp(order, "random within classes") == 0;
         const double fid = json_number_value(json_object_get(row, "fid"));
         assert_true(json_number_value(json_object_get(row, "fid_low")) <= fid);
         assert_true(json_number_value(json_object_get(row, "fid_high")) >= fid);
-        if (!strcmp(order, "lowest") || !strcmp(order, "highest"))
+        if (!strncmp(order, "lowest", 6) || !strncmp(order, "highest", 7))
             assert_int_equal(json_integer_value(json_object_get(row, "images")), IMAGES * 5 / 6);
     }
     assert_int_equal(random, 1);
+    assert_int_equal(within, 1);
     assert_int_equal(lowest, highest);
+    assert_int_equal(lowest_within, lowest);
+    assert_int_equal(highest_within, lowest);
     assert_true(lowest >= 3);                                          // eps-var, x0-var, post-var
     assert_true(json_array_size(json_object_get(o, "warnings")) >= 2); // few images, few resamples
     json_decref(o);
@@ -483,6 +541,7 @@ int main(void)
         cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
         cmocka_unit_test(halves_tell_the_spread_of_the_whole),
         cmocka_unit_test(subsets_have_their_size_and_order),
+        cmocka_unit_test(shares_of_classes_stay_within_rounding),
     };
     return cmocka_run_group_tests(tests, make_data, remove_scratch);
 }

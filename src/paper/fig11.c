@@ -83,7 +83,7 @@ static aleat_status add_run(figure *f, const aleat_run_options *run, bool local,
     aleat_judge judge = {0};
     aleat_status st = aleat_pool_make(&pool, p, run, err);
     if (!st)
-        st = aleat_judge_open(&judge, p, &pool, aleat_paper_keep(p), err);
+        st = aleat_judge_open(&judge, p, &pool, aleat_paper_keep(p), NULL, err);
     double *scores = aleat_calloc((size_t)run->n, sizeof *scores);
     if (!st && !scores)
         st = aleat_fail_memory(err, "scores");

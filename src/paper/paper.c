@@ -155,6 +155,14 @@ void aleat_paper_note_subsets(aleat_paper *p)
                       "lowest.");
 }
 
+void aleat_paper_note_classes(aleat_paper *p)
+{
+    aleat_result_note(&p->result,
+                      "Within classes: the same share of each class is kept, by its own scores, "
+                      "and of the random subsets as well. Of all images at once, a score also "
+                      "changes the mix of classes, which the distance punishes.");
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 // Drawn uniformly from the classes that mean something; each follows from its image's number, so

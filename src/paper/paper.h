@@ -54,6 +54,8 @@ const aleat_published *aleat_paper_published(const aleat_paper *paper);
 int64_t aleat_paper_keep(const aleat_paper *paper);
 /** Says below the table what the columns of random subsets and intervals are. */
 void aleat_paper_note_subsets(aleat_paper *paper);
+/** And what rows within classes are. */
+void aleat_paper_note_classes(aleat_paper *paper);
 /** The i-th M to compare: of the options, or else of `usual`, which ends with 0; 0 beyond the last.
  */
 int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i);

@@ -81,7 +81,7 @@ static aleat_status add_random(table *t, aleat_error *err)
     for (int64_t i = 0; !st && i < o->subsets; i++) {
         aleat_metric_result m = {0};
         double low = NAN, high = NAN;
-        st = aleat_keep_random(t->members, t->pool->n, t->keep, o->run.seed, i, err);
+        st = aleat_keep_random(t->members, t->pool->n, t->keep, o->run.seed, i, NULL, err);
         if (!st)
             st = measure(&m, t, 0, err);
         if (!st && m.warnings[0])
@@ -117,7 +117,7 @@ static aleat_status add_score(table *t, int score, bool highest, aleat_error *er
     aleat_result *r = &t->paper->result;
     aleat_metric_result m = {0};
     aleat_status st = aleat_keep_by_score(t->members, pool->scores + score * pool->n, pool->n,
-                                          t->keep, highest, err);
+                                          t->keep, highest, NULL, err);
     if (!st)
         st = measure(&m, t, t->paper->options.draws, err);
     if (st)
