@@ -89,8 +89,7 @@ static aleat_status add_share(aleat_paper *p, const aleat_pool *pool, double sha
     if (st)
         return st;
     const aleat_spread *random = &judge.spread;
-    json_t *row =
-        row_of(p, pool->estimator, share, "random", aleat_judge_order(&judge, -1), keep);
+    json_t *row = row_of(p, pool->estimator, share, "random", aleat_judge_order(&judge, -1), keep);
     aleat_row_interval(&p->result, row, "fid", random->mean, random->low, random->high);
     int shown = c->scores;
     if (!shown && !classes) // one curve of them is enough

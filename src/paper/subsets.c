@@ -131,11 +131,8 @@ aleat_status aleat_judge_open(aleat_judge *out, const aleat_paper *paper, const 
                               int64_t keep, const int64_t *classes, aleat_error *err)
 {
     const aleat_paper_options *o = &paper->options;
-    *out = (aleat_judge){.paper = paper,
-                         .pool = pool,
-                         .keep = keep,
-                         .n_random = o->subsets,
-                         .classes = classes};
+    *out = (aleat_judge){
+        .paper = paper, .pool = pool, .keep = keep, .n_random = o->subsets, .classes = classes};
     out->random = aleat_calloc((size_t)o->subsets, (size_t)pool->n * sizeof *out->random);
     out->value = aleat_calloc((size_t)o->subsets, sizeof *out->value);
     out->half = aleat_calloc((size_t)o->draws, sizeof *out->half);
@@ -203,8 +200,7 @@ aleat_status aleat_judge_score(aleat_verdict *out, const aleat_judge *j, const d
     bool *members = aleat_calloc((size_t)j->pool->n, sizeof *members);
     aleat_status st = members ? ALEAT_OK : aleat_fail_memory(err, "a subset");
     if (!st)
-        st = aleat_keep_by_score(members, scores, j->pool->n, j->keep, highest, j->classes,
-                                 err);
+        st = aleat_keep_by_score(members, scores, j->pool->n, j->keep, highest, j->classes, err);
     if (!st)
         st = aleat_judge_set(out, j, members, err);
     aleat_free(members);

@@ -46,10 +46,10 @@ typedef struct aleat_judge {
     const aleat_pool *pool;
     int64_t keep, n_random;
     const int64_t *classes; /**< of each of which the same share is kept; NULL: of all at once */
-    bool *random;        /**< [n_random,n] */
-    double *value;       /**< [n_random] */
-    double *half;        /**< [draws] of subset d % n_random within half d */
-    aleat_spread spread; /**< of the values */
+    bool *random;           /**< [n_random,n] */
+    double *value;          /**< [n_random] */
+    double *half;           /**< [draws] of subset d % n_random within half d */
+    aleat_spread spread;    /**< of the values */
 } aleat_judge;
 
 /** Draws and measures the random subsets. Pool, paper and classes (NULL, or those of the pool) are
