@@ -78,6 +78,21 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_paper(aleat_model *model, cons
                                                         const aleat_paper_options *options,
                                                         aleat_error *err);
 
+/**
+ * Writes one Markdown document about folders of aleat_model_paper(): settings, commands, the most
+ * telling rows of each item, its figures, and sentences that follow from the numbers by the rules
+ * that the document states. No model is evaluated. Items that are not there are told as missing.
+ * The same files give the same bytes.
+ *
+ * @param folders [n], n >= 1; the document calls them as they are given
+ * @param path    the document; it appears whole or not at all, and refers to figures by their place
+ *                relative to it
+ * @return ALEAT_ERR_ARGUMENT: a folder that is none of aleat_model_paper(); ALEAT_ERR_FORMAT: an
+ *         ITEM.json that it has not written (the message names file, row and key); ALEAT_ERR_IO
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_paper_summary(const char *const *folders, int64_t n,
+                                                          const char *path, aleat_error *err);
+
 #ifdef __cplusplus
 }
 #endif

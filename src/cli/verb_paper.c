@@ -5,6 +5,8 @@
 
 #include "cli/verbs.h"
 
+// Instead of an item: what several of them come to.
+#define SUMMARY "summary"
 // Numbers in a list on the command line.
 #define MOST_NUMBERS 64
 
@@ -126,13 +128,23 @@ static bool is_item(const char *name)
     return false;
 }
 
-// The table itself, which is also in OUT/ITEM.md.
-static void show(const aleat_cli_args *args)
+const char *aleat_cli_paper_choice(int i, const char **help)
 {
-    char path[4096], block[4096];
+    int n_items = 0;
+    while (aleat_paper_item_name(n_items, NULL))
+        n_items++;
+    if (i != n_items)
+        return aleat_paper_item_name(i, help);
+    if (help)
+        *help = "one document about the folders OUT.. of items; no model";
+    return SUMMARY;
+}
+
+// What was written, on stdout, too.
+static void show(const char *path)
+{
+    char block[4096];
     size_t n;
-    (void)snprintf(path, sizeof path, "%s/%s.%s", args->out, args->operand,
-                   args->json ? "json" : "md");
     FILE *file = fopen(path, "rb");
     while (file && (n = fread(block, 1, sizeof block, file)) > 0)
         (void)fwrite(block, 1, n, stdout);
@@ -140,15 +152,38 @@ static void show(const aleat_cli_args *args)
         (void)fclose(file);
 }
 
+// The document goes to -o, or into the first folder and to stdout.
+static int summarise(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    char path[4096];
+    aleat_error err = {0};
+    if (args->n_more < 1) {
+        aleat_cli_complain(verb->name, "%s needs the folders that items were written to", SUMMARY);
+        return ALEAT_EXIT_USAGE;
+    }
+    (void)snprintf(path, sizeof path, "%s/%s.md", args->more_operands[0], SUMMARY);
+    const aleat_status st =
+        aleat_paper_summary(args->more_operands, args->n_more, args->out ? args->out : path, &err);
+    if (!st && !args->out && !args->quiet)
+        show(path);
+    return aleat_cli_exit(verb, st, &err);
+}
+
 int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     numbers copies, strengths;
+    if (strcmp(args->operand, SUMMARY) == 0)
+        return summarise(verb, args);
     if (args->n_more != 1 || !is_item(args->operand)) {
         if (args->n_more == 1)
             aleat_cli_complain(verb->name, "there is no '%s'", args->operand);
         else
             aleat_cli_complain(verb->name, "needs a table or figure, and a model");
         aleat_cli_advise("'aleat paper --help' lists what there is");
+        return ALEAT_EXIT_USAGE;
+    }
+    if (!args->out) {
+        aleat_cli_complain(verb->name, "needs --out OUT, the folder to write");
         return ALEAT_EXIT_USAGE;
     }
     if (!read_numbers(&copies, verb, "copies", args->copies_list, 2, 65536) ||
@@ -162,7 +197,11 @@ int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
     aleat_cli_catch_interrupts();
     const aleat_status st = make(verb, args, &options, &err);
     aleat_cli_progress_clear(&w.progress);
-    if (!st && (!args->quiet || args->json))
-        show(args);
+    if (!st && (!args->quiet || args->json)) {
+        char path[4096];
+        (void)snprintf(path, sizeof path, "%s/%s.%s", args->out, args->operand,
+                       args->json ? "json" : "md");
+        show(path);
+    }
     return aleat_cli_exit(verb, st, &err);
 }

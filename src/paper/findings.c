@@ -33,9 +33,8 @@ static aleat_status read_text(const aleat_json *o, const char *key, bool require
         return st;
     for (const char *at = *text; *at; at++)
         if ((unsigned char)*at < ' ' || at - *text >= MOST_TEXT)
-            return aleat_fail(err, ALEAT_ERR_FORMAT,
-                              "%s: '%s' is no line of at most %d characters", o->name, key,
-                              MOST_TEXT);
+            return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: '%s' is no line of at most %d characters",
+                              o->name, key, MOST_TEXT);
     return ALEAT_OK;
 }
 
@@ -114,9 +113,8 @@ static aleat_status read_rows(aleat_findings *f, const aleat_finding_keys *k, al
         char name[200];
         (void)snprintf(name, sizeof name, "%.100s: row %zu", f->json.name, i + 1);
         const aleat_json row = {.root = json_array_get(rows, i), .name = name};
-        st = json_is_object(row.root)
-                 ? read_row(&f->rows[i], k, &row, err)
-                 : aleat_fail(err, ALEAT_ERR_FORMAT, "%s is no object", name);
+        st = json_is_object(row.root) ? read_row(&f->rows[i], k, &row, err)
+                                      : aleat_fail(err, ALEAT_ERR_FORMAT, "%s is no object", name);
         f->n = (int64_t)i + 1;
     }
     return st;
@@ -150,8 +148,8 @@ static aleat_status read_settings(aleat_findings *f, aleat_error *err)
         st = aleat_json_require(&settings, "subsets", err);
     if (!st)
         st = aleat_json_int(&settings, "subsets", &f->subsets, err);
-    if (!st && (!(f->confidence > 0 && f->confidence < 1) || f->subsets < 2 ||
-                f->subsets > INT32_MAX))
+    if (!st &&
+        (!(f->confidence > 0 && f->confidence < 1) || f->subsets < 2 || f->subsets > INT32_MAX))
         st = aleat_fail(err, ALEAT_ERR_FORMAT,
                         "%s: a confidence of %g or %" PRId64 " random subsets cannot be",
                         f->json.name, f->confidence, f->subsets);

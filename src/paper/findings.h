@@ -36,7 +36,7 @@ typedef struct aleat_findings {
     const char *item;
     bool there; /**< false: the folder has no such item, and nothing below is set */
     aleat_json json;
-    const char *title, *command;             /**< one line each; command may be "" */
+    const char *title, *command;               /**< one line each; command may be "" */
     const json_t *settings, *notes, *warnings; /**< an object and two arrays of strings */
     double confidence;
     int64_t subsets;

@@ -229,6 +229,19 @@ static aleat_status is_empty(bool *out, const char *folder, aleat_error *err)
     return ALEAT_OK;
 }
 
+aleat_status aleat_paper_check_folder(const char *folder, aleat_error *err)
+{
+    char *mark = aleat_path_join(folder, MARK);
+    aleat_status st = mark ? ALEAT_OK : aleat_fail_memory(err, folder);
+    if (!st && !aleat_is_file(mark)) {
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: holds no tables and figures (there is no %s)",
+                        folder, MARK);
+        aleat_hint(err, "the folder that 'aleat paper ITEM MODEL .. -o OUT' writes is meant");
+    }
+    aleat_free(mark);
+    return st;
+}
+
 // Makes the folder, or sees that it is ours.
 static aleat_status open_folder(const aleat_paper *p, aleat_error *err)
 {

@@ -44,6 +44,9 @@ aleat_status aleat_paper_corruptions(aleat_paper *paper, aleat_error *err);
 /** Path of a file in the folder, printf-like; aleat_free(). NULL: no memory. */
 char *aleat_paper_path(const aleat_paper *paper, const char *fmt, ...) ALEAT_PRINTF(2, 3);
 
+/** ALEAT_ERR_ARGUMENT unless the folder is one of aleat_model_paper(). */
+ALEAT_MUST_USE aleat_status aleat_paper_check_folder(const char *folder, aleat_error *err);
+
 /** Tells the caller's progress(); ALEAT_ERR_CANCELLED if it says so. */
 ALEAT_MUST_USE aleat_status aleat_paper_tell(const aleat_paper *paper, const char *what,
                                              double done, double total, aleat_error *err);

@@ -20,12 +20,14 @@ void aleat_document_say(const aleat_document *doc, const char *fmt, ...) ALEAT_P
 /** What the summary makes of an item. */
 typedef struct aleat_section {
     aleat_finding_keys keys;
-    const aleat_column *columns; /**< of its table; NULL: it has none */
+    const aleat_column *columns; /**< of its table; NULL: it has none of rows as they are */
     /** Whether row i is in the table; NULL: all are. */
     bool (*shows)(const aleat_findings *findings, int64_t i);
-    /** Instead of the rows themselves: fills a table made of them, with columns of its own. */
-    void (*fill)(aleat_result *table, const aleat_findings *findings);
-    /** Says what follows from the numbers. */
+    bool sorted; /**< by share, strength or M, not as the item has them */
+    /** Instead: writes a table made of the rows. */
+    aleat_status (*put)(const aleat_document *doc, const aleat_findings *findings,
+                        aleat_error *err);
+    /** Says what follows from the numbers; may be NULL. */
     void (*tell)(const aleat_document *doc, const aleat_findings *findings);
 } aleat_section;
 

@@ -100,8 +100,8 @@ static const char *where(bool within)
 // Of a difference, less being better.
 static const char *verdict(const aleat_measure *m)
 {
-    static const char *const words[] = {"holds", "shows no effect", "fails"};
-    return words[1 + aleat_measure_side(m, 0)];
+    static const char *const kinds[] = {"holds", "shows no effect", "fails"};
+    return kinds[1 + aleat_measure_side(m, 0)];
 }
 
 /* ---- sets against random ones ---------------------------------------------------------------- */
@@ -190,7 +190,7 @@ static double p_of(const aleat_findings *f, const aleat_finding *row)
 static void tell_multiplicity(const aleat_document *doc, const aleat_findings *f)
 {
     const double level = 1 - f->confidence;
-    int64_t n = 0, kept = 0;
+    int64_t n = 0, kept = 0, nearer = 0, farther = 0;
     double *p = aleat_calloc((size_t)f->n, sizeof *p);
     if (!p) {
         aleat_document_say(doc, "Multiple comparisons are missing: no memory for them.");
@@ -202,16 +202,22 @@ static void tell_multiplicity(const aleat_document *doc, const aleat_findings *f
     qsort(p, (size_t)n, sizeof *p, ascending);
     while (kept < n && p[kept] * (double)(n - kept) <= level)
         kept++;
+    for (int64_t i = 0; kept && i < f->n; i++)
+        if (aleat_finding_is_set(&f->rows[i]) && p_of(f, &f->rows[i]) <= p[kept - 1])
+            *(f->rows[i].z < 0 ? &nearer : &farther) += 1;
+    const double least = (double)n / (double)(f->subsets + 1);
     if (n)
         aleat_document_say(doc,
-                           "Multiple comparisons: %" PRId64 " sets were tried. The share of random "
-                           "subsets that are as near is 1/%" PRId64 " at least, times %" PRId64
-                           " (Bonferroni) %.2g, so it alone decides nothing above that. By "
-                           "Student's t of z (%" PRId64 " degrees of freedom, two-sided) the "
-                           "smallest p is %.2g, after Bonferroni %.2g; %" PRId64
-                           " of the sets stay below %.2g by Holm's method.",
-                           n, f->subsets + 1, n, fmin(1, (double)n / (double)(f->subsets + 1)),
-                           f->subsets - 1, p[0], fmin(1, p[0] * (double)n), kept, level);
+                           "**Multiple comparisons**: %" PRId64
+                           " sets were tried. The share of random subsets that are as near is "
+                           "1/%" PRId64 " at least, after Bonferroni %.2g, which %s fall below "
+                           "%.2g. By Student's t of z (%" PRId64
+                           " degrees of freedom, two-sided) the smallest p is %.2g, after "
+                           "Bonferroni %.2g; by Holm's method %" PRId64
+                           " sets are nearer than random ones at %.2g, and %" PRId64 " farther.",
+                           n, f->subsets + 1, fmin(1, least), least < level ? "can" : "cannot",
+                           level, f->subsets - 1, p[0], fmin(1, p[0] * (double)n), nearer, level,
+                           farther);
     aleat_free(p);
 }
 
@@ -236,7 +242,8 @@ void aleat_tell_table1(const aleat_document *doc, const aleat_findings *f)
     tell_multiplicity(doc, f);
 }
 
-/* ---- many places: shares, copies and steps ---------------------------------------------------- */
+/* ---- many places: shares, copies and steps ----------------------------------------------------
+ */
 
 static bool is_first_of_place(const aleat_findings *f, int64_t i, bool within)
 {
@@ -248,7 +255,7 @@ static bool is_first_of_place(const aleat_findings *f, int64_t i, bool within)
 }
 
 static void tell_places(const aleat_document *doc, const aleat_findings *f, bool within,
-                        const char *places)
+                        const char *place, const char *places)
 {
     static const char *const orders[] = {"highest", "lowest"};
     counts best = {0};
@@ -264,12 +271,12 @@ static void tell_places(const aleat_document *doc, const aleat_findings *f, bool
         }
     if (!most)
         return;
-    aleat_document_say(doc,
-                       "%s, at %" PRId64 " of %" PRId64
-                       " %s some set is nearer than random ones. The "
-                       "largest gain is that of %s at %.3g%s%.40s: %s.",
-                       where(within), best.below, best.all, places, name_of(most).text, most->at,
-                       *most->group ? ", steps " : "", most->group, number(&most->other).text);
+    aleat_document_say(
+        doc,
+        "%s, at %" PRId64 " of %" PRId64 " %s some set is nearer than random ones. The "
+        "largest gain is that of %s at %s %.3g%s%.40s: %s.",
+        where(within), best.below, best.all, places, name_of(most).text, place, most->at,
+        *most->group ? ", steps " : "", most->group, number(&most->other).text);
     for (int o = 0; o < 2; o++) {
         counts c = {0};
         for (int64_t i = 0; i < f->n; i++)
@@ -290,7 +297,7 @@ static void tell_places(const aleat_document *doc, const aleat_findings *f, bool
 void aleat_tell_shares(const aleat_document *doc, const aleat_findings *f)
 {
     for (int w = 0; w <= has_within(f); w++)
-        tell_places(doc, f, w, "shares kept");
+        tell_places(doc, f, w, "share", "shares kept");
 }
 
 // The set of that score and order with the fewest (most) evaluations.
@@ -308,13 +315,12 @@ static const aleat_finding *end_of(const aleat_findings *f, const char *order, i
 void aleat_tell_steps(const aleat_document *doc, const aleat_findings *f)
 {
     static const char *const orders[] = {"highest", "lowest"};
-    tell_places(doc, f, false, "settings of M and scored steps");
+    tell_places(doc, f, false, "M", "settings of M and scored steps");
     for (int o = 0; o < 2; o++) {
         const aleat_finding *few = end_of(f, orders[o], -1), *many = end_of(f, orders[o], 1);
         if (!few || few == many)
             continue;
-        const bool apart =
-            few->other.high < many->other.low || many->other.high < few->other.low;
+        const bool apart = few->other.high < many->other.low || many->other.high < few->other.low;
         aleat_document_say(doc,
                            "Keeping the %s `%s` differs from random by %s with %.0f evaluations "
                            "beside sampling and by %s with %.0f: the intervals %s, so that more "
@@ -336,10 +342,10 @@ static double chance_of(const aleat_finding *f)
 
 static const char *map_verdict(const aleat_finding *f)
 {
-    static const char *const words[] = {"does worse than a random order",
+    static const char *const kinds[] = {"does worse than a random order",
                                         "shows no difference to a random order",
                                         "finds errors better than a random order"};
-    return words[1 + aleat_measure_side(&f->main, chance_of(f))];
+    return kinds[1 + aleat_measure_side(&f->main, chance_of(f))];
 }
 
 void aleat_tell_maps(const aleat_document *doc, const aleat_findings *f)
@@ -369,8 +375,8 @@ void aleat_tell_maps(const aleat_document *doc, const aleat_findings *f)
                        area->estimator, area->order, number(&area->other).text);
     for (int64_t i = 0; i < f->n; i++)
         if (!f->rows[i].remark && strcmp(f->rows[i].name, PAPERS) == 0)
-            aleat_document_say(doc, "`%s`, read as unsure where it is %.20s%s, %s: AURG %s.", PAPERS,
-                               f->rows[i].order,
+            aleat_document_say(doc, "`%s`, read as unsure where it is %.20s%s, %s: AURG %s.",
+                               PAPERS, f->rows[i].order,
                                begins(f->rows[i].order, "high") ? ", as the paper does" : "",
                                map_verdict(&f->rows[i]), number(&f->rows[i].main).text);
 }
@@ -379,7 +385,7 @@ void aleat_tell_maps(const aleat_document *doc, const aleat_findings *f)
 
 void aleat_tell_guidance(const aleat_document *doc, const aleat_findings *f)
 {
-    static const char *const words[] = {"helps", "shows no effect", "harms"};
+    static const char *const kinds[] = {"helps", "shows no effect", "harms"};
     counts c = {0};
     for (int64_t i = 0; i < f->n; i++) {
         const aleat_finding *row = &f->rows[i];
@@ -389,9 +395,10 @@ void aleat_tell_guidance(const aleat_document *doc, const aleat_findings *f)
         aleat_document_say(doc,
                            "Strength %.4g, %s the gradient of uncertainty: distance %.5g, %s to "
                            "plain sampling: it **%s**.",
-                           row->at, *row->order == '+' ? "up (+, the paper's direction)" : "down (-)",
+                           row->at,
+                           *row->order == '+' ? "up (+, the paper's direction)" : "down (-)",
                            row->main.value, number(&row->other).text,
-                           words[1 + aleat_measure_side(&row->other, 0)]);
+                           kinds[1 + aleat_measure_side(&row->other, 0)]);
     }
     aleat_document_say(doc,
                        "Of %" PRId64 " strengths and signs tried, %" PRId64 " help, %" PRId64
@@ -448,13 +455,12 @@ void aleat_tell_precision(const aleat_document *doc, const aleat_findings *f)
         }
         if (!best)
             continue;
-        aleat_document_say(doc,
-                           "%s: of %" PRId64 " sets %" PRId64
-                           " lie above and %" PRId64 " below the "
-                           "range of random subsets. The highest is that of %s: %s, %s that range.",
-                           recall ? "Recall" : "Precision", c.all, c.above, c.below,
-                           name_of(best).text, number(quality(best, recall)).text,
-                           places[1 + side_of_random(f, best, recall)]);
+        aleat_document_say(
+            doc,
+            "%s: of %" PRId64 " sets %" PRId64 " lie above and %" PRId64 " below the "
+            "range of random subsets. The highest is that of %s: %s, %s that range.",
+            recall ? "Recall" : "Precision", c.all, c.above, c.below, name_of(best).text,
+            number(quality(best, recall)).text, places[1 + side_of_random(f, best, recall)]);
     }
     for (int o = 0; o < 2; o++) {
         const aleat_finding *row = aleat_findings_of(f, PAPERS, o ? "lowest" : "highest", false);
