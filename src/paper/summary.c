@@ -126,8 +126,10 @@ static void put_settings(const aleat_document *doc, const source *s, const aleat
 static aleat_status put_table(const aleat_document *doc, const aleat_section *section,
                               const aleat_findings *f, aleat_error *err)
 {
-    if (section->put)
+    if (section->put) {
+        (void)fputc('\n', doc->file.stream);
         return section->put(doc, f, err);
+    }
     aleat_result table = {.columns = section->columns, .rows = json_array()};
     int64_t *order = aleat_calloc((size_t)f->n, sizeof *order);
     double *at = aleat_calloc((size_t)f->n, sizeof *at);
@@ -144,6 +146,8 @@ static aleat_status put_table(const aleat_document *doc, const aleat_section *se
     }
     aleat_free(order);
     aleat_free(at);
+    if (json_array_size(table.rows))
+        (void)fputc('\n', doc->file.stream);
     if (!st && json_array_size(table.rows))
         st = aleat_result_print(&doc->file, &table, err);
     aleat_result_clear(&table);
@@ -209,7 +213,6 @@ static aleat_status put_item(const aleat_document *doc, const source *s,
         if (f->rows[i].remark)
             aleat_document_say(doc, "Missing, %s: %s.", f->rows[i].estimator, f->rows[i].remark);
     put_warnings(doc, f);
-    (void)fputc('\n', to);
     aleat_status st = put_table(doc, section, f, err);
     if (!st)
         st = put_figures(doc, s, f, section->keys.group && !section->columns && !section->put, err);

@@ -12,7 +12,7 @@ static const aleat_column columns[] = {
     {.key = "strength", .heading = "strength", .digits = 4},
     {.key = "evaluations", .heading = "evaluations"},
     {.key = "images", .heading = "images"},
-    {.key = "change", .heading = "|e'-e|/|e|", .digits = 3},
+    {.key = "change", .heading = "norm of e'-e over that of e", .digits = 3},
     {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
     {.key = "difference", .heading = "less plain", .digits = 3, .interval = true},
     {.key = "published", .heading = "published", .digits = 5},
