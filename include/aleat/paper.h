@@ -22,6 +22,17 @@ extern "C" {
  * the last. */
 ALEAT_API const char *aleat_paper_item_name(int i, const char **help);
 
+/** Images that a call makes, over all settings of the item; those of earlier calls are not counted.
+ */
+typedef struct aleat_paper_work {
+    int64_t images;     /**< to make, at least 1 */
+    double images_made; /**< so far */
+    double cost;        /**< of all of them, in evaluations of the network; a product with its
+                             Jacobian counts as two */
+    double cost_made;
+    double seconds; /**< since the first was begun, but for what is done between sets of images */
+} aleat_paper_work;
+
 /** What to reproduce, and how far. Zero-initialise: the paper's numbers where there are any.
  * Everything is borrowed for the call. */
 typedef struct aleat_paper_options {
@@ -57,7 +68,10 @@ typedef struct aleat_paper_options {
     /** Called now and then with what is being done and how far it is; returning false stops with
      * ALEAT_ERR_CANCELLED. May be NULL. */
     bool (*progress)(void *ctx, const char *what, double done, double total);
-    void *ctx;
+    /** Called before the first image is made, and then before each progress("images", ..). May be
+     * NULL. */
+    void (*work)(void *ctx, const aleat_paper_work *work);
+    void *ctx; /**< of both */
 } aleat_paper_options;
 
 /**

@@ -1,4 +1,4 @@
-#include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,22 +38,53 @@ static bool read_numbers(numbers *out, const aleat_cli_verb *verb, const char *o
     return true;
 }
 
+// Seconds of work after which its rate says something.
+#define FIRST_ESTIMATE 20.0
+
 // What is on the progress line.
 typedef struct watch {
     aleat_cli_progress progress;
     const char *what;
+    double last;    // what was done of it when it was shown last
+    double left;    // seconds that making images still takes; 0: unknown
+    bool estimated; // has the estimate been told where no line is drawn?
+    bool quiet;
 } watch;
 
 static bool on_progress(void *ctx, const char *what, double done, double total)
 {
     watch *w = ctx;
-    if (w->what != what) {
+    if (w->what != what || done < w->last) { // the next set of images begins anew
         w->progress.unit = what;
         w->progress.started = false;
         w->what = what;
     }
+    w->last = done;
+    w->progress.left = strcmp(what, "images") == 0 ? w->left : 0;
     aleat_cli_progress_show(&w->progress, done, total);
     return !aleat_cli_interrupted();
+}
+
+// How much there is to do, and how long it takes: at first the former, then on the progress line
+// or, where that is not drawn, once.
+static void on_work(void *ctx, const aleat_paper_work *work)
+{
+    watch *w = ctx;
+    char left[32];
+    if (work->cost_made > 0)
+        w->left = work->seconds * (work->cost - work->cost_made) / work->cost_made;
+    if (w->quiet)
+        return;
+    if (!(work->images_made > 0) && !(work->seconds > 0))
+        (void)fprintf(stderr,
+                      "aleat: paper: %" PRId64 " images to make, %.3g evaluations of the network\n",
+                      work->images, work->cost);
+    if (w->estimated || w->progress.visible || work->seconds < FIRST_ESTIMATE || !(w->left > 0))
+        return;
+    aleat_cli_time_text(left, sizeof left, w->left);
+    (void)fprintf(stderr, "aleat: paper: %.3g images/s, all in about %s\n",
+                  work->images_made / work->seconds, left);
+    w->estimated = true;
 }
 
 static aleat_paper_options options_of(const aleat_cli_args *args, const numbers *copies,
@@ -89,6 +120,7 @@ static aleat_paper_options options_of(const aleat_cli_args *args, const numbers 
         .keep_images = args->keep_images,
         .threads = (int)args->threads,
         .progress = on_progress,
+        .work = on_work,
     };
 }
 
@@ -191,7 +223,8 @@ int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
         !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
-    watch w = {.progress = aleat_cli_progress_new(verb->name, "images", args->quiet)};
+    watch w = {.progress = aleat_cli_progress_new(verb->name, "images", args->quiet),
+               .quiet = args->quiet};
     aleat_paper_options options = options_of(args, &copies, &strengths);
     options.ctx = &w;
     aleat_cli_catch_interrupts();

@@ -19,7 +19,11 @@ typedef struct aleat_paper {
     aleat_error no_posterior; /**< or why there is none */
     int32_t *own_labels;      /**< [n] drawn ones; NULL: the caller's */
     aleat_result result;
+    aleat_paper_work *work; /**< what all images of the item take; NULL: nobody asks */
 } aleat_paper;
+
+/** Receives the runs of an item. */
+typedef aleat_status aleat_paper_visit(void *ctx, const aleat_run_options *run, aleat_error *err);
 
 /** A row of the table of items. */
 typedef struct aleat_paper_item {
@@ -27,6 +31,10 @@ typedef struct aleat_paper_item {
     bool needs_features;
     bool no_reference; /**< of the features only those of generated images */
     bool has_rivals;   /**< compares pools of estimators, some of which draw on a posterior */
+    /** The runs whose images it compares, of one estimator if it has rivals; NULL: the scored run
+     * of each, or none. */
+    aleat_status (*runs)(const aleat_paper *paper, const char *estimator, aleat_paper_visit *visit,
+                         void *ctx, aleat_error *err);
     /** Fills paper->result, and writes what is neither table nor numbers. */
     aleat_status (*make)(aleat_paper *paper, aleat_error *err);
 } aleat_paper_item;
@@ -40,6 +48,11 @@ aleat_status aleat_paper_fig3(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_fig10(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_fig11(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_corruptions(aleat_paper *paper, aleat_error *err);
+
+aleat_status aleat_paper_table3_runs(const aleat_paper *paper, const char *estimator,
+                                     aleat_paper_visit *visit, void *ctx, aleat_error *err);
+aleat_status aleat_paper_fig11_runs(const aleat_paper *paper, const char *estimator,
+                                    aleat_paper_visit *visit, void *ctx, aleat_error *err);
 
 /** Path of a file in the folder, printf-like; aleat_free(). NULL: no memory. */
 char *aleat_paper_path(const aleat_paper *paper, const char *fmt, ...) ALEAT_PRINTF(2, 3);
