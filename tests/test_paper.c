@@ -210,8 +210,22 @@ static int make_data(void **state)
     return aleat_npy_write(scratch("real.npy"), &view, &err) ? -1 : 0;
 }
 
-static aleat_status table_of(const char *item, const char *folder, const char *estimators,
-                             aleat_error *err)
+// What the last table had to make, and how far it was told to be.
+static struct noted {
+    aleat_paper_work first, last;
+    int calls;
+} noted;
+
+static void note_work(void *ctx, const aleat_paper_work *work)
+{
+    struct noted *n = ctx;
+    if (!n->calls++)
+        n->first = *work;
+    n->last = *work;
+}
+
+static aleat_status table_of_n(const char *item, const char *folder, const char *estimators,
+                               int64_t n, aleat_error *err)
 {
     char model_path[512], network[512], data[512];
     (void)snprintf(model_path, sizeof model_path, "%s", case_path("data/../../models", "fashion"));
@@ -223,11 +237,13 @@ static aleat_status table_of(const char *item, const char *folder, const char *e
         .data = data,
         .split = "all",
         .network = network,
-        .run = {.n = IMAGES,
+        .run = {.n = n,
                 .sampling = {.sampler = "ddim", .steps = 2},
                 .copies = 2,
                 .score_steps = {0, 2}},
         .draws = 4,
+        .work = note_work,
+        .ctx = &noted,
         .shard = 8,
         .threads = 1,
         .estimators = estimators,
@@ -240,6 +256,17 @@ static aleat_status table_of(const char *item, const char *folder, const char *e
         st = aleat_model_paper(model, item, folder, &options, err);
     aleat_model_close(model);
     return st;
+}
+
+static aleat_status table_of(const char *item, const char *folder, const char *estimators,
+                             aleat_error *err)
+{
+    return table_of_n(item, folder, estimators, IMAGES, err);
+}
+
+static aleat_status small_table4(const char *folder, int64_t n, aleat_error *err)
+{
+    return table_of_n("table4", folder, "copies", n, err);
 }
 
 static aleat_status table(const char *item, const char *folder, aleat_error *err)
@@ -349,9 +376,29 @@ static void items_of_a_folder_share_their_images(void **state)
     aleat_error err = {0};
     char folder[512];
     (void)snprintf(folder, sizeof folder, "%s", scratch("whole"));
+    noted.calls = 0;
     assert_ok(table("table4", folder, &err), &err);
     assert_ok(table("fig3", folder, &err), &err);
     assert_int_equal(shards_of(folder), 3);
+    assert_int_equal(noted.calls, 0); // nothing to make
+}
+
+// Of 2 steps, both guided by 2 copies and 2 products with the Jacobian, which count as two
+// evaluations: 2 + 4 + 8; plain ones 2. 24 images each of plain, up and down.
+static void work_is_told_before_and_while_it_is_done(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    noted.calls = 0;
+    assert_ok(table("table3", scratch("work"), &err), &err);
+    assert_int_equal(noted.first.images, 3 * IMAGES);
+    assert_float_equal(noted.first.cost, IMAGES * (2 + 14 + 14), 1e-9);
+    assert_float_equal(noted.first.images_made, 0, 0);
+    assert_float_equal(noted.first.seconds, 0, 0);
+    assert_true(noted.calls > 9); // at least once for each of nine shards
+    assert_float_equal(noted.last.images_made, 3 * IMAGES, 1e-6);
+    assert_float_equal(noted.last.cost_made, noted.first.cost, 1e-6);
+    assert_true(noted.last.seconds > 0);
 }
 
 // What images are compared by.
@@ -517,6 +564,12 @@ static void a_foreign_folder_or_shard_is_refused(void **state)
     (void)snprintf(command, sizeof command, "%s/mine.txt", folder);
     assert_ok(aleat_write_file(command, "x", 1, &err), &err);
     assert_failed(table("table1", folder, &err), ALEAT_ERR_ARGUMENT, &err, "something else");
+    // too few to have neighbours: told before an image is made, with what would do
+    assert_failed(small_table4(scratch("few"), 14, &err), ALEAT_ERR_ARGUMENT, &err,
+                  "11 kept of 14 images");
+    assert_string_equal(err.hint, "-n 15 at least");
+    assert_int_equal(shards_of(scratch("few")), 0);
+    assert_ok(small_table4(scratch("few"), 15, &err), &err);
     assert_failed(table("table9", folder, &err), ALEAT_ERR_ARGUMENT, &err, "table9");
     (void)snprintf(
         command, sizeof command,
@@ -533,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_killed_table_ends_in_the_same_bytes), // first: it forks
         cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
         cmocka_unit_test(items_of_a_folder_share_their_images),
+        cmocka_unit_test(work_is_told_before_and_while_it_is_done),
         cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),

@@ -109,7 +109,8 @@ static aleat_status plot(const aleat_paper *p, const curves *c, aleat_error *err
 {
     aleat_series series[N_CURVES];
     int n = 0;
-    for (int k = 0; k < N_CURVES; k++)
+    for (int k = 0; k < N_CURVES; k++) {
+        const int score = (k - 1) / 2;
         if (c->count[k])
             series[n++] = (aleat_series){.label = k ? c->label[k] : "random subsets",
                                          .x = c->x[k],
@@ -117,10 +118,13 @@ static aleat_status plot(const aleat_paper *p, const curves *c, aleat_error *err
                                          .count = c->count[k],
                                          .low = k ? NULL : c->low[k],
                                          .high = k ? NULL : c->high[k],
-                                         .points = k > 0,
-                                         .dashed = k == 0,
-                                         .colour = k ? 1 + (k - 1) % (ALEAT_PLOT_COLOURS - 1)
+                                         // a colour for each score, dashed where the highest
+                                         // are kept, and without dots when colours come again
+                                         .points = k > 0 && score < ALEAT_PLOT_COLOURS - 1,
+                                         .dashed = k == 0 || k % 2 == 0,
+                                         .colour = k ? 1 + score % (ALEAT_PLOT_COLOURS - 1)
                                                      : ALEAT_PLOT_COLOURS};
+    }
     const aleat_plot picture = {.title = "Distance by the share kept",
                                 .x = {.label = "share kept"},
                                 .y = {.label = "Frechet distance"},
