@@ -245,6 +245,43 @@ static void random_subsets_follow_from_their_seed(void **state)
     aleat_selection_clear(&c);
 }
 
+// Of 12 images classes 0 and 1 have two, 2 to 9 one: 6 are one of each of the former and, of the
+// others, whose remainders are equal, the smaller classes.
+static void classes_keep_their_share(void **state)
+{
+    (void)state;
+    const char *run = own("within");
+    make_scores(run);
+    aleat_filter_options options = {.keep = "6", .by = "x0-var", .within_classes = true};
+    assert_kept(run, &options, KEPT(0, 1, 2, 3, 4, 5));
+    options.highest = true;
+    assert_kept(run, &options, KEPT(2, 3, 4, 5, 10, 11));
+    write_text(own("within/list"), "2 4 6 8 10 0");
+    options.list = own("within/list");
+    options.keep = "5"; // 10/6 of class 0, which has two, and 5/6 of each of four others
+    assert_kept(run, &options, KEPT(2, 4, 6, 8, 10));
+    options = (aleat_filter_options){.keep = "6", .random = true, .within_classes = true};
+    for (options.seed = 0; options.seed < 8; options.seed++) {
+        aleat_selection s = choose(run, &options);
+        int zeros = 0, ones = 0;
+        for (int i = 0; i < 6; i++) {
+            zeros += s.image[i] % 10 == 0;
+            ones += s.image[i] % 10 == 1;
+        }
+        assert_int_equal(zeros, 1);
+        assert_int_equal(ones, 1);
+        aleat_selection_clear(&s);
+    }
+    write_text(own("within/scores.csv"), "index,label,seed,x0-var\n0,1,7,1\n1,-1,7,2\n2,1,7,3\n");
+    assert_refused(run,
+                   &(aleat_filter_options){.keep = "2", .by = "x0-var", .within_classes = true},
+                   "image 1 is of no class");
+    write_text(own("within/scores.csv"), "index,x0-var\n0,1\n1,2\n");
+    assert_refused(run,
+                   &(aleat_filter_options){.keep = "1", .by = "x0-var", .within_classes = true},
+                   "no column 'label'");
+}
+
 static void a_list_comes_back_as_it_was_written(void **state)
 {
     (void)state;
@@ -581,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_share_is_rounded_down),
         cmocka_unit_test(sums_add_z_scores),
         cmocka_unit_test(random_subsets_follow_from_their_seed),
+        cmocka_unit_test(classes_keep_their_share),
         cmocka_unit_test(a_list_comes_back_as_it_was_written),
         cmocka_unit_test(images_without_a_score_are_kept_last),
         cmocka_unit_test(damaged_tables_are_refused),

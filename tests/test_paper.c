@@ -109,8 +109,8 @@ static void subsets_have_their_size_and_order(void **state)
     double scores[N];
     aleat_error err = {0};
     int64_t count = 0, same = 0;
-    assert_ok(aleat_keep_random(a, N, 333, 5, 0, &err), &err);
-    assert_ok(aleat_keep_random(b, N, 333, 5, 1, &err), &err);
+    assert_ok(aleat_keep_random(a, N, 333, 5, 0, NULL, &err), &err);
+    assert_ok(aleat_keep_random(b, N, 333, 5, 1, NULL, &err), &err);
     for (int i = 0; i < N; i++) {
         count += a[i];
         same += a[i] && b[i];
@@ -118,8 +118,8 @@ static void subsets_have_their_size_and_order(void **state)
     }
     assert_int_equal(count, 333);
     assert_in_range(same, 266, 320); // 277 expected, s.d. below 4
-    assert_ok(aleat_keep_by_score(a, scores, N, 3, false, &err), &err);
-    assert_ok(aleat_keep_by_score(b, scores, N, 3, true, &err), &err);
+    assert_ok(aleat_keep_by_score(a, scores, N, 3, false, NULL, &err), &err);
+    assert_ok(aleat_keep_by_score(b, scores, N, 3, true, NULL, &err), &err);
     for (int i = 0; i < N; i++) {
         assert_int_equal(a[i], i < 3);
         assert_int_equal(b[i], i == 396 || i >= 398); // of a tie the first
@@ -130,6 +130,58 @@ static void subsets_have_their_size_and_order(void **state)
     assert_float_equal(s.sd, sqrt(2.5), 1e-12);
     assert_float_equal(s.low, 2, 1e-12);
     assert_float_equal(s.high, 4, 1e-12);
+}
+
+static void shares_of_classes_stay_within_rounding(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 50, 149, 200}; // of classes 7, 8, 9, 10: 400 in all
+    int64_t classes[N], at = 0;
+    bool lowest[N], random[N];
+    double scores[N];
+    aleat_error err = {0};
+    for (int c = 0; c < 4; c++)
+        for (int64_t i = 0; i < sizes[c]; i++)
+            classes[at++] = 7 + c;
+    for (int i = 0; i < N; i++)
+        scores[i] = (i * 37) % N / 2; // ties of two
+    for (int64_t keep = 0; keep <= N; keep++) {
+        int64_t of_lowest[4] = {0}, of_random[4] = {0}, sum = 0;
+        assert_ok(aleat_keep_by_score(lowest, scores, N, keep, false, classes, &err), &err);
+        assert_ok(aleat_keep_random(random, N, keep, 5, keep, classes, &err), &err);
+        for (int i = 0; i < N; i++) {
+            of_lowest[classes[i] - 7] += lowest[i];
+            of_random[classes[i] - 7] += random[i];
+        }
+        for (int c = 0; c < 4; c++) {
+            const int64_t exact = keep * sizes[c];
+            assert_true(of_lowest[c] * N > exact - N && of_lowest[c] * N < exact + N);
+            assert_int_equal(of_lowest[c], of_random[c]);
+            sum += of_lowest[c];
+        }
+        assert_int_equal(sum, keep);
+        for (int i = 0; i < N; i++) // whoever is left out comes behind all that are kept
+            for (int j = 0; j < N && !lowest[i]; j++)
+                if (lowest[j] && classes[j] == classes[i])
+                    assert_true(scores[j] < scores[i] || (scores[j] == scores[i] && j < i));
+    }
+    // 3 of 400 are 0.0075, 0.375, 1.1175 and 1.5 of the classes: the one that is left goes to .5
+    assert_ok(aleat_keep_by_score(lowest, scores, N, 3, true, classes, &err), &err);
+    int64_t kept[4] = {0};
+    for (int i = 0; i < N; i++)
+        kept[classes[i] - 7] += lowest[i];
+    assert_int_equal(kept[0], 0);
+    assert_int_equal(kept[1], 0);
+    assert_int_equal(kept[2], 1);
+    assert_int_equal(kept[3], 2);
+    for (uint64_t n = 1; n < 20; n++) { // every allocation fails once
+        aleat_alloc_fail_at(n);
+        const aleat_status st = aleat_keep_by_score(lowest, scores, N, 3, true, classes, &err);
+        aleat_alloc_fail_at(0);
+        if (!st)
+            break;
+        assert_int_equal(st, ALEAT_ERR_MEMORY);
+    }
 }
 
 /* ---- a whole table --------------------------------------------------------------------------- */
@@ -158,8 +210,22 @@ static int make_data(void **state)
     return aleat_npy_write(scratch("real.npy"), &view, &err) ? -1 : 0;
 }
 
-static aleat_status table_of(const char *item, const char *folder, const char *estimators,
-                             aleat_error *err)
+// What the last table had to make, and how far it was told to be.
+static struct noted {
+    aleat_paper_work first, last;
+    int calls;
+} noted;
+
+static void note_work(void *ctx, const aleat_paper_work *work)
+{
+    struct noted *n = ctx;
+    if (!n->calls++)
+        n->first = *work;
+    n->last = *work;
+}
+
+static aleat_status table_of_n(const char *item, const char *folder, const char *estimators,
+                               int64_t n, aleat_error *err)
 {
     char model_path[512], network[512], data[512];
     (void)snprintf(model_path, sizeof model_path, "%s", case_path("data/../../models", "fashion"));
@@ -171,11 +237,13 @@ static aleat_status table_of(const char *item, const char *folder, const char *e
         .data = data,
         .split = "all",
         .network = network,
-        .run = {.n = IMAGES,
+        .run = {.n = n,
                 .sampling = {.sampler = "ddim", .steps = 2},
                 .copies = 2,
                 .score_steps = {0, 2}},
         .draws = 4,
+        .work = note_work,
+        .ctx = &noted,
         .shard = 8,
         .threads = 1,
         .estimators = estimators,
@@ -188,6 +256,17 @@ static aleat_status table_of(const char *item, const char *folder, const char *e
         st = aleat_model_paper(model, item, folder, &options, err);
     aleat_model_close(model);
     return st;
+}
+
+static aleat_status table_of(const char *item, const char *folder, const char *estimators,
+                             aleat_error *err)
+{
+    return table_of_n(item, folder, estimators, IMAGES, err);
+}
+
+static aleat_status small_table4(const char *folder, int64_t n, aleat_error *err)
+{
+    return table_of_n("table4", folder, "copies", n, err);
 }
 
 static aleat_status table(const char *item, const char *folder, aleat_error *err)
@@ -256,7 +335,7 @@ static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
     (void)snprintf(path, sizeof path, "%s/table1.json", scratch("whole"));
     json_t *o = json_load_file(path, 0, NULL);
     assert_non_null(o);
-    int lowest = 0, highest = 0, random = 0;
+    int lowest = 0, highest = 0, random = 0, lowest_within = 0, highest_within = 0, within = 0;
     const json_t *rows = json_object_get(o, "rows");
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
@@ -264,14 +343,20 @@ static void a_table_tells_both_orders_and_what_it_cannot_bear(void **state)
         lowest += strcmp(order, "lowest") == 0;
         highest += strcmp(order, "highest") == 0;
         random += strcmp(order, "random") == 0;
+        lowest_within += strcmp(order, "lowest within classes") == 0;
+        highest_within += strcmp(order, "highest within classes") == 0;
+        within += strcmp(order, "random within classes") == 0;
         const double fid = json_number_value(json_object_get(row, "fid"));
         assert_true(json_number_value(json_object_get(row, "fid_low")) <= fid);
         assert_true(json_number_value(json_object_get(row, "fid_high")) >= fid);
-        if (!strcmp(order, "lowest") || !strcmp(order, "highest"))
+        if (!strncmp(order, "lowest", 6) || !strncmp(order, "highest", 7))
             assert_int_equal(json_integer_value(json_object_get(row, "images")), IMAGES * 5 / 6);
     }
     assert_int_equal(random, 1);
+    assert_int_equal(within, 1);
     assert_int_equal(lowest, highest);
+    assert_int_equal(lowest_within, lowest);
+    assert_int_equal(highest_within, lowest);
     assert_true(lowest >= 3);                                          // eps-var, x0-var, post-var
     assert_true(json_array_size(json_object_get(o, "warnings")) >= 2); // few images, few resamples
     json_decref(o);
@@ -291,9 +376,29 @@ static void items_of_a_folder_share_their_images(void **state)
     aleat_error err = {0};
     char folder[512];
     (void)snprintf(folder, sizeof folder, "%s", scratch("whole"));
+    noted.calls = 0;
     assert_ok(table("table4", folder, &err), &err);
     assert_ok(table("fig3", folder, &err), &err);
     assert_int_equal(shards_of(folder), 3);
+    assert_int_equal(noted.calls, 0); // nothing to make
+}
+
+// Of 2 steps, both guided by 2 copies and 2 products with the Jacobian, which count as two
+// evaluations: 2 + 4 + 8; plain ones 2. 8 images each of plain, up and down.
+static void work_is_told_before_and_while_it_is_done(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    noted.calls = 0;
+    assert_ok(table_of_n("table3", scratch("work"), "copies", 8, &err), &err);
+    assert_int_equal(noted.first.images, 3 * 8);
+    assert_float_equal(noted.first.cost, 8 * (2 + 14 + 14), 1e-9);
+    assert_float_equal(noted.first.images_made, 0, 0);
+    assert_float_equal(noted.first.seconds, 0, 0);
+    assert_true(noted.calls > 3); // at least once for each of three shards
+    assert_float_equal(noted.last.images_made, 3 * 8, 1e-6);
+    assert_float_equal(noted.last.cost_made, noted.first.cost, 1e-6);
+    assert_true(noted.last.seconds > 0);
 }
 
 // What images are compared by.
@@ -398,8 +503,8 @@ static void rivals_have_their_scores_in_the_same_table(void **state)
                 json_integer_value(json_object_get(json_array_get(rows, i), "evaluations")),
                 want[w].evaluations);
         }
-        if (found != 2)
-            fail_msg("%s: %d rows", want[w].score, found); // lowest and highest
+        if (found != 4) // lowest and highest, of all and within classes
+            fail_msg("%s: %d rows", want[w].score, found);
     }
     json_decref(owner);
 }
@@ -459,6 +564,12 @@ static void a_foreign_folder_or_shard_is_refused(void **state)
     (void)snprintf(command, sizeof command, "%s/mine.txt", folder);
     assert_ok(aleat_write_file(command, "x", 1, &err), &err);
     assert_failed(table("table1", folder, &err), ALEAT_ERR_ARGUMENT, &err, "something else");
+    // too few to have neighbours: told before an image is made, with what would do
+    assert_failed(small_table4(scratch("few"), 14, &err), ALEAT_ERR_ARGUMENT, &err,
+                  "11 kept of 14 images");
+    assert_string_equal(err.hint, "-n 15 at least");
+    assert_int_equal(shards_of(scratch("few")), 0);
+    assert_ok(small_table4(scratch("few"), 15, &err), &err);
     assert_failed(table("table9", folder, &err), ALEAT_ERR_ARGUMENT, &err, "table9");
     (void)snprintf(
         command, sizeof command,
@@ -475,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_killed_table_ends_in_the_same_bytes), // first: it forks
         cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
         cmocka_unit_test(items_of_a_folder_share_their_images),
+        cmocka_unit_test(work_is_told_before_and_while_it_is_done),
         cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
@@ -483,6 +595,7 @@ int main(void)
         cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
         cmocka_unit_test(halves_tell_the_spread_of_the_whole),
         cmocka_unit_test(subsets_have_their_size_and_order),
+        cmocka_unit_test(shares_of_classes_stay_within_rounding),
     };
     return cmocka_run_group_tests(tests, make_data, remove_scratch);
 }

@@ -49,6 +49,9 @@ typedef struct aleat_filter_options {
     bool highest;     /**< keep the highest, not the lowest; ties by number, NaN last either way */
     bool random;      /**< instead of `by`: a random subset */
     uint64_t seed;
+    /** Stratified by class: keep the same share of each class of the images to choose from, rounded
+     * so that the sum is `keep` (largest remainders). ALEAT_ERR_ARGUMENT if one has no class. */
+    bool within_classes;
     const char *list;    /**< a file of image numbers to choose from, or NULL: from all */
     const char *command; /**< what the user typed: run.json tells it behind RUN's own; or NULL */
 } aleat_filter_options;

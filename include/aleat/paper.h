@@ -22,6 +22,17 @@ extern "C" {
  * the last. */
 ALEAT_API const char *aleat_paper_item_name(int i, const char **help);
 
+/** Images that a call makes, over all settings of the item; those of earlier calls are not counted.
+ */
+typedef struct aleat_paper_work {
+    int64_t images;     /**< to make, at least 1 */
+    double images_made; /**< so far */
+    double cost;        /**< of all of them, in evaluations of the network; a product with its
+                             Jacobian counts as two */
+    double cost_made;
+    double seconds; /**< since the first was begun, but for what is done between sets of images */
+} aleat_paper_work;
+
 /** What to reproduce, and how far. Zero-initialise: the paper's numbers where there are any.
  * Everything is borrowed for the call. */
 typedef struct aleat_paper_options {
@@ -57,7 +68,10 @@ typedef struct aleat_paper_options {
     /** Called now and then with what is being done and how far it is; returning false stops with
      * ALEAT_ERR_CANCELLED. May be NULL. */
     bool (*progress)(void *ctx, const char *what, double done, double total);
-    void *ctx;
+    /** Called before the first image is made, and then before each progress("images", ..). May be
+     * NULL. */
+    void (*work)(void *ctx, const aleat_paper_work *work);
+    void *ctx; /**< of both */
 } aleat_paper_options;
 
 /**
@@ -77,6 +91,21 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_model_paper(aleat_model *model, cons
                                                         const char *folder,
                                                         const aleat_paper_options *options,
                                                         aleat_error *err);
+
+/**
+ * Writes one Markdown document about folders of aleat_model_paper(): settings, commands, the most
+ * telling rows of each item, its figures, and sentences that follow from the numbers by the rules
+ * that the document states. No model is evaluated. Items that are not there are told as missing.
+ * The same files give the same bytes.
+ *
+ * @param folders [n], n >= 1; the document calls them as they are given
+ * @param path    the document; it appears whole or not at all, and refers to figures by their place
+ *                relative to it
+ * @return ALEAT_ERR_ARGUMENT: a folder that is none of aleat_model_paper(); ALEAT_ERR_FORMAT: an
+ *         ITEM.json that it has not written (the message names file, row and key); ALEAT_ERR_IO
+ */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_paper_summary(const char *const *folders, int64_t n,
+                                                          const char *path, aleat_error *err);
 
 #ifdef __cplusplus
 }

@@ -338,6 +338,8 @@ static json_t *choice_json(const filtering *f)
     if (good && o->by)
         good = json_object_set_new(choice, "order",
                                    json_string(o->highest ? "highest" : "lowest")) == 0;
+    if (good && o->within_classes)
+        good = json_object_set_new(choice, "within_classes", json_true()) == 0;
     if (good && o->random)
         good = json_object_set_new(choice, "random_seed", json_sprintf("%" PRIu64, o->seed)) == 0;
     if (!good) {

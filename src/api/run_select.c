@@ -11,8 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/order.h"
-#include "base/rng.h"
+#include "base/keep.h"
 #include "io/file.h"
 #include "io/score_table.h"
 
@@ -348,17 +347,13 @@ static aleat_status mark_listed(bool *marked, int64_t *count, const aleat_scores
 static aleat_status order_pool(int64_t *order, int64_t n, const double *score,
                                const aleat_filter_options *o, aleat_error *err)
 {
-    if (o->random) {
-        const aleat_rng_key key = {.seed = o->seed, .purpose = ALEAT_FOR_SUBSET};
-        aleat_rng_permutation(&key, order, n);
-        return ALEAT_OK;
-    }
-    double *keys = aleat_calloc((size_t)n, sizeof *keys);
-    for (int64_t i = 0; keys && score && i < n; i++)
-        keys[i] = o->highest ? -score[i] : score[i];
-    const bool sorted = keys && aleat_order(order, keys, n);
-    aleat_free(keys);
-    return sorted ? ALEAT_OK : aleat_fail_memory(err, "scores");
+    if (o->random)
+        aleat_order_random(order, n, o->seed, 0);
+    if (o->by && !aleat_order_scores(order, score, n, o->highest))
+        return aleat_fail_memory(err, "scores");
+    for (int64_t i = 0; !o->random && !o->by && i < n; i++)
+        order[i] = i;
+    return ALEAT_OK;
 }
 
 static aleat_status check_options(const aleat_filter_options *o, aleat_error *err)
@@ -372,29 +367,72 @@ static aleat_status check_options(const aleat_filter_options *o, aleat_error *er
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "how many are to be kept?");
     if (!o->keep && !o->list)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "what is to be kept: a share, or a list?");
+    if (o->within_classes && !o->keep)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "how many are to be kept within classes? A list names its images");
     return ALEAT_OK;
 }
 
 // Scratch of a selection: the pool of rows to choose from.
 typedef struct pool {
-    bool *marked;   // [s->n] in the pool; later: kept
-    int64_t *rows;  // [count]
-    double *scores; // [s->n] by row
-    double *score;  // [count] by place in the pool
-    int64_t *order; // [count]
+    bool *marked;     // [s->n] in the pool
+    bool *kept;       // [count] by place in the pool, as the next
+    int64_t *rows;    // [count]
+    double *scores;   // [s->n] by row
+    double *score;    // [count]
+    int64_t *classes; // [count]; NULL: they do not matter
+    int64_t *order;   // [count]
     int64_t count;
 } pool;
+
+static void clear_pool(pool *p)
+{
+    aleat_free(p->marked);
+    aleat_free(p->kept);
+    aleat_free(p->rows);
+    aleat_free(p->scores);
+    aleat_free(p->score);
+    aleat_free(p->classes);
+    aleat_free(p->order);
+}
+
+// Classes of the pool's images, from the column of labels.
+static aleat_status read_classes(pool *p, const aleat_scores *s, aleat_error *err)
+{
+    const int column = find_column(s, "label");
+    int64_t count;
+    double *labels = aleat_calloc((size_t)s->n, sizeof *labels);
+    p->classes = aleat_calloc((size_t)s->n, sizeof *p->classes);
+    aleat_status st = labels && p->classes ? ALEAT_OK : aleat_fail_memory(err, s->path);
+    if (!st && column < 0)
+        st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: has no column 'label'", s->path);
+    if (!st)
+        st = read_column(s, column, labels, s->n, &count, err);
+    for (int64_t i = 0; !st && i < p->count; i++) {
+        const double label = labels[p->rows[i]];
+        if (!(label >= 0 && label <= INT32_MAX) || label != floor(label))
+            st = aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                            "%s: image %" PRId64 " is of no class, so nothing can be kept within "
+                            "classes",
+                            s->path, s->images[p->rows[i]]);
+        else
+            p->classes[i] = (int64_t)label;
+    }
+    aleat_free(labels);
+    return st;
+}
 
 static aleat_status fill_pool(pool *p, const aleat_scores *s, const aleat_filter_options *o,
                               aleat_error *err)
 {
     const size_t n = (size_t)s->n;
     p->marked = aleat_calloc(n, sizeof *p->marked);
+    p->kept = aleat_calloc(n, sizeof *p->kept);
     p->rows = aleat_calloc(n, sizeof *p->rows);
     p->scores = aleat_calloc(n, sizeof *p->scores);
     p->score = aleat_calloc(n, sizeof *p->score);
     p->order = aleat_calloc(n, sizeof *p->order);
-    if (!p->marked || !p->rows || !p->scores || !p->score || !p->order)
+    if (!p->marked || !p->kept || !p->rows || !p->scores || !p->score || !p->order)
         return aleat_fail_memory(err, s->path);
     aleat_status st = ALEAT_OK;
     if (o->list)
@@ -407,6 +445,8 @@ static aleat_status fill_pool(pool *p, const aleat_scores *s, const aleat_filter
             p->score[p->count] = p->scores[i];
             p->rows[p->count++] = i;
         }
+    if (!st && o->within_classes)
+        st = read_classes(p, s, err);
     return st;
 }
 
@@ -420,16 +460,14 @@ static aleat_status take(aleat_selection *out, const pool *p, int64_t keep, cons
     out->score = with_scores ? aleat_calloc((size_t)keep, sizeof *out->score) : NULL;
     if (!out->row || !out->image || (with_scores && !out->score))
         return aleat_fail_memory(err, s->path);
-    memset(p->marked, 0, (size_t)s->n * sizeof *p->marked);
-    for (int64_t i = 0; i < keep; i++)
-        p->marked[p->rows[p->order[i]]] = true;
-    int64_t at = 0;
-    for (int64_t i = 0; i < s->n; i++)
-        if (p->marked[i]) {
-            out->row[at] = i;
-            out->image[at] = s->images[i];
+    if (!aleat_keep_first(p->kept, p->order, p->count, keep, p->classes))
+        return aleat_fail_memory(err, s->path);
+    for (int64_t i = 0, at = 0; i < p->count; i++) // places rise with rows
+        if (p->kept[i]) {
+            out->row[at] = p->rows[i];
+            out->image[at] = s->images[p->rows[i]];
             if (with_scores)
-                out->score[at] = p->scores[i];
+                out->score[at] = p->score[i];
             at++;
         }
     return ALEAT_OK;
@@ -449,16 +487,12 @@ aleat_status aleat_run_select(aleat_selection *out, const aleat_scores *s,
     if (!st && options->keep)
         st = parse_keep(&keep, options->keep, p.count, err);
     if (!st)
-        st = order_pool(p.order, p.count, options->by ? p.score : NULL, options, err);
+        st = order_pool(p.order, p.count, p.score, options, err);
     if (!st)
         st = take(out, &p, keep, s, options->by != NULL, err);
     if (st)
         aleat_selection_clear(out);
-    aleat_free(p.marked);
-    aleat_free(p.rows);
-    aleat_free(p.scores);
-    aleat_free(p.score);
-    aleat_free(p.order);
+    clear_pool(&p);
     return st;
 }
 

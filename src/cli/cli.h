@@ -86,7 +86,7 @@ typedef struct aleat_cli_args {
     // filter
     const char *keep, *by, *list, *save_list;
     int order; /**< index into its choices */
-    bool random;
+    bool random, within_classes;
     // paper
     const char *estimators, *copies_list, *strengths;
     double keep_share;

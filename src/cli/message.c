@@ -72,8 +72,7 @@ aleat_cli_progress aleat_cli_progress_new(const char *verb, const char *unit, bo
         .verb = verb, .unit = unit, .visible = !quiet && isatty(STDERR_FILENO)};
 }
 
-// "1:05" or "2:03:04"
-static void time_text(char *buf, size_t size, double seconds)
+void aleat_cli_time_text(char *buf, size_t size, double seconds)
 {
     const long s = (long)(seconds + 0.5);
     if (s >= 3600)
@@ -103,7 +102,8 @@ void aleat_cli_progress_show(aleat_cli_progress *p, double done, double total)
     const double passed = now - p->start, fresh = done - (double)p->first;
     char left[32] = "";
     if (fresh > 0 && passed > 0.5)
-        time_text(left, sizeof left, passed * (total - done) / fresh);
+        aleat_cli_time_text(left, sizeof left,
+                            p->left > 0 ? p->left : passed * (total - done) / fresh);
     (void)fprintf(stderr, "\r%s [%s] %.0f/%.0f %s", p->verb, bar, done, total, p->unit);
     if (left[0])
         (void)fprintf(stderr, "  %.2f/s  %s left", fresh / passed, left);

@@ -3,6 +3,7 @@
 #define ALEAT_CLI_MESSAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "aleat/status.h"
@@ -26,11 +27,14 @@ typedef struct aleat_cli_progress {
     double start, last_drawn; /**< seconds */
     int64_t first;            /**< what was done already at the start (a resumed run) */
     bool started;
+    double left; /**< seconds that the caller reckons with; 0: from the rate so far */
 } aleat_cli_progress;
 
 aleat_cli_progress aleat_cli_progress_new(const char *verb, const char *unit, bool quiet);
 /** `done` of `total` units (fractions are shown by the bar). Draws at most ten times a second. */
 void aleat_cli_progress_show(aleat_cli_progress *p, double done, double total);
+/** "1:05" or "2:03:04". */
+void aleat_cli_time_text(char *buf, size_t size, double seconds);
 /** Removes the line. */
 void aleat_cli_progress_clear(aleat_cli_progress *p);
 

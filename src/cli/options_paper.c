@@ -25,8 +25,8 @@ static const aleat_cli_option what_options[] = {
      .type = ALEAT_CLI_PATH,
      .offset = AT(out),
      .value = "OUT",
-     .required = true,
-     .help = "the folder to write; several items may share it, and then share images"},
+     .help = "the folder to write; several items may share it, and then share images; summary: the "
+             "document"},
     {.name = "shard",
      .type = ALEAT_CLI_INT,
      .offset = AT(shard),

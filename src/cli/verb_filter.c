@@ -41,6 +41,7 @@ int aleat_cli_filter(const aleat_cli_verb *verb, const aleat_cli_args *args)
         .highest = args->order == 1,
         .random = args->random,
         .seed = args->seed,
+        .within_classes = args->within_classes,
         .list = args->list,
         .command = command,
     };

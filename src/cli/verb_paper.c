@@ -1,10 +1,12 @@
-#include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/verbs.h"
 
+// Instead of an item: what several of them come to.
+#define SUMMARY "summary"
 // Numbers in a list on the command line.
 #define MOST_NUMBERS 64
 
@@ -36,22 +38,53 @@ static bool read_numbers(numbers *out, const aleat_cli_verb *verb, const char *o
     return true;
 }
 
+// Seconds of work after which its rate says something.
+#define FIRST_ESTIMATE 20.0
+
 // What is on the progress line.
 typedef struct watch {
     aleat_cli_progress progress;
     const char *what;
+    double last;    // what was done of it when it was shown last
+    double left;    // seconds that making images still takes; 0: unknown
+    bool estimated; // has the estimate been told where no line is drawn?
+    bool quiet;
 } watch;
 
 static bool on_progress(void *ctx, const char *what, double done, double total)
 {
     watch *w = ctx;
-    if (w->what != what) {
+    if (w->what != what || done < w->last) { // the next set of images begins anew
         w->progress.unit = what;
         w->progress.started = false;
         w->what = what;
     }
+    w->last = done;
+    w->progress.left = strcmp(what, "images") == 0 ? w->left : 0;
     aleat_cli_progress_show(&w->progress, done, total);
     return !aleat_cli_interrupted();
+}
+
+// How much there is to do, and how long it takes: at first the former, then on the progress line
+// or, where that is not drawn, once.
+static void on_work(void *ctx, const aleat_paper_work *work)
+{
+    watch *w = ctx;
+    char left[32];
+    if (work->cost_made > 0)
+        w->left = work->seconds * (work->cost - work->cost_made) / work->cost_made;
+    if (w->quiet)
+        return;
+    if (!(work->images_made > 0) && !(work->seconds > 0))
+        (void)fprintf(stderr,
+                      "aleat: paper: %" PRId64 " images to make, %.3g evaluations of the network\n",
+                      work->images, work->cost);
+    if (w->estimated || w->progress.visible || work->seconds < FIRST_ESTIMATE || !(w->left > 0))
+        return;
+    aleat_cli_time_text(left, sizeof left, w->left);
+    (void)fprintf(stderr, "aleat: paper: %.3g images/s, all in about %s\n",
+                  work->images_made / work->seconds, left);
+    w->estimated = true;
 }
 
 static aleat_paper_options options_of(const aleat_cli_args *args, const numbers *copies,
@@ -87,6 +120,7 @@ static aleat_paper_options options_of(const aleat_cli_args *args, const numbers 
         .keep_images = args->keep_images,
         .threads = (int)args->threads,
         .progress = on_progress,
+        .work = on_work,
     };
 }
 
@@ -126,13 +160,23 @@ static bool is_item(const char *name)
     return false;
 }
 
-// The table itself, which is also in OUT/ITEM.md.
-static void show(const aleat_cli_args *args)
+const char *aleat_cli_paper_choice(int i, const char **help)
 {
-    char path[4096], block[4096];
+    int n_items = 0;
+    while (aleat_paper_item_name(n_items, NULL))
+        n_items++;
+    if (i != n_items)
+        return aleat_paper_item_name(i, help);
+    if (help)
+        *help = "one document about the folders OUT.. of items; no model";
+    return SUMMARY;
+}
+
+// What was written, on stdout, too.
+static void show(const char *path)
+{
+    char block[4096];
     size_t n;
-    (void)snprintf(path, sizeof path, "%s/%s.%s", args->out, args->operand,
-                   args->json ? "json" : "md");
     FILE *file = fopen(path, "rb");
     while (file && (n = fread(block, 1, sizeof block, file)) > 0)
         (void)fwrite(block, 1, n, stdout);
@@ -140,9 +184,28 @@ static void show(const aleat_cli_args *args)
         (void)fclose(file);
 }
 
+// The document goes to -o, or into the first folder and to stdout.
+static int summarise(const aleat_cli_verb *verb, const aleat_cli_args *args)
+{
+    char path[4096];
+    aleat_error err = {0};
+    if (args->n_more < 1) {
+        aleat_cli_complain(verb->name, "%s needs the folders that items were written to", SUMMARY);
+        return ALEAT_EXIT_USAGE;
+    }
+    (void)snprintf(path, sizeof path, "%s/%s.md", args->more_operands[0], SUMMARY);
+    const aleat_status st =
+        aleat_paper_summary(args->more_operands, args->n_more, args->out ? args->out : path, &err);
+    if (!st && !args->out && !args->quiet)
+        show(path);
+    return aleat_cli_exit(verb, st, &err);
+}
+
 int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     numbers copies, strengths;
+    if (strcmp(args->operand, SUMMARY) == 0)
+        return summarise(verb, args);
     if (args->n_more != 1 || !is_item(args->operand)) {
         if (args->n_more == 1)
             aleat_cli_complain(verb->name, "there is no '%s'", args->operand);
@@ -151,18 +214,27 @@ int aleat_cli_paper(const aleat_cli_verb *verb, const aleat_cli_args *args)
         aleat_cli_advise("'aleat paper --help' lists what there is");
         return ALEAT_EXIT_USAGE;
     }
+    if (!args->out) {
+        aleat_cli_complain(verb->name, "needs --out OUT, the folder to write");
+        return ALEAT_EXIT_USAGE;
+    }
     if (!read_numbers(&copies, verb, "copies", args->copies_list, 2, 65536) ||
         !read_numbers(&strengths, verb, "strengths", args->strengths, 0, 1e9) ||
         !aleat_cli_check_cfg(verb, args))
         return ALEAT_EXIT_USAGE;
     aleat_error err = {0};
-    watch w = {.progress = aleat_cli_progress_new(verb->name, "images", args->quiet)};
+    watch w = {.progress = aleat_cli_progress_new(verb->name, "images", args->quiet),
+               .quiet = args->quiet};
     aleat_paper_options options = options_of(args, &copies, &strengths);
     options.ctx = &w;
     aleat_cli_catch_interrupts();
     const aleat_status st = make(verb, args, &options, &err);
     aleat_cli_progress_clear(&w.progress);
-    if (!st && (!args->quiet || args->json))
-        show(args);
+    if (!st && (!args->quiet || args->json)) {
+        char path[4096];
+        (void)snprintf(path, sizeof path, "%s/%s.%s", args->out, args->operand,
+                       args->json ? "json" : "md");
+        show(path);
+    }
     return aleat_cli_exit(verb, st, &err);
 }

@@ -135,7 +135,7 @@ const aleat_cli_verb aleat_cli_verbs[] = {
     {.name = "paper",
      .operand = "ITEM MODEL",
      .operand_help = "a table or figure of arXiv 2412.00205, then a model; items",
-     .operands = aleat_paper_item_name,
+     .operands = aleat_cli_paper_choice,
      .several = true,
      .run = aleat_cli_paper,
      .groups = {&aleat_cli_paper_what, &aleat_cli_paper_pool, &aleat_cli_paper_methods,
@@ -145,7 +145,10 @@ const aleat_cli_verb aleat_cli_verbs[] = {
      .notes =
          "OUT/ITEM.md, .json, .csv and a plot; the table goes to stdout, too. Interrupted, the "
          "same command goes on and ends in the same numbers. With a larger -n it goes on from "
-         "the images that are there. Items other than table5 need --data and --network."},
+         "the images that are there. Items other than table5 need --data and --network.\n"
+         "'aleat paper summary OUT..' makes one document of what is in such folders: sentences that "
+         "follow from the numbers, the most telling rows, figures. It goes to -o FILE, or to "
+         "OUT/summary.md of the first folder and to stdout."},
     {.name = "train",
      .operand = "DATA",
      .operand_help = "a data set: IDX, CIFAR-10's binary version, .npz, or a folder of pictures",

@@ -110,6 +110,8 @@ ALEAT_MUST_USE aleat_status aleat_cli_labels_of_images(int32_t **out, const char
                                                        aleat_error *err);
 /** The operands of eval. */
 const char *aleat_cli_metric_choice(int i, const char **help);
+/** The items of paper, and its summary. */
+const char *aleat_cli_paper_choice(int i, const char **help);
 /** The choices of --sampler, --maps, --guide-sign and --order. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);

@@ -76,14 +76,17 @@ static aleat_status add_score(figure *f, const aleat_judge *judge, const double 
     return st;
 }
 
-static aleat_status add_run(figure *f, const aleat_run_options *run, bool local, aleat_error *err)
+// By copies and steps of estimators that look at single states; others as they are.
+static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error *err)
 {
+    figure *f = ctx;
     aleat_paper *p = f->paper;
+    const bool local = !run->estimator || aleat_estimator_is_local(run->estimator);
     aleat_pool pool = {0};
     aleat_judge judge = {0};
     aleat_status st = aleat_pool_make(&pool, p, run, err);
     if (!st)
-        st = aleat_judge_open(&judge, p, &pool, aleat_paper_keep(p), err);
+        st = aleat_judge_open(&judge, p, &pool, aleat_paper_keep(p), NULL, err);
     double *scores = aleat_calloc((size_t)run->n, sizeof *scores);
     if (!st && !scores)
         st = aleat_fail_memory(err, "scores");
@@ -105,18 +108,23 @@ static aleat_status add_run(figure *f, const aleat_run_options *run, bool local,
     return st;
 }
 
-// Those that look at single states, by copies and steps; others as they are.
-static aleat_status add_estimator(void *ctx, const char *estimator, aleat_error *err)
+aleat_status aleat_paper_fig11_runs(const aleat_paper *p, const char *estimator,
+                                    aleat_paper_visit *visit, void *ctx, aleat_error *err)
 {
     static const int64_t usual[] = {5, 10, 20, 0};
-    figure *f = ctx;
-    aleat_run_options run = aleat_paper_scored_run(f->paper, estimator);
+    aleat_run_options run = aleat_paper_scored_run(p, estimator);
     aleat_status st = ALEAT_OK;
     if (!aleat_estimator_is_local(estimator))
-        return add_run(f, &run, false, err);
-    for (int i = 0; !st && (run.copies = aleat_paper_copies(f->paper, usual, i)); i++)
-        st = add_run(f, &run, true, err);
+        return visit(ctx, &run, err);
+    for (int i = 0; !st && (run.copies = aleat_paper_copies(p, usual, i)); i++)
+        st = visit(ctx, &run, err);
     return st;
+}
+
+static aleat_status add_estimator(void *ctx, const char *estimator, aleat_error *err)
+{
+    const figure *f = ctx;
+    return aleat_paper_fig11_runs(f->paper, estimator, add_run, ctx, err);
 }
 
 aleat_status aleat_paper_fig11(aleat_paper *p, aleat_error *err)

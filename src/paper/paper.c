@@ -15,6 +15,7 @@
 #include "io/json.h"
 #include "base/rng.h"
 #include "paper/rivals.h"
+#include "uncertainty/estimator.h"
 
 // Names a folder as ours.
 #define MARK "paper.json"
@@ -36,6 +37,7 @@ static const aleat_paper_item items[] = {
      .help = "distance of guided images, by strength and sign, against plain ones",
      .title = "Table 3: guided sampling",
      .needs_features = true,
+     .runs = aleat_paper_table3_runs,
      .make = aleat_paper_table3},
     {.name = "table4",
      .help = "precision and recall of images kept by each score",
@@ -65,6 +67,7 @@ static const aleat_paper_item items[] = {
      .title = "Figure 11: distance by copies and scored steps",
      .needs_features = true,
      .has_rivals = true,
+     .runs = aleat_paper_fig11_runs,
      .make = aleat_paper_fig11},
     {.name = "corruptions",
      .help = "how well each score tells damaged real images from whole ones",
@@ -155,6 +158,14 @@ void aleat_paper_note_subsets(aleat_paper *p)
                       "lowest.");
 }
 
+void aleat_paper_note_classes(aleat_paper *p)
+{
+    aleat_result_note(&p->result,
+                      "Within classes: the same share of each class is kept, by its own scores, "
+                      "and of the random subsets as well. Of all images at once, a score also "
+                      "changes the mix of classes, which the distance punishes.");
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 // Drawn uniformly from the classes that mean something; each follows from its image's number, so
@@ -219,6 +230,19 @@ static aleat_status is_empty(bool *out, const char *folder, aleat_error *err)
             *out = false;
     (void)closedir(dir);
     return ALEAT_OK;
+}
+
+aleat_status aleat_paper_check_folder(const char *folder, aleat_error *err)
+{
+    char *mark = aleat_path_join(folder, MARK);
+    aleat_status st = mark ? ALEAT_OK : aleat_fail_memory(err, folder);
+    if (!st && !aleat_is_file(mark)) {
+        st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: holds no tables and figures (there is no %s)",
+                        folder, MARK);
+        aleat_hint(err, "the folder that 'aleat paper ITEM MODEL .. -o OUT' writes is meant");
+    }
+    aleat_free(mark);
+    return st;
 }
 
 // Makes the folder, or sees that it is ours.
@@ -296,8 +320,57 @@ static aleat_status open_features(aleat_paper *p, bool reference, aleat_error *e
     return st || !reference ? st : aleat_reference_make(&p->reference, p, err);
 }
 
+/* ---- how much there is to do ----------------------------------------------------------------- */
+
+// What runs add to the work.
+typedef struct plan {
+    const aleat_paper *paper;
+    aleat_paper_work *work;
+} plan;
+
+// What cannot be done is no work; the item itself says why.
+static aleat_status add_work(void *ctx, const aleat_run_options *run, aleat_error *err)
+{
+    const plan *at = ctx;
+    const aleat_status st = aleat_pool_add_work(at->work, at->paper, run, err);
+    return st == ALEAT_ERR_UNSUPPORTED ? ALEAT_OK : st;
+}
+
+static aleat_status add_estimator(const plan *at, const aleat_paper_item *item, const char *name,
+                                  aleat_error *err)
+{
+    if (!aleat_paper_wants(at->paper, name) ||
+        (!aleat_estimator_is_local(name) && !at->paper->laplace))
+        return ALEAT_OK;
+    if (item->runs)
+        return item->runs(at->paper, name, add_work, (void *)at, err);
+    const aleat_run_options run = aleat_paper_scored_run(at->paper, name);
+    return add_work((void *)at, &run, err);
+}
+
+// Fills *work and hangs it on the paper, if anybody asks and there is something to make.
+static aleat_status plan_work(aleat_paper *p, const aleat_paper_item *item, aleat_paper_work *work,
+                              aleat_error *err)
+{
+    plan at = {p, work};
+    const char *name;
+    aleat_status st = ALEAT_OK;
+    if (!p->options.work)
+        return ALEAT_OK;
+    if (!item->has_rivals && item->runs)
+        st = item->runs(p, NULL, add_work, &at, err);
+    for (int e = 0; !st && item->has_rivals && (name = aleat_estimator_name(e, NULL)); e++)
+        st = add_estimator(&at, item, name, err);
+    if (st || !work->images)
+        return st;
+    p->work = work;
+    p->options.work(p->options.ctx, work);
+    return ALEAT_OK;
+}
+
 static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, aleat_error *err)
 {
+    aleat_paper_work work = {0};
     aleat_status st = open_folder(p, err);
     if (!st && item->needs_features)
         st = open_features(p, !item->no_reference, err);
@@ -308,7 +381,10 @@ static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, alea
     if (!st && item->has_rivals)
         st = aleat_paper_fit(p, err);
     if (!st)
+        st = plan_work(p, item, &work, err);
+    if (!st)
         st = item->make(p, err);
+    p->work = NULL;
     const aleat_published *published = aleat_paper_published(p);
     if (published)
         aleat_result_note(&p->result, "Published: arXiv 2412.00205, %s.", published->model);

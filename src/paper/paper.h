@@ -19,7 +19,11 @@ typedef struct aleat_paper {
     aleat_error no_posterior; /**< or why there is none */
     int32_t *own_labels;      /**< [n] drawn ones; NULL: the caller's */
     aleat_result result;
+    aleat_paper_work *work; /**< what all images of the item take; NULL: nobody asks */
 } aleat_paper;
+
+/** Receives the runs of an item. */
+typedef aleat_status aleat_paper_visit(void *ctx, const aleat_run_options *run, aleat_error *err);
 
 /** A row of the table of items. */
 typedef struct aleat_paper_item {
@@ -27,6 +31,10 @@ typedef struct aleat_paper_item {
     bool needs_features;
     bool no_reference; /**< of the features only those of generated images */
     bool has_rivals;   /**< compares pools of estimators, some of which draw on a posterior */
+    /** The runs whose images it compares, of one estimator if it has rivals; NULL: the scored run
+     * of each, or none. */
+    aleat_status (*runs)(const aleat_paper *paper, const char *estimator, aleat_paper_visit *visit,
+                         void *ctx, aleat_error *err);
     /** Fills paper->result, and writes what is neither table nor numbers. */
     aleat_status (*make)(aleat_paper *paper, aleat_error *err);
 } aleat_paper_item;
@@ -41,8 +49,16 @@ aleat_status aleat_paper_fig10(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_fig11(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_corruptions(aleat_paper *paper, aleat_error *err);
 
+aleat_status aleat_paper_table3_runs(const aleat_paper *paper, const char *estimator,
+                                     aleat_paper_visit *visit, void *ctx, aleat_error *err);
+aleat_status aleat_paper_fig11_runs(const aleat_paper *paper, const char *estimator,
+                                    aleat_paper_visit *visit, void *ctx, aleat_error *err);
+
 /** Path of a file in the folder, printf-like; aleat_free(). NULL: no memory. */
 char *aleat_paper_path(const aleat_paper *paper, const char *fmt, ...) ALEAT_PRINTF(2, 3);
+
+/** ALEAT_ERR_ARGUMENT unless the folder is one of aleat_model_paper(). */
+ALEAT_MUST_USE aleat_status aleat_paper_check_folder(const char *folder, aleat_error *err);
 
 /** Tells the caller's progress(); ALEAT_ERR_CANCELLED if it says so. */
 ALEAT_MUST_USE aleat_status aleat_paper_tell(const aleat_paper *paper, const char *what,
@@ -54,6 +70,8 @@ const aleat_published *aleat_paper_published(const aleat_paper *paper);
 int64_t aleat_paper_keep(const aleat_paper *paper);
 /** Says below the table what the columns of random subsets and intervals are. */
 void aleat_paper_note_subsets(aleat_paper *paper);
+/** And what rows within classes are. */
+void aleat_paper_note_classes(aleat_paper *paper);
 /** The i-th M to compare: of the options, or else of `usual`, which ends with 0; 0 beyond the last.
  */
 int64_t aleat_paper_copies(const aleat_paper *paper, const int64_t *usual, int i);

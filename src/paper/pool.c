@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -14,6 +15,8 @@
 // A shard has about as many pixels as 500 images of 32 x 32, so that a kill costs minutes.
 #define SHARD_PIXELS (500 * 32 * 32)
 #define SHARD_LEAST  16
+// M where the options say nothing (run.h).
+#define USUAL_COPIES 5
 
 /* ---- a shard --------------------------------------------------------------------------------- */
 
@@ -38,6 +41,8 @@ typedef struct maker {
     int64_t first, count;          // of the shard being made
     aleat_tensor arrays[N_ARRAYS]; // [count,width]
     aleat_tensor pixels;           // [count,H,W,C]
+    double cost;                   // of an image, as aleat_paper_work has it
+    double begun;                  // clock at the start of the shard
 } maker;
 
 static void clear_shard(maker *m)
@@ -134,9 +139,31 @@ static aleat_status write_shard(const maker *m, int64_t i, aleat_error *err)
     return st;
 }
 
+// Of `made` images of the shard, which may be a fraction.
+static void tell_work(const maker *m, double made)
+{
+    const aleat_paper *p = m->paper;
+    if (!p->work)
+        return;
+    aleat_paper_work now = *p->work;
+    now.images_made += made;
+    now.cost_made += made * m->cost;
+    now.seconds += aleat_clock() - m->begun;
+    p->options.work(p->options.ctx, &now);
+}
+
+static bool on_progress(void *ctx, double done, double total)
+{
+    const maker *m = ctx;
+    const aleat_paper_options *o = &m->paper->options;
+    tell_work(m, done - (double)m->first);
+    return !o->progress || o->progress(o->ctx, "images", done, total);
+}
+
 static aleat_status make_shard(maker *m, int64_t i, aleat_error *err)
 {
     aleat_status st = begin_shard(m, i, err);
+    m->begun = aleat_clock();
     if (!st)
         st = aleat_run_sample(m->run, m->first, m->count, take_images, m, err);
     const aleat_images images = {.n = m->count,
@@ -148,7 +175,14 @@ static aleat_status make_shard(maker *m, int64_t i, aleat_error *err)
         st = aleat_features_run(m->paper->network, &images, m->arrays[FEATURES].data, NULL, err);
     if (!st && m->paper->options.keep_images)
         st = keep_images(m, i, err);
-    return st ? st : write_shard(m, i, err);
+    if (!st)
+        st = write_shard(m, i, err);
+    if (m->paper->work) {
+        m->paper->work->images_made += (double)m->count;
+        m->paper->work->cost_made += (double)m->count * m->cost;
+        m->paper->work->seconds += aleat_clock() - m->begun;
+    }
+    return st;
 }
 
 // Array `which` of shard i, checked; it may have more rows than are needed, of a larger pool.
@@ -356,17 +390,17 @@ static aleat_status gather(maker *m, aleat_error *err)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static bool on_progress(void *ctx, double done, double total)
+// Products with the Jacobian at each guided step: one for each copy.
+static int64_t products(const aleat_run_options *run)
 {
-    const aleat_paper_options *o = ctx;
-    return !o->progress || o->progress(o->ctx, "images", done, total);
+    return run->copies ? run->copies : USUAL_COPIES;
 }
 
 static aleat_status open_run(maker *m, const aleat_run_options *run, aleat_error *err)
 {
     aleat_run_options options = *run;
     options.progress = on_progress;
-    options.ctx = (void *)&m->paper->options;
+    options.ctx = m;
     aleat_status st = aleat_run_open(&m->run, m->paper->model, &options, err);
     if (st)
         return st;
@@ -383,8 +417,31 @@ static aleat_status open_run(maker *m, const aleat_run_options *run, aleat_error
     if (m->paper->options.shard > 0)
         m->size = m->paper->options.shard;
     m->n_shards = (options.n + m->size - 1) / m->size;
+    m->cost = (double)(m->facts.evaluations + 2 * m->facts.n_guide_steps * products(&options));
     set_widths(m);
     return ALEAT_OK;
+}
+
+aleat_status aleat_pool_add_work(aleat_paper_work *work, const aleat_paper *paper,
+                                 const aleat_run_options *run, aleat_error *err)
+{
+    aleat_pool pool = {.n = run->n};
+    maker m = {.paper = paper, .pool = &pool};
+    aleat_status st = open_run(&m, run, err);
+    if (!st)
+        st = open_folder(&m, err);
+    for (int64_t i = 0; !st && i < m.n_shards; i++) {
+        const int64_t rest = run->n - i * m.size, count = rest < m.size ? rest : m.size;
+        bool there = false;
+        st = has_shard(&there, &m, i, err);
+        if (!st && !there) {
+            work->images += count;
+            work->cost += (double)count * m.cost;
+        }
+    }
+    aleat_run_close(m.run);
+    aleat_free(m.folder);
+    return st;
 }
 
 aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,

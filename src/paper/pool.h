@@ -31,6 +31,9 @@ typedef struct aleat_pool {
 /** The images of `run`, made or found. */
 ALEAT_MUST_USE aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,
                                             const aleat_run_options *run, aleat_error *err);
+/** Adds what of them is to be made to `work`. Shards are looked for, not read. */
+ALEAT_MUST_USE aleat_status aleat_pool_add_work(aleat_paper_work *work, const aleat_paper *paper,
+                                                const aleat_run_options *run, aleat_error *err);
 /** Accepts NULL. */
 void aleat_pool_clear(aleat_pool *pool);
 /** The features; borrowed. */

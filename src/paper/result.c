@@ -112,9 +112,9 @@ void aleat_result_clear(aleat_result *result)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-static aleat_status print(aleat_atomic_file *file, aleat_error *err, const char *fmt, ...)
+static aleat_status print(const aleat_atomic_file *file, aleat_error *err, const char *fmt, ...)
     ALEAT_PRINTF(3, 4);
-static aleat_status print(aleat_atomic_file *file, aleat_error *err, const char *fmt, ...)
+static aleat_status print(const aleat_atomic_file *file, aleat_error *err, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -160,13 +160,16 @@ static aleat_status write_csv(aleat_atomic_file *file, const aleat_result *r, al
     return st;
 }
 
-static aleat_status print_cell(aleat_atomic_file *file, const aleat_column *c, const json_t *row,
-                               aleat_error *err)
+static aleat_status print_cell(const aleat_atomic_file *file, const aleat_column *c,
+                               const json_t *row, aleat_error *err)
 {
     char text[3][256], key[80];
     for (int p = 0; p < 3; p++) {
         (void)snprintf(key, sizeof key, "%s%s", c->key, parts[p]);
         field_text(text[p], sizeof text[p], json_object_get(row, key), c->digits, "-");
+        for (char *at = text[p]; *at; at++) // which would end the cell
+            if (*at == '|' || (unsigned char)*at < ' ')
+                *at = ' ';
     }
     if (!c->interval || strcmp(text[1], "-") == 0)
         return print(file, err, " %s |", text[0]);
@@ -184,9 +187,10 @@ static bool is_shown(const aleat_column *c, const aleat_result *r)
     return false;
 }
 
-static aleat_status print_rows(aleat_atomic_file *file, const aleat_result *r, aleat_error *err)
+aleat_status aleat_result_print(const aleat_atomic_file *file, const aleat_result *r,
+                                aleat_error *err)
 {
-    aleat_status st = print(file, err, "|");
+    aleat_status st = r->no_memory ? aleat_fail_memory(err, "a table") : print(file, err, "|");
     for (const aleat_column *c = r->columns; !st && c->key; c++)
         if (is_shown(c, r))
             st = print(file, err, " %s |", c->heading);
@@ -215,7 +219,7 @@ static aleat_status write_markdown(aleat_atomic_file *file, const aleat_result *
     if (!st && command)
         st = print(file, err, "    %s\n\n", command);
     if (!st)
-        st = print_rows(file, r, err);
+        st = aleat_result_print(file, r, err);
     for (size_t i = 0; !st && i < json_array_size(r->notes); i++)
         st = print(file, err, "\n%s\n", json_string_value(json_array_get(r->notes, i)));
     for (size_t i = 0; !st && i < json_array_size(r->warnings); i++)

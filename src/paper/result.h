@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "aleat/status.h"
+#include "io/file.h"
 #include "plot/plot.h"
 
 /** A column; tables of them end with a key NULL. */
@@ -44,6 +45,9 @@ void aleat_result_warn(aleat_result *result, const char *fmt, ...) ALEAT_PRINTF(
 ALEAT_MUST_USE aleat_status aleat_result_write(const aleat_result *result, const char *folder,
                                                const char *item, const char *title,
                                                const char *command, aleat_error *err);
+/** Writes the rows as a Markdown table; columns that no row fills are left out. */
+ALEAT_MUST_USE aleat_status aleat_result_print(const aleat_atomic_file *file,
+                                               const aleat_result *result, aleat_error *err);
 /** Writes a plot as FOLDER/ITEM.png and .svg. */
 ALEAT_MUST_USE aleat_status aleat_result_plot(const char *folder, const char *item,
                                               const aleat_plot *plot, aleat_error *err);

@@ -6,46 +6,42 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "base/order.h"
-#include "base/rng.h"
+#include "base/keep.h"
 #include "metrics/resample.h"
 #include "paper/distances.h"
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-static void mark(bool *members, const int64_t *order, int64_t n, int64_t keep)
+const int64_t *aleat_pool_classes(const aleat_pool *pool)
 {
-    memset(members, 0, (size_t)n * sizeof *members);
-    for (int64_t i = 0; i < keep; i++)
-        members[order[i]] = true;
+    bool several = false;
+    for (int64_t i = 0; i < pool->n; i++) {
+        if (pool->labels[i] < 0)
+            return NULL;
+        several = several || pool->labels[i] != pool->labels[0];
+    }
+    return several ? pool->labels : NULL;
 }
 
 aleat_status aleat_keep_by_score(bool *members, const double *scores, int64_t n, int64_t keep,
-                                 bool highest, aleat_error *err)
+                                 bool highest, const int64_t *classes, aleat_error *err)
 {
     int64_t *order = aleat_calloc((size_t)n, sizeof *order);
-    double *keys = aleat_calloc((size_t)n, sizeof *keys);
-    for (int64_t i = 0; keys && i < n; i++)
-        keys[i] = highest ? -scores[i] : scores[i];
-    const bool sorted = order && keys && aleat_order(order, keys, n);
-    if (sorted)
-        mark(members, order, n, keep);
+    const bool done = order && aleat_order_scores(order, scores, n, highest) &&
+                      aleat_keep_first(members, order, n, keep, classes);
     aleat_free(order);
-    aleat_free(keys);
-    return sorted ? ALEAT_OK : aleat_fail_memory(err, "scores");
+    return done ? ALEAT_OK : aleat_fail_memory(err, "scores");
 }
 
 aleat_status aleat_keep_random(bool *members, int64_t n, int64_t keep, uint64_t seed, int64_t draw,
-                               aleat_error *err)
+                               const int64_t *classes, aleat_error *err)
 {
-    const aleat_rng_key key = {.seed = seed, .purpose = ALEAT_FOR_SUBSET, .image = (uint32_t)draw};
     int64_t *order = aleat_calloc((size_t)n, sizeof *order);
-    if (!order)
-        return aleat_fail_memory(err, "a random subset");
-    aleat_rng_permutation(&key, order, n);
-    mark(members, order, n, keep);
+    if (order)
+        aleat_order_random(order, n, seed, draw);
+    const bool done = order && aleat_keep_first(members, order, n, keep, classes);
     aleat_free(order);
-    return ALEAT_OK;
+    return done ? ALEAT_OK : aleat_fail_memory(err, "a random subset");
 }
 
 bool aleat_scores_differ(const double *scores, int64_t n)
@@ -132,10 +128,11 @@ static aleat_status measure_random(aleat_judge *j, aleat_error *err)
 }
 
 aleat_status aleat_judge_open(aleat_judge *out, const aleat_paper *paper, const aleat_pool *pool,
-                              int64_t keep, aleat_error *err)
+                              int64_t keep, const int64_t *classes, aleat_error *err)
 {
     const aleat_paper_options *o = &paper->options;
-    *out = (aleat_judge){.paper = paper, .pool = pool, .keep = keep, .n_random = o->subsets};
+    *out = (aleat_judge){
+        .paper = paper, .pool = pool, .keep = keep, .n_random = o->subsets, .classes = classes};
     out->random = aleat_calloc((size_t)o->subsets, (size_t)pool->n * sizeof *out->random);
     out->value = aleat_calloc((size_t)o->subsets, sizeof *out->value);
     out->half = aleat_calloc((size_t)o->draws, sizeof *out->half);
@@ -143,7 +140,8 @@ aleat_status aleat_judge_open(aleat_judge *out, const aleat_paper *paper, const 
                           ? ALEAT_OK
                           : aleat_fail_memory(err, "random subsets");
     for (int64_t r = 0; !st && r < o->subsets; r++)
-        st = aleat_keep_random(out->random + r * pool->n, pool->n, keep, o->run.seed, r, err);
+        st = aleat_keep_random(out->random + r * pool->n, pool->n, keep, o->run.seed, r, classes,
+                               err);
     if (!st)
         st = measure_random(out, err);
     if (!st)
@@ -202,11 +200,19 @@ aleat_status aleat_judge_score(aleat_verdict *out, const aleat_judge *j, const d
     bool *members = aleat_calloc((size_t)j->pool->n, sizeof *members);
     aleat_status st = members ? ALEAT_OK : aleat_fail_memory(err, "a subset");
     if (!st)
-        st = aleat_keep_by_score(members, scores, j->pool->n, j->keep, highest, err);
+        st = aleat_keep_by_score(members, scores, j->pool->n, j->keep, highest, j->classes, err);
     if (!st)
         st = aleat_judge_set(out, j, members, err);
     aleat_free(members);
     return st;
+}
+
+const char *aleat_judge_order(const aleat_judge *judge, int highest)
+{
+    static const char *const names[][3] = {
+        {"random", "lowest", "highest"},
+        {"random within classes", "lowest within classes", "highest within classes"}};
+    return names[judge->classes != NULL][highest < 0 ? 0 : 1 + highest];
 }
 
 void aleat_warn_of_few(aleat_paper *paper, const aleat_pool *pool, int64_t keep)

@@ -4,14 +4,18 @@
 
 #include "paper/pool.h"
 
-/** members [n] = the `keep` images of the lowest (highest) scores; ties by number, NaN last. */
+/** The classes of a pool's images, [n]; NULL if it has not several, or images without one. */
+const int64_t *aleat_pool_classes(const aleat_pool *pool);
+/** members [n] = the `keep` images of the lowest (highest) scores, of all or of each class, as
+ * aleat_keep_first() has it; ties by number, NaN last. */
 ALEAT_MUST_USE aleat_status aleat_keep_by_score(bool *members, const double *scores, int64_t n,
-                                                int64_t keep, bool highest, aleat_error *err);
-/** members [n] = random subset number `draw` of `keep` images; number 0 is that of
- * aleat_run_select().
- */
+                                                int64_t keep, bool highest, const int64_t *classes,
+                                                aleat_error *err);
+/** members [n] = random subset number `draw` of `keep` images, likewise; number 0 is that of
+ * aleat_run_select(). */
 ALEAT_MUST_USE aleat_status aleat_keep_random(bool *members, int64_t n, int64_t keep, uint64_t seed,
-                                              int64_t draw, aleat_error *err);
+                                              int64_t draw, const int64_t *classes,
+                                              aleat_error *err);
 
 /** Of several numbers: mean, standard deviation (n - 1), and the quantiles around `confidence`. */
 typedef struct aleat_spread {
@@ -41,16 +45,18 @@ typedef struct aleat_judge {
     const aleat_paper *paper;
     const aleat_pool *pool;
     int64_t keep, n_random;
-    bool *random;        /**< [n_random,n] */
-    double *value;       /**< [n_random] */
-    double *half;        /**< [draws] of subset d % n_random within half d */
-    aleat_spread spread; /**< of the values */
+    const int64_t *classes; /**< of each of which the same share is kept; NULL: of all at once */
+    bool *random;           /**< [n_random,n] */
+    double *value;          /**< [n_random] */
+    double *half;           /**< [draws] of subset d % n_random within half d */
+    aleat_spread spread;    /**< of the values */
 } aleat_judge;
 
-/** Draws and measures the random subsets. Pool and paper are borrowed. */
+/** Draws and measures the random subsets. Pool, paper and classes (NULL, or those of the pool) are
+ * borrowed. */
 ALEAT_MUST_USE aleat_status aleat_judge_open(aleat_judge *out, const aleat_paper *paper,
                                              const aleat_pool *pool, int64_t keep,
-                                             aleat_error *err);
+                                             const int64_t *classes, aleat_error *err);
 void aleat_judge_close(aleat_judge *judge);
 /** Measures members [n] (NULL: all images, whose number then differs from `keep`). */
 ALEAT_MUST_USE aleat_status aleat_judge_set(aleat_verdict *out, const aleat_judge *judge,
@@ -58,6 +64,9 @@ ALEAT_MUST_USE aleat_status aleat_judge_set(aleat_verdict *out, const aleat_judg
 /** The same for those that score number `score` of the pool keeps. */
 ALEAT_MUST_USE aleat_status aleat_judge_score(aleat_verdict *out, const aleat_judge *judge,
                                               const double *scores, bool highest, aleat_error *err);
+
+/** What the column "order" calls the judge's sets; `highest` negative: its random ones. */
+const char *aleat_judge_order(const aleat_judge *judge, int highest);
 
 /** The columns of a verdict, in a table of columns. */
 #define ALEAT_VERDICT_COLUMNS                                                                      \

@@ -12,7 +12,7 @@ static const aleat_column columns[] = {
     {.key = "strength", .heading = "strength", .digits = 4},
     {.key = "evaluations", .heading = "evaluations"},
     {.key = "images", .heading = "images"},
-    {.key = "change", .heading = "|e'-e|/|e|", .digits = 3},
+    {.key = "change", .heading = "norm of e'-e over that of e", .digits = 3},
     {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
     {.key = "difference", .heading = "less plain", .digits = 3, .interval = true},
     {.key = "published", .heading = "published", .digits = 5},
@@ -69,39 +69,43 @@ static void add_row(table *t, const aleat_pool *pool, const char *sign, double s
                          isfinite(strength) ? published->fid_guided : published->fid_plain);
 }
 
-static aleat_status add_run(table *t, const aleat_run_options *run, const char *sign,
-                            double strength, aleat_error *err)
+static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error *err)
 {
+    table *t = ctx;
     aleat_pool pool = {0};
-    double *values = isfinite(strength) ? t->values : t->plain;
+    double *values = run->guide ? t->values : t->plain;
     aleat_status st = aleat_pool_make(&pool, t->paper, run, err);
     if (!st)
         st = aleat_pool_distances(values, t->paper, &pool, NULL, err);
     // the interval sorts its draws: the plain ones stay in their order
     for (int64_t d = 0; !st && d <= t->paper->options.draws; d++)
         t->values[d] = values[d];
-    if (!st)
-        add_row(t, &pool, sign, strength);
-    if (!st && !isfinite(strength))
+    if (!st && run->guide)
+        add_row(t, &pool, run->descend ? "-" : "+", run->strength);
+    else if (!st)
+        add_row(t, &pool, "no", NAN);
+    if (!st && !run->guide)
         aleat_warn_of_few(t->paper, &pool, pool.n);
     aleat_pool_clear(&pool);
     return st;
 }
 
-static aleat_status add_runs(table *t, aleat_error *err)
+aleat_status aleat_paper_table3_runs(const aleat_paper *p, const char *estimator,
+                                     aleat_paper_visit *visit, void *ctx, aleat_error *err)
 {
     static const double usual[] = {1};
-    const aleat_paper_options *o = &t->paper->options;
+    const aleat_paper_options *o = &p->options;
     const double *strengths = o->n_strengths ? o->strengths : usual;
     const int64_t n = o->n_strengths ? o->n_strengths : 1;
     aleat_run_options run = o->run;
-    aleat_status st = add_run(t, &run, "no", NAN, err);
+    (void)estimator;
+    aleat_status st = visit(ctx, &run, err);
     run.guide = true;
     for (int64_t i = 0; !st && i < n; i++)
         for (int down = 0; !st && down < 2; down++) {
             run.strength = strengths[i];
             run.descend = down;
-            st = add_run(t, &run, down ? "-" : "+", strengths[i], err);
+            st = visit(ctx, &run, err);
         }
     return st;
 }
@@ -114,8 +118,9 @@ aleat_status aleat_paper_table3(aleat_paper *p, aleat_error *err)
                .values = aleat_calloc(room, sizeof(double)),
                .differences = aleat_calloc(room, sizeof(double))};
     p->result.columns = columns;
-    aleat_status st = t.plain && t.values && t.differences ? add_runs(&t, err)
-                                                           : aleat_fail_memory(err, "distances");
+    aleat_status st = t.plain && t.values && t.differences
+                          ? aleat_paper_table3_runs(p, NULL, add_run, &t, err)
+                          : aleat_fail_memory(err, "distances");
     aleat_result_note(&p->result,
                       "Every row starts from the same noise. Intervals are from random halves, the "
                       "same ones for guided and plain images. Evaluations are those of the network "

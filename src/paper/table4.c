@@ -1,4 +1,5 @@
 /* Table 4: precision and recall of images kept by each score, against random subsets. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -8,6 +9,10 @@
 #include "paper/points.h"
 #include "paper/rivals.h"
 
+// Nearest neighbours that the metric looks at, those of density and coverage included, so that the
+// halves which intervals come from need more vectors.
+#define NEIGHBOURS 5
+#define LEAST      (2 * (NEIGHBOURS + 1))
 // Vectors on either side: balls shrink as sets grow, so that numbers compare at one size only.
 #define MOST 10000
 
@@ -56,8 +61,11 @@ static aleat_status measure(aleat_metric_result *out, table *t, int64_t draws, a
     const aleat_paper_options *o = &t->paper->options;
     gather(t);
     const aleat_metric_inputs inputs = {.a = &t->real, .b = &t->kept};
-    const aleat_metric_options options = {
-        .draws = draws, .confidence = o->confidence, .seed = o->run.seed, .threads = o->threads};
+    const aleat_metric_options options = {.draws = draws,
+                                          .density_neighbours = NEIGHBOURS,
+                                          .confidence = o->confidence,
+                                          .seed = o->run.seed,
+                                          .threads = o->threads};
     return aleat_metric_evaluate(out, "precision-recall", &inputs, &options, err);
 }
 
@@ -81,7 +89,7 @@ static aleat_status add_random(table *t, aleat_error *err)
     for (int64_t i = 0; !st && i < o->subsets; i++) {
         aleat_metric_result m = {0};
         double low = NAN, high = NAN;
-        st = aleat_keep_random(t->members, t->pool->n, t->keep, o->run.seed, i, err);
+        st = aleat_keep_random(t->members, t->pool->n, t->keep, o->run.seed, i, NULL, err);
         if (!st)
             st = measure(&m, t, 0, err);
         if (!st && m.warnings[0])
@@ -117,7 +125,7 @@ static aleat_status add_score(table *t, int score, bool highest, aleat_error *er
     aleat_result *r = &t->paper->result;
     aleat_metric_result m = {0};
     aleat_status st = aleat_keep_by_score(t->members, pool->scores + score * pool->n, pool->n,
-                                          t->keep, highest, err);
+                                          t->keep, highest, NULL, err);
     if (!st)
         st = measure(&m, t, t->paper->options.draws, err);
     if (st)
@@ -184,6 +192,22 @@ static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, alea
     return st;
 }
 
+// Before any image is made.
+static aleat_status check_sizes(const table *t, aleat_error *err)
+{
+    const aleat_paper_options *o = &t->paper->options;
+    const int64_t real = t->paper->reference.features.dim[0];
+    if (t->keep >= LEAST && real >= LEAST)
+        return ALEAT_OK;
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                     "%" PRId64 " kept of %" PRId64 " images, against %" PRId64 " real ones: %d "
+                     "nearest neighbours in halves of either set need %d",
+                     t->keep, o->run.n, real, NEIGHBOURS, LEAST);
+    if (t->keep < LEAST)
+        aleat_hint(err, "-n %.0f at least", ceil(LEAST / o->keep - 1e-6));
+    return ALEAT_ERR_ARGUMENT;
+}
+
 aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
 {
     table t = {.paper = p, .keep = aleat_paper_keep(p), .real = p->reference.features};
@@ -191,7 +215,9 @@ aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
     // as many real ones as kept ones
     if (t.real.dim[0] > MOST || t.real.dim[0] > t.keep)
         t.real.dim[0] = t.keep < MOST ? t.keep : MOST;
-    aleat_status st = aleat_paper_each_pool(p, add_pool, &t, err);
+    aleat_status st = check_sizes(&t, err);
+    if (!st)
+        st = aleat_paper_each_pool(p, add_pool, &t, err);
     aleat_result_note(
         &p->result,
         "k = 3; as many real as kept images, at most %d, the first ones of each set. Random: "
