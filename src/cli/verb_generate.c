@@ -149,6 +149,7 @@ static bool has_prompts(const aleat_cli_args *args)
     return args->prompts.n > 0 || args->prompt_file;
 }
 
+// p->wanted points into the arguments, which outlive it.
 static aleat_status gather_prompts(parts *p, const aleat_cli_args *args, aleat_error *err)
 {
     aleat_status st = ALEAT_OK;
@@ -213,6 +214,7 @@ static aleat_status open_for_prompts(const aleat_cli_verb *verb, parts *p,
                                      const aleat_cli_args *args, aleat_error *err)
 {
     aleat_cli_args sized = *args;
+    sized.batch = 0; // the network cuts batches by itself, and the copies of one image are more
     if (!args->decoder)
         sized.decoder = args->operand;
     aleat_status st = gather_prompts(p, args, err);
@@ -251,9 +253,9 @@ static aleat_status open_parts(const aleat_cli_verb *verb, parts *p, const aleat
                                aleat_error *err)
 {
     aleat_cli_args opened = *args;
-    opened.batch = 0; // the network cuts batches by itself, and the copies of one image are more
+    opened.batch = 0; // as above
     p->n = args->n;
-    aleat_status st = has_prompts(args) ? open_for_prompts(verb, p, &opened, err)
+    aleat_status st = has_prompts(args) ? open_for_prompts(verb, p, args, err)
                                         : aleat_cli_open(&p->model, &opened, err);
     if (!st && args->classifier)
         st = open_classifier(&p->classifier, args, err);
