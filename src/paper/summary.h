@@ -49,10 +49,10 @@ bool aleat_finding_is_set(const aleat_finding *finding);
 /** Are they chosen within classes? */
 bool aleat_finding_is_within(const aleat_finding *finding);
 /** The set with the least `other` (the first of equal ones) of all, or of those within classes;
- * `like`: only of the same share, strength or M, the same group and, with `same_score`, the same
+ * `like`: only of the same share, strength or M, the same group and, with `of_score`, the same
  * estimator and score; NULL if there is none. */
 const aleat_finding *aleat_findings_best(const aleat_findings *findings, bool within,
-                                         const aleat_finding *like, bool same_score);
+                                         const aleat_finding *like, bool of_score);
 /** The same score and order of the first estimator, of all images or within classes; NULL: none. */
 const aleat_finding *aleat_findings_of(const aleat_findings *findings, const char *name,
                                        const char *order, bool within);

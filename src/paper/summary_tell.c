@@ -521,8 +521,8 @@ void aleat_tell_damage(const aleat_document *doc, const aleat_findings *f)
     aleat_document_say(doc,
                        "**Best at telling damaged from whole images: `%.60s` (%.30s), damaged ones "
                        "being %.20s**: AUROC %s. Of %" PRId64 " scores %" PRId64
-                       " are higher and %" PRId64 " lower on damaged images; the others' intervals "
-                       "hold 0.5.",
+                       " are higher and %" PRId64 " lower on damaged images; of %" PRId64
+                       " the interval holds 0.5.",
                        best->name, best->estimator, best->order, number(&best->main).text, c.all,
-                       c.above, c.below);
+                       c.above, c.below, c.all - c.above - c.below);
 }
