@@ -274,7 +274,7 @@ static void tell_places(const aleat_document *doc, const aleat_findings *f, bool
     aleat_document_say(
         doc,
         "%s, at %" PRId64 " of %" PRId64 " %s some set is nearer than random ones. The "
-        "largest gain is that of %s at %s %.3g%s%.40s: %s.",
+        "least difference is that of %s at %s %.3g%s%.40s: %s.",
         where(within), best.below, best.all, places, name_of(most).text, place, most->at,
         *most->group ? ", steps " : "", most->group, number(&most->other).text);
     for (int o = 0; o < 2; o++) {
