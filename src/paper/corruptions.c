@@ -8,7 +8,7 @@
 #include "paper/real.h"
 #include "paper/rivals.h"
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_corruptions_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "damage", .heading = "damage"},
     {.key = "strength", .heading = "strength", .digits = 3},
@@ -83,7 +83,6 @@ static aleat_status add_estimator(void *ctx, const char *estimator, aleat_error 
 aleat_status aleat_paper_corruptions(aleat_paper *p, aleat_error *err)
 {
     damaged d = {.paper = p};
-    p->result.columns = columns;
     aleat_status st = aleat_real_open(&d.real, p, err);
     if (!st)
         st = aleat_paper_each(p, add_estimator, &d, err);

@@ -15,7 +15,7 @@
 
 #define SHOWN 16
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_fig10_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "score", .heading = "score"},
     {.key = "order", .heading = "order"},
@@ -253,7 +253,6 @@ static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, alea
 
 aleat_status aleat_paper_fig10(aleat_paper *p, aleat_error *err)
 {
-    p->result.columns = columns;
     const aleat_status st = aleat_paper_each_pool(p, add_pool, p, err);
     aleat_result_note(&p->result,
                       "Each sheet shows images above the map of the score they are chosen by, over "

@@ -8,14 +8,14 @@
 #include "paper/rivals.h"
 #include "uncertainty/estimator.h"
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_fig11_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "copies", .heading = "M"},
     {.key = "steps", .heading = "scored steps"},
     {.key = "evaluations", .heading = "evaluations beside sampling"},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
-    {.key = "images", .heading = "images"},
+    {.key = "images", .heading = "images", .detail = true},
     ALEAT_VERDICT_COLUMNS,
     {.key = "remark", .heading = "remark"},
     {0},
@@ -130,7 +130,6 @@ static aleat_status add_estimator(void *ctx, const char *estimator, aleat_error 
 aleat_status aleat_paper_fig11(aleat_paper *p, aleat_error *err)
 {
     figure f = {.paper = p};
-    p->result.columns = columns;
     aleat_status st = aleat_paper_each(p, add_estimator, &f, err);
     aleat_paper_note_subsets(p);
     const aleat_plot plot = {.title = "Distance by copies and scored steps",

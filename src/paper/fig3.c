@@ -15,7 +15,7 @@ enum {
     N_CURVES = 2 * MOST_SCORES + 1
 };
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_fig3_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "share", .heading = "share kept", .digits = 3},
     {.key = "score", .heading = "kept by"},
@@ -160,7 +160,6 @@ static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, alea
 aleat_status aleat_paper_fig3(aleat_paper *p, aleat_error *err)
 {
     figure f = {.paper = p, .curves = aleat_calloc(1, sizeof *f.curves)};
-    p->result.columns = columns;
     aleat_status st =
         f.curves ? aleat_paper_each_pool(p, add_pool, &f, err) : aleat_fail_memory(err, "curves");
     aleat_paper_note_subsets(p);

@@ -28,32 +28,38 @@ static const aleat_paper_item items[] = {
      .title = "Table 1: images kept by each score",
      .needs_features = true,
      .has_rivals = true,
+     .columns = aleat_paper_table1_columns,
      .make = aleat_paper_table1},
     {.name = "table2",
      .help = "areas of sparsification curves of each map, by reconstruction of real images",
      .title = "Table 2: maps against errors of reconstruction",
+     .columns = aleat_paper_table2_columns,
      .make = aleat_paper_table2},
     {.name = "table3",
      .help = "distance of guided images, by strength and sign, against plain ones",
      .title = "Table 3: guided sampling",
      .needs_features = true,
      .runs = aleat_paper_table3_runs,
+     .columns = aleat_paper_table3_columns,
      .make = aleat_paper_table3},
     {.name = "table4",
      .help = "precision and recall of images kept by each score",
      .title = "Table 4: precision and recall of images kept by each score",
      .needs_features = true,
      .has_rivals = true,
+     .columns = aleat_paper_table4_columns,
      .make = aleat_paper_table4},
     {.name = "table5",
      .help = "time of scored sampling against plain sampling",
      .title = "Table 5: time of scores",
+     .columns = aleat_paper_table5_columns,
      .make = aleat_paper_table5},
     {.name = "fig3",
      .help = "distance against the share of the images that is kept",
      .title = "Figure 3: distance by the share kept",
      .needs_features = true,
      .has_rivals = true,
+     .columns = aleat_paper_fig3_columns,
      .make = aleat_paper_fig3},
     {.name = "fig10",
      .help = "the images of the lowest and highest scores, with their maps",
@@ -61,6 +67,7 @@ static const aleat_paper_item items[] = {
      .needs_features = true,
      .no_reference = true,
      .has_rivals = true,
+     .columns = aleat_paper_fig10_columns,
      .make = aleat_paper_fig10},
     {.name = "fig11",
      .help = "distance of kept images by copies and scored steps",
@@ -68,10 +75,12 @@ static const aleat_paper_item items[] = {
      .needs_features = true,
      .has_rivals = true,
      .runs = aleat_paper_fig11_runs,
+     .columns = aleat_paper_fig11_columns,
      .make = aleat_paper_fig11},
     {.name = "corruptions",
      .help = "how well each score tells damaged real images from whole ones",
      .title = "Damaged images",
+     .columns = aleat_paper_corruptions_columns,
      .make = aleat_paper_corruptions},
 };
 
@@ -371,6 +380,7 @@ static aleat_status plan_work(aleat_paper *p, const aleat_paper_item *item, alea
 static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, aleat_error *err)
 {
     aleat_paper_work work = {0};
+    p->result.columns = item->columns;
     aleat_status st = open_folder(p, err);
     if (!st && item->needs_features)
         st = open_features(p, !item->no_reference, err);

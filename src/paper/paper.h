@@ -28,6 +28,7 @@ typedef aleat_status aleat_paper_visit(void *ctx, const aleat_run_options *run, 
 /** A row of the table of items. */
 typedef struct aleat_paper_item {
     const char *name, *help, *title;
+    const aleat_column *columns; /**< of its result, here and in the summary */
     bool needs_features;
     bool no_reference; /**< of the features only those of generated images */
     bool has_rivals;   /**< compares pools of estimators, some of which draw on a posterior */
@@ -38,6 +39,16 @@ typedef struct aleat_paper_item {
     /** Fills paper->result, and writes what is neither table nor numbers. */
     aleat_status (*make)(aleat_paper *paper, aleat_error *err);
 } aleat_paper_item;
+
+extern const aleat_column aleat_paper_table1_columns[];
+extern const aleat_column aleat_paper_table2_columns[];
+extern const aleat_column aleat_paper_table3_columns[];
+extern const aleat_column aleat_paper_table4_columns[];
+extern const aleat_column aleat_paper_table5_columns[];
+extern const aleat_column aleat_paper_fig3_columns[];
+extern const aleat_column aleat_paper_fig10_columns[];
+extern const aleat_column aleat_paper_fig11_columns[];
+extern const aleat_column aleat_paper_corruptions_columns[];
 
 aleat_status aleat_paper_table1(aleat_paper *paper, aleat_error *err);
 aleat_status aleat_paper_table2(aleat_paper *paper, aleat_error *err);

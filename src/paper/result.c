@@ -182,7 +182,7 @@ static bool is_shown(const aleat_column *c, const aleat_result *r)
     for (size_t i = 0; c->heading && i < json_array_size(r->rows); i++) {
         const json_t *value = json_object_get(json_array_get(r->rows, i), c->key);
         if (value && !json_is_null(value))
-            return true;
+            return !(c->detail && r->brief);
     }
     return false;
 }
@@ -190,22 +190,25 @@ static bool is_shown(const aleat_column *c, const aleat_result *r)
 aleat_status aleat_result_print(const aleat_atomic_file *file, const aleat_result *r,
                                 aleat_error *err)
 {
-    aleat_status st = r->no_memory ? aleat_fail_memory(err, "a table") : print(file, err, "|");
-    for (const aleat_column *c = r->columns; !st && c->key; c++)
+    enum { MOST_COLUMNS = 64 };
+    const aleat_column *shown[MOST_COLUMNS];
+    int n = 0;
+    for (const aleat_column *c = r->columns; c->key && n < MOST_COLUMNS; c++)
         if (is_shown(c, r))
-            st = print(file, err, " %s |", c->heading);
+            shown[n++] = c;
+    aleat_status st = r->no_memory ? aleat_fail_memory(err, "a table") : print(file, err, "|");
+    for (int c = 0; !st && c < n; c++)
+        st = print(file, err, " %s |", shown[c]->heading);
     if (!st)
         st = print(file, err, "\n|");
-    for (const aleat_column *c = r->columns; !st && c->key; c++)
-        if (is_shown(c, r))
-            st = print(file, err, "---|");
+    for (int c = 0; !st && c < n; c++)
+        st = print(file, err, "---|");
     if (!st)
         st = print(file, err, "\n");
     for (size_t i = 0; !st && i < json_array_size(r->rows); i++) {
         st = print(file, err, "|");
-        for (const aleat_column *c = r->columns; !st && c->key; c++)
-            if (is_shown(c, r))
-                st = print_cell(file, c, json_array_get(r->rows, i), err);
+        for (int c = 0; !st && c < n; c++)
+            st = print_cell(file, shown[c], json_array_get(r->rows, i), err);
         if (!st)
             st = print(file, err, "\n");
     }

@@ -18,6 +18,7 @@ typedef struct aleat_column {
     const char *heading; /**< in Markdown; NULL: not there */
     int digits;          /**< significant ones in Markdown; 0: text or a whole number */
     bool interval;
+    bool detail; /**< not told where rows are few and telling: aleat_result.brief */
 } aleat_column;
 
 /** Zero-initialise. */
@@ -26,6 +27,7 @@ typedef struct aleat_result {
     json_t *rows, *notes, *warnings; /**< arrays; made at the first use */
     json_t *settings;                /**< an object of all that decides the numbers */
     bool no_memory;
+    bool brief; /**< Markdown has no details */
 } aleat_result;
 
 /** A new row, borrowed; NULL (which the functions below accept) if there is no memory. */

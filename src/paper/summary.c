@@ -130,7 +130,7 @@ static aleat_status put_table(const aleat_document *doc, const aleat_section *se
         (void)fputc('\n', doc->file.stream);
         return section->put(doc, f, err);
     }
-    aleat_result table = {.columns = section->columns, .rows = json_array()};
+    aleat_result table = {.columns = section->columns, .rows = json_array(), .brief = true};
     int64_t *order = aleat_calloc((size_t)f->n, sizeof *order);
     double *at = aleat_calloc((size_t)f->n, sizeof *at);
     aleat_status st = table.rows && order && at ? ALEAT_OK : aleat_fail_memory(err, "a table");

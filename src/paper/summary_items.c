@@ -3,88 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "paper/subsets.h"
+#include "paper/paper.h"
 #include "paper/summary.h"
-
-/* ---- columns --------------------------------------------------------------------------------- */
-
-static const aleat_column set_columns[] = {
-    {.key = "estimator", .heading = "estimator"},
-    {.key = "score", .heading = "kept by"},
-    {.key = "order", .heading = "order"},
-    {.key = "evaluations", .heading = "evaluations beside sampling"},
-    {.key = "images", .heading = "images"},
-    ALEAT_VERDICT_COLUMNS,
-    {.key = "published", .heading = "published", .digits = 5},
-    {0},
-};
-
-static const aleat_column map_columns[] = {
-    {.key = "estimator", .heading = "estimator"},
-    {.key = "map", .heading = "map"},
-    {.key = "unsure", .heading = "unsure where it is"},
-    {.key = "evaluations", .heading = "evaluations"},
-    {.key = "aurg", .heading = "AURG", .digits = 4, .interval = true},
-    {.key = "ause", .heading = "AUSE", .digits = 4, .interval = true},
-    {.key = "spearman", .heading = "Spearman", .digits = 3, .interval = true},
-    {.key = "published_aurg", .heading = "published AURG", .digits = 4},
-    {.key = "published_ause", .heading = "published AUSE", .digits = 4},
-    {0},
-};
-
-static const aleat_column guidance_columns[] = {
-    {.key = "sign", .heading = "guided"},
-    {.key = "strength", .heading = "strength", .digits = 4},
-    {.key = "evaluations", .heading = "evaluations"},
-    {.key = "change", .heading = "norm of e'-e over that of e", .digits = 3},
-    {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
-    {.key = "difference", .heading = "less plain", .digits = 3, .interval = true},
-    {.key = "published", .heading = "published", .digits = 5},
-    {0},
-};
-
-static const aleat_column precision_columns[] = {
-    {.key = "estimator", .heading = "estimator"},
-    {.key = "score", .heading = "kept by"},
-    {.key = "order", .heading = "order"},
-    {.key = "precision", .heading = "precision", .digits = 4, .interval = true},
-    {.key = "precision_z", .heading = "in s.d. of random", .digits = 3},
-    {.key = "recall", .heading = "recall", .digits = 4, .interval = true},
-    {.key = "recall_z", .heading = "in s.d. of random", .digits = 3},
-    {0},
-};
-
-static const aleat_column time_columns[] = {
-    {.key = "copies", .heading = "M"},
-    {.key = "evaluations", .heading = "evaluations"},
-    {.key = "images", .heading = "images"},
-    {.key = "seconds", .heading = "seconds (median)", .digits = 4},
-    {.key = "ratio", .heading = "time over plain", .digits = 4, .interval = true},
-    {.key = "evaluation_ratio", .heading = "evaluations over plain", .digits = 4},
-    {.key = "published", .heading = "published time over plain", .digits = 4},
-    {0},
-};
-
-static const aleat_column share_columns[] = {
-    {.key = "share", .heading = "share kept", .digits = 3},
-    {.key = "estimator", .heading = "estimator"},
-    {.key = "score", .heading = "best kept by"},
-    {.key = "order", .heading = "order"},
-    {.key = "images", .heading = "images"},
-    ALEAT_VERDICT_COLUMNS,
-    {0},
-};
-
-static const aleat_column step_columns[] = {
-    {.key = "estimator", .heading = "estimator"},
-    {.key = "copies", .heading = "M"},
-    {.key = "steps", .heading = "scored steps"},
-    {.key = "evaluations", .heading = "evaluations beside sampling"},
-    {.key = "score", .heading = "best kept by"},
-    {.key = "order", .heading = "order"},
-    ALEAT_VERDICT_COLUMNS,
-    {0},
-};
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -171,7 +91,7 @@ static const aleat_section sections[] = {
               .order = "order",
               .main = "fid",
               .other = "difference"},
-     .columns = set_columns,
+     .columns = aleat_paper_table1_columns,
      .shows = shows_better_order,
      .tell = aleat_tell_table1},
     {.keys = {.item = "fig3",
@@ -180,7 +100,7 @@ static const aleat_section sections[] = {
               .at = "share",
               .main = "fid",
               .other = "difference"},
-     .columns = share_columns,
+     .columns = aleat_paper_fig3_columns,
      .shows = shows_best,
      .sorted = true,
      .tell = aleat_tell_shares},
@@ -191,7 +111,7 @@ static const aleat_section sections[] = {
               .at = "copies",
               .main = "fid",
               .other = "difference"},
-     .columns = step_columns,
+     .columns = aleat_paper_fig11_columns,
      .shows = shows_best,
      .tell = aleat_tell_steps},
     {.keys = {.item = "fig10",
@@ -201,7 +121,7 @@ static const aleat_section sections[] = {
               .at = "rank",
               .main = "value"}},
     {.keys = {.item = "table2", .name = "map", .order = "unsure", .main = "aurg", .other = "ause"},
-     .columns = map_columns,
+     .columns = aleat_paper_table2_columns,
      .tell = aleat_tell_maps},
     {.keys = {.item = "corruptions",
               .name = "score",
@@ -216,17 +136,17 @@ static const aleat_section sections[] = {
               .at = "strength",
               .main = "fid",
               .other = "difference"},
-     .columns = guidance_columns,
+     .columns = aleat_paper_table3_columns,
      .tell = aleat_tell_guidance},
     {.keys = {.item = "table4",
               .name = "score",
               .order = "order",
               .main = "precision",
               .other = "recall"},
-     .columns = precision_columns,
+     .columns = aleat_paper_table4_columns,
      .tell = aleat_tell_precision},
     {.keys = {.item = "table5", .at = "copies", .main = "seconds", .other = "ratio"},
-     .columns = time_columns,
+     .columns = aleat_paper_table5_columns,
      .tell = aleat_tell_times},
 };
 

@@ -9,7 +9,7 @@
 #include "paper/rivals.h"
 #include "paper/subsets.h"
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_table1_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
@@ -127,7 +127,6 @@ static aleat_status add_pool(void *ctx, const aleat_pool *pool, bool first, alea
 aleat_status aleat_paper_table1(aleat_paper *p, aleat_error *err)
 {
     table t = {.paper = p};
-    p->result.columns = columns;
     aleat_status st = aleat_paper_each_pool(p, add_pool, &t, err);
     aleat_paper_note_subsets(p);
     if (t.within)

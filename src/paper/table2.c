@@ -11,18 +11,26 @@
 #include "paper/real.h"
 #include "paper/rivals.h"
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_table2_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "map", .heading = "map"},
     {.key = "unsure", .heading = "unsure where it is"},
     {.key = "evaluations", .heading = "evaluations"},
-    {.key = "images", .heading = "images"},
+    {.key = "images", .heading = "images", .detail = true},
     {.key = "ause", .heading = "AUSE", .digits = 4, .interval = true},
     {.key = "aurg", .heading = "AURG", .digits = 4, .interval = true},
-    {.key = "ause_per_image", .heading = "AUSE, mean of images", .digits = 4, .interval = true},
-    {.key = "aurg_per_image", .heading = "AURG, mean of images", .digits = 4, .interval = true},
+    {.key = "ause_per_image",
+     .heading = "AUSE, mean of images",
+     .digits = 4,
+     .interval = true,
+     .detail = true},
+    {.key = "aurg_per_image",
+     .heading = "AURG, mean of images",
+     .digits = 4,
+     .interval = true,
+     .detail = true},
     {.key = "spearman", .heading = "Spearman", .digits = 3, .interval = true},
-    {.key = "rmse", .heading = "RMSE", .digits = 4},
+    {.key = "rmse", .heading = "RMSE", .digits = 4, .detail = true},
     {.key = "published_ause", .heading = "published AUSE", .digits = 4},
     {.key = "published_aurg", .heading = "published AURG", .digits = 4},
     {.key = "remark", .heading = "remark"},
@@ -158,7 +166,6 @@ static void add_notes(aleat_paper *p)
 aleat_status aleat_paper_table2(aleat_paper *p, aleat_error *err)
 {
     table t = {.paper = p};
-    p->result.columns = columns;
     aleat_status st = aleat_real_open(&t.real, p, err);
     if (!st)
         st = aleat_paper_each(p, add_estimator, &t, err);

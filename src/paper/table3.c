@@ -7,11 +7,11 @@
 #include "metrics/resample.h"
 #include "paper/points.h"
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_table3_columns[] = {
     {.key = "sign", .heading = "guided"},
     {.key = "strength", .heading = "strength", .digits = 4},
     {.key = "evaluations", .heading = "evaluations"},
-    {.key = "images", .heading = "images"},
+    {.key = "images", .heading = "images", .detail = true},
     {.key = "change", .heading = "norm of e'-e over that of e", .digits = 3},
     {.key = "fid", .heading = "Fréchet distance", .digits = 5, .interval = true},
     {.key = "difference", .heading = "less plain", .digits = 3, .interval = true},
@@ -117,7 +117,6 @@ aleat_status aleat_paper_table3(aleat_paper *p, aleat_error *err)
                .plain = aleat_calloc(room, sizeof(double)),
                .values = aleat_calloc(room, sizeof(double)),
                .differences = aleat_calloc(room, sizeof(double))};
-    p->result.columns = columns;
     aleat_status st = t.plain && t.values && t.differences
                           ? aleat_paper_table3_runs(p, NULL, add_run, &t, err)
                           : aleat_fail_memory(err, "distances");

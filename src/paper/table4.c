@@ -16,18 +16,18 @@
 // Vectors on either side: balls shrink as sets grow, so that numbers compare at one size only.
 #define MOST 10000
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_table4_columns[] = {
     {.key = "estimator", .heading = "estimator"},
     {.key = "score", .heading = "kept by"},
     {.key = "order", .heading = "order"},
-    {.key = "evaluations", .heading = "evaluations beside sampling"},
-    {.key = "images", .heading = "images"},
+    {.key = "evaluations", .heading = "evaluations beside sampling", .detail = true},
+    {.key = "images", .heading = "images", .detail = true},
     {.key = "precision", .heading = "precision", .digits = 4, .interval = true},
     {.key = "precision_z", .heading = "in s.d. of random", .digits = 3},
-    {.key = "precision_published", .heading = "published", .digits = 4},
+    {.key = "precision_published", .heading = "published", .digits = 4, .detail = true},
     {.key = "recall", .heading = "recall", .digits = 4, .interval = true},
     {.key = "recall_z", .heading = "in s.d. of random", .digits = 3},
-    {.key = "recall_published", .heading = "published", .digits = 4},
+    {.key = "recall_published", .heading = "published", .digits = 4, .detail = true},
     {.key = "remark", .heading = "remark"},
     {0},
 };
@@ -211,7 +211,6 @@ static aleat_status check_sizes(const table *t, aleat_error *err)
 aleat_status aleat_paper_table4(aleat_paper *p, aleat_error *err)
 {
     table t = {.paper = p, .keep = aleat_paper_keep(p), .real = p->reference.features};
-    p->result.columns = columns;
     // as many real ones as kept ones
     if (t.real.dim[0] > MOST || t.real.dim[0] > t.keep)
         t.real.dim[0] = t.keep < MOST ? t.keep : MOST;

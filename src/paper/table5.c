@@ -12,7 +12,7 @@
 // Images before the first timing of a kind, which then has its plan and its weights packed.
 #define WARM_UP 16
 
-static const aleat_column columns[] = {
+const aleat_column aleat_paper_table5_columns[] = {
     {.key = "copies", .heading = "M"},
     {.key = "evaluations", .heading = "evaluations"},
     {.key = "images", .heading = "images"},
@@ -118,7 +118,6 @@ aleat_status aleat_paper_table5(aleat_paper *p, aleat_error *err)
     kind kinds[MOST_COPIES + 1] = {{0}};
     aleat_points points = {0};
     int n = 0;
-    p->result.columns = columns;
     aleat_status st = open_kind(&kinds[n++], p, 0, err);
     for (int64_t copies; !st && n <= MOST_COPIES && (copies = aleat_paper_copies(p, usual, n - 1));
          n++)
