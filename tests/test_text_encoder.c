@@ -337,6 +337,23 @@ static void what_is_missing_or_wrong_is_said(void **state)
 }
 
 /* The published vocabulary has tokens that a smaller encoder does not know. */
+/* Whatever a folder claims to hold. */
+static void a_model_has_three_encoders_at_most(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    aleat_text_encoder *encoder;
+    static const char *const parts[][2] = {
+        {"text-encoders/sd3/model_index.json", "model_index.json"},
+        {"text-encoders/sd3/text_encoder", "text_encoder_4"},
+        {"text-encoders/sd3/text_encoder", "text_encoder"}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        assert_int_equal(symlink(data_path(parts[i][0]), scratch(parts[i][1])), 0);
+    for (int number = -1; number <= 4; number += 5)
+        assert_failed(aleat_text_encoder_open(&encoder, scratch(""), number, NULL, &err),
+                      ALEAT_ERR_ARGUMENT, &err, "there is no text encoder");
+}
+
 static void tokens_of_another_model_are_refused(void **state)
 {
     (void)state;
@@ -490,6 +507,7 @@ int main(void)
         cmocka_unit_test(openclip_names_give_the_same_outputs),
         cmocka_unit_test(a_folder_says_how_its_pipeline_uses_an_encoder),
         cmocka_unit_test(what_is_missing_or_wrong_is_said),
+        cmocka_unit_test(a_model_has_three_encoders_at_most),
         cmocka_unit_test(tokens_of_another_model_are_refused),
         cmocka_unit_test(a_prompt_does_not_depend_on_the_others),
         cmocka_unit_test(what_is_cut_off_is_given_back),

@@ -19,6 +19,7 @@ struct aleat_text_encoder {
 /* ---- where encoders are ---------------------------------------------------------------------- */
 
 enum { CLIP, CLIP_G, T5 };
+enum { MOST_ENCODERS = 3 }; // of a model
 
 /** What an encoder is for its model. */
 typedef struct known_use {
@@ -124,13 +125,13 @@ unsigned aleat_text_encoders_in(const char *path)
     if (!aleat_is_dir(path)) {
         if (aleat_weights_open(&weights, path, NULL))
             return 0;
-        for (int number = 1; number <= 3; number++)
+        for (int number = 1; number <= MOST_ENCODERS; number++)
             found |= (unsigned)(find_place(weights, number, ALEAT_TEXT_AS_FOUND) != NULL)
                      << (number - 1);
         aleat_weights_free(weights);
         return found;
     }
-    for (int number = 1; number <= 3; number++)
+    for (int number = 1; number <= MOST_ENCODERS; number++)
         found |= (unsigned)has_part(path, number) << (number - 1);
     return found;
 }
@@ -205,8 +206,8 @@ static aleat_status open_weights(aleat_weights **out, const char *folder, const 
 static aleat_status read_pipeline(aleat_text_encoder *encoder, const char *folder, int number,
                                   aleat_error *err)
 {
-    static const aleat_text_use of_sd3[] = {ALEAT_TEXT_SD3_CLIP_L, ALEAT_TEXT_SD3_CLIP_G,
-                                            ALEAT_TEXT_SD3_T5};
+    static const aleat_text_use of_sd3[MOST_ENCODERS] = {ALEAT_TEXT_SD3_CLIP_L,
+                                                         ALEAT_TEXT_SD3_CLIP_G, ALEAT_TEXT_SD3_T5};
     char *path = aleat_path_join(folder, "model_index.json");
     aleat_json json = {0};
     const char *name = NULL;
@@ -345,7 +346,7 @@ aleat_status aleat_text_encoder_open(aleat_text_encoder **out, const char *path,
     static const aleat_text_encoder_options no_options;
     *out = NULL;
     options = options ? options : &no_options;
-    const bool pipeline = has_part(path, number);
+    const bool pipeline = number >= 1 && number <= MOST_ENCODERS && has_part(path, number);
     const bool alone = !pipeline && (number == 1 || options->use) && aleat_is_dir(path) &&
                        !aleat_text_encoders_in(path);
     if (!pipeline && !alone && !aleat_is_file(path))
