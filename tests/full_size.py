@@ -7,7 +7,6 @@ them, laid out as that of bench/peers/run.sh.
 
 import json
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -50,18 +49,10 @@ def make_weights(synth, shapes, folder):
     if listed.get("scheduler_config"):
         with open(os.path.join(folder + ".tmp", "scheduler_config.json"), "w") as f:
             json.dump(listed["scheduler_config"], f)
-    head, offset = {}, 0
-    for name, shape in (tensor[:2] for tensor in listed["tensors"]):
-        size = 4
-        for dim in shape:
-            size *= dim
-        head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(head).encode()
-    with open(os.path.join(folder + ".tmp", "diffusion_pytorch_model.safetensors"), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for name, entry in head.items():
-            f.write(synth.tensor_bytes("", name, entry["shape"]))
+    from safetensors_write import write_safetensors
+
+    path = os.path.join(folder + ".tmp", "diffusion_pytorch_model.safetensors")
+    write_safetensors(path, [(name, shape, "F32") for name, shape in (t[:2] for t in listed["tensors"])], synth.tensor_bytes)
     os.replace(folder + ".tmp", folder)
 
 
@@ -131,6 +122,7 @@ def main():
     if np is None:
         sys.exit("full_size: this Python has no numpy (Debian: apt-get install python3-numpy)")
     sys.path.insert(0, os.path.join(ref, "synth"))
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench", "peers"))
     import make_synth
 
     failed = False
