@@ -209,3 +209,58 @@ void aleat_findings_clear(aleat_findings *f)
     aleat_json_clear(&f->json);
     memset(f, 0, sizeof *f);
 }
+
+/* ---- sets ----------------------------------------------------------------------------------- */
+
+bool aleat_finding_is_ordered(const aleat_finding *f, const char *order)
+{
+    return strncmp(f->order, order, strlen(order)) == 0;
+}
+
+bool aleat_finding_is_set(const aleat_finding *f)
+{
+    return !f->remark &&
+           (aleat_finding_is_ordered(f, "lowest") || aleat_finding_is_ordered(f, "highest"));
+}
+
+bool aleat_finding_is_within(const aleat_finding *f)
+{
+    return strstr(f->order, "within") != NULL;
+}
+
+bool aleat_finding_same_place(const aleat_finding *a, const aleat_finding *b)
+{
+    return (isnan(a->at) ? isnan(b->at) : !(a->at < b->at) && !(a->at > b->at)) &&
+           strcmp(a->group, b->group) == 0;
+}
+
+static bool same_score(const aleat_finding *a, const aleat_finding *b)
+{
+    return strcmp(a->estimator, b->estimator) == 0 && strcmp(a->name, b->name) == 0;
+}
+
+const aleat_finding *aleat_findings_best(const aleat_findings *f, bool within,
+                                         const aleat_finding *like, bool of_score)
+{
+    const aleat_finding *best = NULL;
+    for (int64_t i = 0; i < f->n; i++) {
+        const aleat_finding *row = &f->rows[i];
+        if (aleat_finding_is_set(row) && aleat_finding_is_within(row) == within &&
+            isfinite(row->other.value) && (!like || aleat_finding_same_place(row, like)) &&
+            (!like || !of_score || same_score(row, like)) &&
+            (!best || row->other.value < best->other.value))
+            best = row;
+    }
+    return best;
+}
+
+const aleat_finding *aleat_findings_of(const aleat_findings *f, const char *name, const char *order,
+                                       bool within)
+{
+    for (int64_t i = 0; i < f->n; i++)
+        if (aleat_finding_is_set(&f->rows[i]) && strcmp(f->rows[i].name, name) == 0 &&
+            aleat_finding_is_ordered(&f->rows[i], order) &&
+            aleat_finding_is_within(&f->rows[i]) == within)
+            return &f->rows[i];
+    return NULL;
+}

@@ -51,4 +51,21 @@ ALEAT_MUST_USE aleat_status aleat_findings_read(aleat_findings *out, const char 
 /** Accepts NULL. */
 void aleat_findings_clear(aleat_findings *findings);
 
+/** Does its order begin so? */
+bool aleat_finding_is_ordered(const aleat_finding *finding, const char *order);
+/** Are they of the same share, strength or M, and the same group? */
+bool aleat_finding_same_place(const aleat_finding *a, const aleat_finding *b);
+/** Is the row of images that a score has chosen? (Not of all of them, or random ones.) */
+bool aleat_finding_is_set(const aleat_finding *finding);
+/** Are they chosen within classes? */
+bool aleat_finding_is_within(const aleat_finding *finding);
+/** The set with the least `other` (the first of equal ones) of all, or of those within classes;
+ * `like`: only of the same share, strength or M, the same group and, with `of_score`, the same
+ * estimator and score; NULL if there is none. */
+const aleat_finding *aleat_findings_best(const aleat_findings *findings, bool within,
+                                         const aleat_finding *like, bool of_score);
+/** The same score and order of the first estimator, of all images or within classes; NULL: none. */
+const aleat_finding *aleat_findings_of(const aleat_findings *findings, const char *name,
+                                       const char *order, bool within);
+
 #endif

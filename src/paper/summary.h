@@ -44,17 +44,4 @@ void aleat_tell_shares(const aleat_document *doc, const aleat_findings *findings
 void aleat_tell_steps(const aleat_document *doc, const aleat_findings *findings);
 void aleat_tell_damage(const aleat_document *doc, const aleat_findings *findings);
 
-/** Is the row of images that a score has chosen? (Not of all of them, or random ones.) */
-bool aleat_finding_is_set(const aleat_finding *finding);
-/** Are they chosen within classes? */
-bool aleat_finding_is_within(const aleat_finding *finding);
-/** The set with the least `other` (the first of equal ones) of all, or of those within classes;
- * `like`: only of the same share, strength or M, the same group and, with `of_score`, the same
- * estimator and score; NULL if there is none. */
-const aleat_finding *aleat_findings_best(const aleat_findings *findings, bool within,
-                                         const aleat_finding *like, bool of_score);
-/** The same score and order of the first estimator, of all images or within classes; NULL: none. */
-const aleat_finding *aleat_findings_of(const aleat_findings *findings, const char *name,
-                                       const char *order, bool within);
-
 #endif

@@ -14,59 +14,6 @@
 // What the paper ranks by.
 #define PAPERS "eps-var"
 
-/* ---- sets ------------------------------------------------------------------------------------ */
-
-static bool begins(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
-}
-
-bool aleat_finding_is_set(const aleat_finding *f)
-{
-    return !f->remark && (begins(f->order, "lowest") || begins(f->order, "highest"));
-}
-
-bool aleat_finding_is_within(const aleat_finding *f)
-{
-    return strstr(f->order, "within") != NULL;
-}
-
-static bool same_place(const aleat_finding *a, const aleat_finding *b)
-{
-    return (isnan(a->at) ? isnan(b->at) : !(a->at < b->at) && !(a->at > b->at)) &&
-           strcmp(a->group, b->group) == 0;
-}
-
-static bool same_score(const aleat_finding *a, const aleat_finding *b)
-{
-    return strcmp(a->estimator, b->estimator) == 0 && strcmp(a->name, b->name) == 0;
-}
-
-const aleat_finding *aleat_findings_best(const aleat_findings *f, bool within,
-                                         const aleat_finding *like, bool of_score)
-{
-    const aleat_finding *best = NULL;
-    for (int64_t i = 0; i < f->n; i++) {
-        const aleat_finding *row = &f->rows[i];
-        if (aleat_finding_is_set(row) && aleat_finding_is_within(row) == within &&
-            isfinite(row->other.value) && (!like || same_place(row, like)) &&
-            (!like || !of_score || same_score(row, like)) &&
-            (!best || row->other.value < best->other.value))
-            best = row;
-    }
-    return best;
-}
-
-const aleat_finding *aleat_findings_of(const aleat_findings *f, const char *name, const char *order,
-                                       bool within)
-{
-    for (int64_t i = 0; i < f->n; i++)
-        if (aleat_finding_is_set(&f->rows[i]) && strcmp(f->rows[i].name, name) == 0 &&
-            begins(f->rows[i].order, order) && aleat_finding_is_within(&f->rows[i]) == within)
-            return &f->rows[i];
-    return NULL;
-}
-
 /* ---- words ----------------------------------------------------------------------------------- */
 
 // A measure as text, good for the statement it stands in.
@@ -249,7 +196,7 @@ static bool is_first_of_place(const aleat_findings *f, int64_t i, bool within)
 {
     for (int64_t j = 0; j < i; j++)
         if (aleat_finding_is_set(&f->rows[j]) && aleat_finding_is_within(&f->rows[j]) == within &&
-            same_place(&f->rows[j], &f->rows[i]))
+            aleat_finding_same_place(&f->rows[j], &f->rows[i]))
             return false;
     return aleat_finding_is_set(&f->rows[i]) && aleat_finding_is_within(&f->rows[i]) == within;
 }
@@ -281,7 +228,7 @@ static void tell_places(const aleat_document *doc, const aleat_findings *f, bool
         counts c = {0};
         for (int64_t i = 0; i < f->n; i++)
             if (aleat_finding_is_set(&f->rows[i]) && strcmp(f->rows[i].name, PAPERS) == 0 &&
-                begins(f->rows[i].order, orders[o]) &&
+                aleat_finding_is_ordered(&f->rows[i], orders[o]) &&
                 aleat_finding_is_within(&f->rows[i]) == within)
                 count(&c, &f->rows[i].other);
         if (c.all)
@@ -306,7 +253,7 @@ static const aleat_finding *end_of(const aleat_findings *f, const char *order, i
     const aleat_finding *end = NULL;
     for (int64_t i = 0; i < f->n; i++)
         if (aleat_finding_is_set(&f->rows[i]) && strcmp(f->rows[i].name, PAPERS) == 0 &&
-            begins(f->rows[i].order, order) && isfinite(f->rows[i].evaluations) &&
+            aleat_finding_is_ordered(&f->rows[i], order) && isfinite(f->rows[i].evaluations) &&
             (!end || sense * f->rows[i].evaluations > sense * end->evaluations))
             end = &f->rows[i];
     return end;
@@ -377,7 +324,8 @@ void aleat_tell_maps(const aleat_document *doc, const aleat_findings *f)
         if (!f->rows[i].remark && strcmp(f->rows[i].name, PAPERS) == 0)
             aleat_document_say(doc, "`%s`, read as unsure where it is %.20s%s, %s: AURG %s.",
                                PAPERS, f->rows[i].order,
-                               begins(f->rows[i].order, "high") ? ", as the paper does" : "",
+                               aleat_finding_is_ordered(&f->rows[i], "high") ? ", as the paper does"
+                                                                             : "",
                                map_verdict(&f->rows[i]), number(&f->rows[i].main).text);
 }
 
@@ -419,7 +367,7 @@ static const aleat_measure *quality(const aleat_finding *f, bool recall)
 static const aleat_finding *random_of(const aleat_findings *f, const aleat_finding *row)
 {
     for (int64_t i = 0; i < f->n; i++)
-        if (!f->rows[i].remark && begins(f->rows[i].order, "random") &&
+        if (!f->rows[i].remark && aleat_finding_is_ordered(&f->rows[i], "random") &&
             strcmp(f->rows[i].estimator, row->estimator) == 0)
             return &f->rows[i];
     return NULL;
@@ -502,7 +450,7 @@ void aleat_tell_damage(const aleat_document *doc, const aleat_findings *f)
             continue;
         if (!best || row->main.value > best->main.value)
             best = row;
-        if (!begins(row->order, "higher")) // both orders are one number
+        if (!aleat_finding_is_ordered(row, "higher")) // both orders are one number
             continue;
         const int side = aleat_measure_side(&row->main, 0.5);
         c.all++;
