@@ -279,7 +279,7 @@ static void only_the_chosen_elements_move_and_by_the_gradient(void **state)
     options.percentile = 0.8;
     options.strength = 0.7;
     const outcome up = guide(&s, ALEAT_PREDICTS_EPSILON, &options, NULL);
-    options.descend = true;
+    options.sign = ALEAT_GUIDE_DOWN;
     const outcome down = guide(&s, ALEAT_PREDICTS_EPSILON, &options, NULL);
     for (int i = 0; i < 3; i++) {
         int moved = 0;
@@ -298,6 +298,18 @@ static void only_the_chosen_elements_move_and_by_the_gradient(void **state)
         assert_int_equal(moved, 3); // rank 0.8 * 15 = 12: three lie strictly above
         assert_true(fabs(up.change[i] - sqrt(change / size)) < 1e-12 && up.change[i] > 0);
     }
+    // by chance: as far as up or down, and not all the same way, of nine elements under this seed
+    options.sign = ALEAT_GUIDE_RANDOM;
+    s.stored.otherwise = aleat_noise_philox(1);
+    const outcome chance = guide(&s, ALEAT_PREDICTS_EPSILON, &options, NULL);
+    int ups = 0, downs = 0;
+    for (int j = 0; j < 48; j++) {
+        assert_int_equal(chance.mask[j], up.mask[j]);
+        assert_true(chance.eps[j] == up.eps[j] || chance.eps[j] == down.eps[j]);
+        ups += chance.mask[j] && chance.eps[j] == up.eps[j];
+        downs += chance.mask[j] && chance.eps[j] == down.eps[j];
+    }
+    assert_true(ups > 0 && downs > 0);
     options = aleat_guide_defaults();
     options.percentile = 0.2;
     options.lower = true;

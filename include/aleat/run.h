@@ -90,7 +90,8 @@ typedef struct aleat_run_options {
     aleat_steps guide_steps; /**< both 0: all */
     double percentile;       /**< of U above which pixels move, 0 to 1 */
     double strength;         /**< lambda >= 0 */
-    bool descend;            /**< lower the uncertainty; false: raise it, as the paper does */
+    const char *guide_sign;  /**< a name from aleat_guide_sign_name(); NULL: "+", raise the
+                                  uncertainty, as the paper does */
     const char *gradient;    /**< a name from aleat_gradient_name(); NULL: "vjp" */
     const char *thresholds;  /**< a file of aleat_threshold_make() instead of each image's own
                                   percentile; or NULL */

@@ -25,6 +25,8 @@ ALEAT_API const char *aleat_clip_name(int i, const char **help);
 
 /** How the gradient of the uncertainty is made. */
 ALEAT_API const char *aleat_gradient_name(int i, const char **help);
+/** Which way guidance moves. */
+ALEAT_API const char *aleat_guide_sign_name(int i, const char **help);
 /** What the code published with arXiv 2412.00205 does otherwise: "alpha=step-index", ... */
 ALEAT_API const char *aleat_compat_name(int i, const char **help);
 /** Numbers that every run gives for each image at no cost: columns of scores.csv. */

@@ -93,22 +93,19 @@ static aleat_status read_places(aleat_image_settings *s, const text_place *texts
 static aleat_status read_guidance(aleat_image_settings *s, aleat_error *err)
 {
     aleat_run_options *o = &s->run;
-    const char *sign = NULL;
     o->guide = aleat_json_has(&s->own, "guide_steps");
     if (!o->guide)
         return ALEAT_OK;
     const text_place texts[] = {{"copies_clip", &o->clip},
                                 {"statistic", &o->statistic},
                                 {"gradient", &o->gradient},
-                                {"guide_sign", &sign}};
+                                {"guide_sign", &o->guide_sign}};
     const number_place numbers[] = {{"percentile", &o->percentile}, {"strength", &o->strength}};
     const integer_place integers[] = {{"copies", &o->copies, 2, 65536}};
-    aleat_status st = read_steps(&s->own, "guide_steps", &o->guide_steps, err);
-    if (!st)
-        st = read_places(s, texts, COUNT(texts), numbers, COUNT(numbers), integers, COUNT(integers),
-                         err);
-    o->descend = sign && !strcmp(sign, "-");
-    return st;
+    const aleat_status st = read_steps(&s->own, "guide_steps", &o->guide_steps, err);
+    return st ? st
+              : read_places(s, texts, COUNT(texts), numbers, COUNT(numbers), integers,
+                            COUNT(integers), err);
 }
 
 static aleat_status read_prompt(aleat_image_settings *s, aleat_error *err)

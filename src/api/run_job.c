@@ -168,13 +168,16 @@ static aleat_status find_statistic(aleat_run_job *job, aleat_error *err)
 static aleat_status find_guidance(aleat_run_job *job, aleat_guide_options *out, aleat_error *err)
 {
     const aleat_run_options *o = job->options;
-    int gradient = 0;
+    int gradient = 0, sign = 0;
     if (!aleat_guide_statistic_of(&out->statistic, aleat_statistic_find(job->statistic)))
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no gradient of %s", job->statistic);
-    const aleat_status st =
-        aleat_name_find(&gradient, aleat_gradient_name, o->gradient, "gradient", err);
+    aleat_status st = aleat_name_find(&gradient, aleat_gradient_name, o->gradient, "gradient", err);
+    if (!st)
+        st = aleat_name_find(&sign, aleat_guide_sign_name, o->guide_sign, "sign of guidance", err);
     out->gradient = (aleat_gradient)gradient;
+    out->sign = (aleat_guide_sign)sign;
     job->gradient = aleat_gradient_name(gradient, NULL);
+    job->guide_sign = aleat_guide_sign_name(sign, NULL);
     return st;
 }
 
@@ -385,7 +388,6 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     w->guidance.clip = w->estimator.clip;
     w->guidance.percentile = o->percentile;
     w->guidance.strength = o->strength;
-    w->guidance.descend = o->descend;
     if (!st) // also where nothing is scored: they cost nothing
         st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
     if (!st && job->start)

@@ -164,7 +164,7 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
         ok = put(o, "guide_steps", window_text(w->guide)) &&
              put(o, "percentile", json_real(r->percentile)) &&
              put(o, "strength", json_real(r->strength)) &&
-             put(o, "guide_sign", json_string(r->descend ? "-" : "+")) &&
+             put(o, "guide_sign", json_string(job->guide_sign)) &&
              put(o, "statistic", json_string(job->statistic)) &&
              put(o, "gradient", json_string(job->gradient));
     return ok;

@@ -37,6 +37,7 @@ typedef struct aleat_run_job {
     const char *statistic; /**< its name: what is climbed, and kept beside the usual maps */
     int maps[ALEAT_MAX_STATISTICS], n_maps; /**< of a scored run: rows of the table of maps */
     const char *gradient;                   /**< name of the way to make its gradient */
+    const char *guide_sign;                 /**< name of the way guidance moves */
     aleat_threshold threshold;              /**< owned; empty: each image's percentile */
     aleat_run_latent_options latent;        /**< vae NULL: samples are not decoded */
     aleat_run_texts texts;                  /**< owned */

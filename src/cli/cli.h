@@ -91,7 +91,7 @@ typedef struct aleat_cli_args {
     const char *estimators, *copies_list, *strengths;
     double keep_share;
     int64_t shard, laplace_images;
-    bool keep_images;
+    bool keep_images, control;
     // train
     const char *config, *from;
     int task, data_format, rate_schedule, prediction, beta_schedule, dtype; /**< likewise */

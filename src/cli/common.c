@@ -108,16 +108,6 @@ const char *aleat_cli_maps_choice(int i, const char **help)
     return words[i][0];
 }
 
-const char *aleat_cli_sign_choice(int i, const char **help)
-{
-    static const char *const words[][2] = {{"+", "up, as in the paper"}, {"-", "down"}};
-    if (i < 0 || i > 1)
-        return NULL;
-    if (help)
-        *help = words[i][1];
-    return words[i][0];
-}
-
 bool aleat_cli_check_cfg(const aleat_cli_verb *verb, const aleat_cli_args *args)
 {
     if (args->cfg_scale != 0)

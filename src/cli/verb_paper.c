@@ -113,6 +113,7 @@ static aleat_paper_options options_of(const aleat_cli_args *args, const numbers 
         .confidence = args->confidence,
         .strengths = strengths->value,
         .n_strengths = strengths->count,
+        .control = args->control,
         .copies = copies->whole,
         .n_copies = copies->count,
         .repeats = args->repeats,

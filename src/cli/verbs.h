@@ -112,14 +112,13 @@ ALEAT_MUST_USE aleat_status aleat_cli_labels_of_images(int32_t **out, const char
 const char *aleat_cli_metric_choice(int i, const char **help);
 /** The items of paper, and its summary. */
 const char *aleat_cli_paper_choice(int i, const char **help);
-/** The choices of --sampler, --maps, --guide-sign and --order. */
+/** The choices of --sampler, --maps and --order. */
 const char *aleat_cli_sampler_choice(int i, const char **help);
 const char *aleat_cli_maps_choice(int i, const char **help);
 /** The statistics of runs: "auto", then those of the library. */
 const char *aleat_cli_run_statistic_choice(int i, const char **help);
 /** Those of a state: "auto", then the same. */
 const char *aleat_cli_state_statistic_choice(int i, const char **help);
-const char *aleat_cli_sign_choice(int i, const char **help);
 const char *aleat_cli_order_choice(int i, const char **help);
 const char *aleat_cli_damage_choice(int i, const char **help);
 /** Bytes of memory that are free, or could be; 0 if the system does not say. */

@@ -331,6 +331,37 @@ void aleat_tell_maps(const aleat_document *doc, const aleat_findings *f)
 
 /* ---- guidance -------------------------------------------------------------------------------- */
 
+static bool is_control(const aleat_finding *row)
+{
+    return *row->order != '+' && *row->order != '-';
+}
+
+// The row of the same strength that moved in random directions.
+static const aleat_finding *control_of(const aleat_findings *f, const aleat_finding *row)
+{
+    for (int64_t i = 0; i < f->n; i++)
+        if (is_control(&f->rows[i]) && f->rows[i].at == row->at)
+            return &f->rows[i];
+    return NULL;
+}
+
+// Whether it is the direction that tells.
+static void tell_against_control(const aleat_document *doc, const aleat_findings *f,
+                                 const aleat_finding *row)
+{
+    static const char *const sides[] = {"is better than", "does not differ from",
+                                        "is worse than"};
+    const aleat_finding *control = control_of(f, row);
+    if (is_control(row) || !control)
+        return;
+    // two intervals that do not meet
+    const int side = (row->other.low > control->other.high) - (row->other.high < control->other.low);
+    aleat_document_say(doc,
+                       "Strength %.4g, %.20s, %s moves of the same sizes in random directions "
+                       "(by their intervals).",
+                       row->at, row->order, sides[1 + side]);
+}
+
 void aleat_tell_guidance(const aleat_document *doc, const aleat_findings *f)
 {
     static const char *const kinds[] = {"helps", "shows no effect", "harms"};
@@ -339,15 +370,21 @@ void aleat_tell_guidance(const aleat_document *doc, const aleat_findings *f)
         const aleat_finding *row = &f->rows[i];
         if (!isfinite(row->at))
             continue;
-        count(&c, &row->other);
+        if (!is_control(row))
+            count(&c, &row->other);
         aleat_document_say(doc,
-                           "Strength %.4g, %s the gradient of uncertainty: distance %.5g, %s to "
+                           "Strength %.4g, %s: distance %.5g, %s to "
                            "plain sampling: it **%s**.",
                            row->at,
-                           *row->order == '+' ? "up (+, the paper's direction)" : "down (-)",
+                           is_control(row)      ? "moves of the same sizes in random directions"
+                           : *row->order == '+' ? "up the gradient (+, the paper's direction)"
+                                                : "down the gradient (-)",
                            row->main.value, number(&row->other).text,
                            kinds[1 + aleat_measure_side(&row->other, 0)]);
     }
+    for (int64_t i = 0; i < f->n; i++)
+        if (isfinite(f->rows[i].at))
+            tell_against_control(doc, f, &f->rows[i]);
     aleat_document_say(doc,
                        "Of %" PRId64 " strengths and signs tried, %" PRId64 " help, %" PRId64
                        " harm and %" PRId64 " show no effect; at %g %% chance alone excludes 0 in "

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "aleat/sampling.h"
 #include "metrics/resample.h"
 #include "paper/points.h"
 
@@ -37,6 +38,11 @@ static double mean_change(const aleat_pool *pool)
     return count ? sum / (double)count : NAN;
 }
 
+static const char *series_of(const char *sign)
+{
+    return *sign == '+' ? "up (+)" : *sign == '-' ? "down (-)" : "random signs";
+}
+
 static void add_row(table *t, const aleat_pool *pool, const char *sign, double strength)
 {
     aleat_paper *p = t->paper;
@@ -58,8 +64,7 @@ static void add_row(table *t, const aleat_pool *pool, const char *sign, double s
     aleat_row_interval(&p->result, row, "fid", value, own.low, own.high);
     if (isfinite(strength)) {
         aleat_row_interval(&p->result, row, "difference", difference, paired.low, paired.high);
-        aleat_points_add(&t->points, *sign == '+' ? "up (+)" : "down (-)", strength, value, own.low,
-                         own.high);
+        aleat_points_add(&t->points, series_of(sign), strength, value, own.low, own.high);
     } else {
         t->band = (aleat_spread){.mean = value, .low = own.low, .high = own.high};
     }
@@ -81,7 +86,7 @@ static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error
     for (int64_t d = 0; !st && d <= t->paper->options.draws; d++)
         t->values[d] = values[d];
     if (!st && run->guide)
-        add_row(t, &pool, run->descend ? "-" : "+", run->strength);
+        add_row(t, &pool, run->guide_sign, run->strength);
     else if (!st)
         add_row(t, &pool, "no", NAN);
     if (!st && !run->guide)
@@ -102,9 +107,9 @@ aleat_status aleat_paper_table3_runs(const aleat_paper *p, const char *estimator
     aleat_status st = visit(ctx, &run, err);
     run.guide = true;
     for (int64_t i = 0; !st && i < n; i++)
-        for (int down = 0; !st && down < 2; down++) {
+        for (int sign = 0; !st && sign < (o->control ? 3 : 2); sign++) {
             run.strength = strengths[i];
-            run.descend = down;
+            run.guide_sign = aleat_guide_sign_name(sign, NULL);
             st = visit(ctx, &run, err);
         }
     return st;

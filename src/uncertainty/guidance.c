@@ -35,6 +35,14 @@ static const struct {
 };
 #define N_GRADIENTS (sizeof gradients / sizeof *gradients)
 
+static const struct {
+    const char *name, *help;
+} signs[] = {
+    [ALEAT_GUIDE_UP] = {"+", "up, as in the paper"},
+    [ALEAT_GUIDE_DOWN] = {"-", "down"},
+    [ALEAT_GUIDE_RANDOM] = {"random", "moves of the same sizes, up or down by chance: a control"},
+};
+
 // Root mean square of the change of x that central differences make: the rounding of f32 is then
 // some 1e-4 of a derivative of order 1, and so is the truncation, with the square of this.
 #define DIFFERENCE 0x1p-7
@@ -50,6 +58,7 @@ struct aleat_guide {
     float *maps;               // [group, count]
     float *sum_gradient;       // [group, count]: d (sum of e) / dx; NULL unless asked for
     float *gradient, *scratch; // [count]
+    float *signs;              // [count] of lambda, any size; NULL unless they are random
     int64_t nfe;
 };
 
@@ -66,6 +75,11 @@ bool aleat_guide_statistic_of(aleat_guide_statistic *out, const aleat_statistic 
 const char *aleat_gradient_name(int i, const char **help)
 {
     return ALEAT_NAME_AT(gradients, i, help);
+}
+
+const char *aleat_guide_sign_name(int i, const char **help)
+{
+    return ALEAT_NAME_AT(signs, i, help);
 }
 
 aleat_guide_options aleat_guide_defaults(void)
@@ -162,9 +176,11 @@ aleat_status aleat_guide_new(aleat_guide **out, const aleat_denoiser *denoiser,
     g->gradient = aleat_calloc(count, sizeof(float));
     g->scratch = aleat_calloc(count, sizeof(float));
     const bool sum = options->wrt == ALEAT_WRT_INPUT_AND_SUM;
+    const bool random = options->sign == ALEAT_GUIDE_RANDOM;
     g->sum_gradient = sum ? aleat_calloc((size_t)g->group * count, sizeof(float)) : NULL;
+    g->signs = random ? aleat_calloc(count, sizeof(float)) : NULL;
     if (!g->cotangent || !g->pulled || !g->maps || !g->gradient || !g->scratch ||
-        (sum && !g->sum_gradient)) {
+        (sum && !g->sum_gradient) || (random && !g->signs)) {
         st = aleat_fail_memory(err, "guidance");
         goto done;
     }
@@ -186,6 +202,7 @@ void aleat_guide_free(aleat_guide *g)
     aleat_free(g->sum_gradient);
     aleat_free(g->gradient);
     aleat_free(g->scratch);
+    aleat_free(g->signs);
     aleat_free(g);
 }
 
@@ -432,10 +449,16 @@ static double quantile_of(const aleat_guide *g, const float *map)
     return aleat_quantile(g->scratch, g->copies.count, g->options.percentile);
 }
 
-// What a chosen element becomes; `direction` is its gradient, random sign or posterior mean.
-static double updated(const aleat_guide *g, double unit, double e, double u, double direction)
+static double lambda_of(const aleat_guide *g, int64_t j)
 {
-    const double lambda = g->options.descend ? -g->options.strength : g->options.strength;
+    const bool down = g->signs ? g->signs[j] < 0 : g->options.sign == ALEAT_GUIDE_DOWN;
+    return down ? -g->options.strength : g->options.strength;
+}
+
+// What a chosen element becomes; `direction` is its gradient, random sign or posterior mean.
+static double updated(const aleat_guide *g, double lambda, double unit, double e, double u,
+                      double direction)
+{
     switch (g->options.update) {
     case ALEAT_UPDATE_GRADIENT: return e + unit * lambda * direction;
     case ALEAT_UPDATE_PRODUCT: return lambda * e * direction;
@@ -459,7 +482,8 @@ static void move(const aleat_guide *g, const aleat_noisy_state *state, int64_t i
         const double limit = threshold ? (double)threshold[j] : quantile;
         const double u = (double)map[j], before = (double)state->eps[at + j];
         const bool chosen = g->options.lower ? u < limit : u > limit;
-        const double after = chosen ? updated(g, unit, before, u, (double)g->gradient[j]) : before;
+        const double after =
+            chosen ? updated(g, lambda_of(g, j), unit, before, u, (double)g->gradient[j]) : before;
         if (chosen) // others keep their bits
             eps[at + j] = (float)after;
         else if (eps != state->eps)
@@ -479,14 +503,20 @@ static void move(const aleat_guide *g, const aleat_noisy_state *state, int64_t i
         memcpy(report->gradient + at, g->gradient, (size_t)count * sizeof *g->gradient);
 }
 
-// Fills `gradient` for the update of an image whose copies begin at row `row`.
+// Fills `gradient`, and `signs`, for the update of an image whose copies begin at row `row`.
 static aleat_status find_direction(aleat_guide *g, const aleat_noisy_state *state,
                                    const aleat_noise_source *noise, aleat_eps_weights weights,
                                    int64_t image, int64_t row, int64_t slot, aleat_error *err)
 {
     const aleat_copies *c = &g->copies;
-    const aleat_rng_key key = {
+    aleat_rng_key key = {
         .image = state->images[image], .step = state->step, .purpose = ALEAT_FOR_SIGNS};
+    if (g->signs) {
+        const aleat_status st = aleat_noise_fill(noise, &key, g->signs, c->count, err);
+        if (st)
+            return st;
+        key.copy = 1; // a random update is not to follow them
+    }
     switch (g->options.update) {
     case ALEAT_UPDATE_RANDOM_SIGN: return aleat_noise_fill(noise, &key, g->gradient, c->count, err);
     case ALEAT_UPDATE_POSTERIOR:

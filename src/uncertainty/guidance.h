@@ -57,6 +57,13 @@ typedef enum aleat_guide_update {
     ALEAT_UPDATE_POSTERIOR_PUBLISHED
 } aleat_guide_update;
 
+/** Of lambda. */
+typedef enum aleat_guide_sign {
+    ALEAT_GUIDE_UP,    /**< e + lambda ...: the paper's */
+    ALEAT_GUIDE_DOWN,  /**< e - lambda ... */
+    ALEAT_GUIDE_RANDOM /**< each element's own, drawn: moves of the same sizes in no direction */
+} aleat_guide_sign;
+
 typedef struct aleat_guide_options {
     int copies; /**< M, at least 2 */
     aleat_guide_statistic statistic;
@@ -67,7 +74,7 @@ typedef struct aleat_guide_options {
     double divisor;    /**< of the gradient: a mean over a batch of this many, not their sum; 1 */
     double percentile; /**< p: elements above the p-quantile of their image's U move; [0, 1] */
     double strength;   /**< lambda >= 0 */
-    bool descend;      /**< e - lambda ... instead of e + lambda ... */
+    aleat_guide_sign sign;
     bool lower;        /**< the elements below the quantile move instead */
     int64_t max_rows;  /**< copies in one network call, but at least those of one image; 0: all */
     /** What is evaluated beside the copies is evaluated by this: the denoiser without whatever
