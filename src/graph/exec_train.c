@@ -155,16 +155,13 @@ void aleat_run_embedding_grad(const aleat_step *s, const aleat_exec *exec)
 /* ---- second results ---------------------------------------------------------------------------
  */
 
-/** side: [dgamma | dbeta] = sums of dy times the normalised row, and of dy. */
-void aleat_layernorm_param_grad(const aleat_step *s, const aleat_exec *exec)
+static void layernorm_param_grad_of(const aleat_step *s, int64_t image)
 {
-    (void)exec;
-    const int64_t n = s->out.dims.c, rows = s->images * pixels(&s->out);
-    float *dgamma = s->side.data, *dbeta = dgamma + n;
+    const int64_t n = s->out.dims.c;
+    float *dgamma = pixel(&s->side, image, 0), *dbeta = dgamma + n;
     memset(dgamma, 0, (size_t)(2 * n) * sizeof *dgamma);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *x = pixel(&s->in[0], r / pixels(&s->out), r % pixels(&s->out));
-        const float *dy = pixel(&s->in[1], r / pixels(&s->out), r % pixels(&s->out));
+    for (int64_t r = 0; r < pixels(&s->out); r++) {
+        const float *x = pixel(&s->in[0], image, r), *dy = pixel(&s->in[1], image, r);
         double mean = 0, var = 0;
         for (int64_t c = 0; c < n && !s->node.attrs.rms; c++)
             mean += (double)x[c];
@@ -177,4 +174,19 @@ void aleat_layernorm_param_grad(const aleat_step *s, const aleat_exec *exec)
             dbeta[c] += dy[c];
         }
     }
+}
+
+static void layernorm_param_grad_images(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const aleat_step_job *job = ctx;
+    for (int64_t image = begin; image < end; image++)
+        layernorm_param_grad_of(job->step, image);
+}
+
+/** side: [dgamma | dbeta] of each image = sums of dy times the normalised row, and of dy. */
+void aleat_layernorm_param_grad(const aleat_step *s, const aleat_exec *exec)
+{
+    aleat_step_job job = {s, exec};
+    aleat_parallel_for(exec->threads, s->images, layernorm_param_grad_images, &job);
 }

@@ -23,6 +23,7 @@ typedef struct node_info {
     int half;           // ALEAT_EARLY, 0 or 1
     bool kept;          // lies in memory that lasts from run to run
     bool local;         // lies in a lane: of a root
+    int level;          // of a step (step.h)
     aleat_value side;   // its second result, if that is needed
     aleat_value root;   // value whose memory this one shows a part of (itself if none)
     int64_t offset;     // channels into the root
@@ -424,19 +425,56 @@ static aleat_status place_values(planner *p, aleat_error *err)
  * every step. No result depends on it, as none depends on the batch.
  */
 
-/** Sums over the batch, as gradients of parameters are, need all of it at once. */
+/** Sums over the batch, as gradients of parameters are, wait for all slices. */
+static void find_levels(planner *p)
+{
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        const aleat_node *node = node_at(p, v);
+        bool sums = false;
+        int level = 0;
+        for (int i = 0; i < node->n_in; i++) {
+            sums |= node->shared && !node_at(p, node->in[i])->shared;
+            level = p->info[node->in[i]].level > level ? p->info[node->in[i]].level : level;
+        }
+        if (node->op != ALEAT_OP_SIDE) // which is there together with its input
+            level = level ? 2 : sums;
+        p->info[v].level = level;
+    }
+}
+
+/** Whether every slice of the batch can do without the others until the sums. */
 static bool can_slice(const planner *p)
 {
-    const aleat_engine *engine = p->plan->engine;
-    if (engine->training || engine->memory)
+    if (p->plan->engine->memory)
         return false;
     for (int64_t i = 0; i < p->n_order; i++) {
         const aleat_node *node = node_at(p, p->order[i]);
         for (int j = 0; j < node->n_in; j++)
-            if (node->shared && !node_at(p, node->in[j])->shared)
+            if (!node->shared && p->info[node->in[j]].level)
                 return false;
     }
     return true;
+}
+
+/** Values that a slice alone needs lie in its lane; what sums read stays to the end. Returns the
+ * bytes of the others. */
+static size_t place_in_lanes(planner *p)
+{
+    size_t bytes = 0;
+    for (int64_t i = 0; i < p->n_order; i++) {
+        aleat_value in[6];
+        const int n = inputs_of(p, p->order[i], in);
+        for (int j = 0; j < n && p->info[p->order[i]].level; j++)
+            p->info[p->info[in[j]].root].dies = p->n_order;
+    }
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
+        node_info *info = &p->info[v];
+        info->local = owns_memory(p, v) && info->half != ALEAT_EARLY && info->dies != p->n_order &&
+                      !node_at(p, v)->shared;
+        if (owns_memory(p, v) && !info->local && !info->kept)
+            bytes += bytes_of(p, v);
+    }
+    return bytes;
 }
 
 /**
@@ -444,9 +482,12 @@ static bool can_slice(const planner *p)
  * (docs/speed.md). As many slices for each thread: the last one is at most an image late, which may
  * cost a sixteenth.
  */
-static void choose_slices(planner *p)
+static void choose_slices(planner *p, const aleat_value *wanted, int n_wanted)
 {
     enum { LEAST_IMAGES = 4, MOST_IMAGES = 8, SHARE = 16 };
+    // Cotangents that wait for the sums at the end of a training step take about as much memory as
+    // values that wait for the reverse half: too much for large networks.
+    const size_t most_bytes = (size_t)2 << 30;
     aleat_plan *plan = p->plan;
     const int64_t n = plan->images, threads = plan->engine->threads;
     plan->n_slices = plan->lanes = 1;
@@ -457,11 +498,13 @@ static void choose_slices(planner *p)
     plan->n_slices = threads * ((n + threads * MOST_IMAGES - 1) / (threads * MOST_IMAGES));
     plan->slice = (n + plan->n_slices - 1) / plan->n_slices;
     plan->lanes = (int)threads;
-    for (aleat_value v = 0; v < p->graph->n_nodes; v++) {
-        node_info *info = &p->info[v];
-        info->local = owns_memory(p, v) && info->half != ALEAT_EARLY && info->dies != p->n_order &&
-                      !node_at(p, v)->shared;
-    }
+    if (place_in_lanes(p) <= most_bytes || !plan->engine->training)
+        return;
+    plan->n_slices = plan->lanes = 1;
+    plan->slice = n;
+    find_lifetimes(p, wanted, n_wanted);
+    for (aleat_value v = 0; v < p->graph->n_nodes; v++)
+        p->info[v].local = false;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------
@@ -542,6 +585,7 @@ static aleat_status make_step(planner *p, aleat_value v, aleat_step *step, aleat
                          .scale = info->scale,
                          .act = info->act,
                          .half = info->half,
+                         .level = info->level,
                          .bf16 = p->plan->engine->precision == ALEAT_PRECISION_BF16};
     for (int i = 0; i < node->n_in; i++)
         step->in[i] = p->plan->views[i == 0 && info->x != ALEAT_NO_VALUE ? info->x : node->in[i]];
@@ -589,14 +633,37 @@ static aleat_status make_steps(planner *p, aleat_error *err)
     return ALEAT_OK;
 }
 
+static int longer_first(const void *a, const void *b)
+{
+    const aleat_sum_step *x = a, *y = b;
+    if (x->flop != y->flop)
+        return x->flop > y->flop ? -1 : 1;
+    return x->step < y->step ? -1 : 1;
+}
+
+static aleat_status list_sums(aleat_plan *plan, aleat_error *err)
+{
+    if (plan->n_slices == 1)
+        return ALEAT_OK;
+    plan->sums = aleat_calloc((size_t)plan->n_steps + 1, sizeof *plan->sums);
+    if (!plan->sums)
+        return aleat_fail_memory(err, "a plan");
+    for (int64_t i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].level == 1)
+            plan->sums[plan->n_sums++] = (aleat_sum_step){i, flop_of(&plan->steps[i])};
+    qsort(plan->sums, (size_t)plan->n_sums, sizeof *plan->sums, longer_first);
+    return ALEAT_OK;
+}
+
 /** One scratch area, as large as the most demanding step wants it. */
 static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
 {
     for (int64_t i = 0; i < plan->n_steps; i++) {
         aleat_step step = plan->steps[i];
         const bool sliced = aleat_step_is_sliced(plan, &step);
+        const bool in_lane = sliced || (plan->n_slices > 1 && step.level == 1);
         const aleat_exec exec = {.k = plan->engine->k,
-                                 .threads = sliced ? 1 : plan->engine->threads};
+                                 .threads = in_lane ? 1 : plan->engine->threads};
         if (sliced)
             step.images = plan->slice;
         const aleat_op_exec *op = aleat_op_exec_of(step.node.op);
@@ -604,9 +671,9 @@ static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
         if (!op->run)
             return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "no way to run '%s'",
                               aleat_op_name(step.node.op));
-        if (sliced && bytes > plan->lane_scratch)
+        if (in_lane && bytes > plan->lane_scratch)
             plan->lane_scratch = bytes;
-        if (!sliced && bytes > plan->scratch_bytes)
+        if (!in_lane && bytes > plan->scratch_bytes)
             plan->scratch_bytes = bytes;
     }
     if (plan->lane_scratch * (size_t)plan->lanes > plan->scratch_bytes)
@@ -651,10 +718,13 @@ static aleat_status make_plan(aleat_plan **out, aleat_engine *engine, int64_t im
     plan->distinct = images;
     for (int64_t i = 0; i < images; i++)
         plan->condition[i] = (int32_t)i;
-    choose_slices(&p);
+    find_levels(&p);
+    choose_slices(&p, wanted, n_wanted);
     st = place_values(&p, err);
     if (!st)
         st = make_steps(&p, err);
+    if (!st)
+        st = list_sums(plan, err);
     if (!st)
         st = make_scratch(plan, err);
     if (st)

@@ -86,6 +86,7 @@ void aleat_plan_free(aleat_plan *plan)
     aleat_free(plan->condition);
     aleat_free(plan->views);
     aleat_free(plan->steps);
+    aleat_free(plan->sums);
     aleat_free(plan->dropout_images);
     aleat_free(plan->dropout_passes);
     aleat_free(plan);
@@ -189,11 +190,13 @@ static aleat_exec exec_of(const aleat_plan *plan, int threads)
                         .dropout_passes = plan->dropout_passes};
 }
 
-static void run_steps(aleat_plan *plan, int half, int64_t images)
+/** The steps that are not run slice by slice; of a sliced plan those of one level. */
+static void run_steps(aleat_plan *plan, int half, int64_t images, int level)
 {
     const aleat_exec exec = exec_of(plan, plan->engine->threads);
     for (int64_t i = 0; i < plan->n_steps; i++) {
-        if (plan->steps[i].half != half || aleat_step_is_sliced(plan, &plan->steps[i]))
+        if (plan->steps[i].half != half || aleat_step_is_sliced(plan, &plan->steps[i]) ||
+            (plan->n_slices > 1 && plan->steps[i].level != level))
             continue;
         aleat_step step = plan->steps[i];
         step.images = step.images < images ? step.images : images; // 1 for what all share
@@ -210,7 +213,7 @@ static void run_steps(aleat_plan *plan, int half, int64_t images)
 typedef struct slices_job {
     const aleat_plan *plan;
     int half;
-    int64_t next; // slice that nobody has taken
+    int64_t next; // slice, or sum, that nobody has taken
 } slices_job;
 
 static void move_to_slice(const aleat_plan *plan, aleat_view *view, int64_t first, int lane)
@@ -258,16 +261,37 @@ static void run_slices(void *ctx, int thread, int threads)
     }
 }
 
+// Sums over the batch do not depend on each other: each is the work of one thread.
+static void run_sums(void *ctx, int thread, int threads)
+{
+    (void)threads;
+    slices_job *job = ctx;
+    const aleat_plan *plan = job->plan;
+    aleat_exec exec = exec_of(plan, 1);
+    exec.scratch = (char *)plan->scratch.data + plan->lane_scratch * (size_t)thread;
+    for (;;) {
+        const int64_t i = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
+        if (i >= plan->n_sums)
+            return;
+        const aleat_step *step = &plan->steps[plan->sums[i].step];
+        if (step->half == job->half)
+            aleat_op_exec_of(step->node.op)->run(step, &exec);
+    }
+}
+
 void aleat_plan_run(aleat_plan *plan, int half)
 {
     if (plan->distinct) {
-        run_steps(plan, ALEAT_EARLY, plan->distinct);
+        run_steps(plan, ALEAT_EARLY, plan->distinct, 0);
         spread_conditions(plan);
         plan->distinct = 0;
     }
-    run_steps(plan, half, plan->images);
+    run_steps(plan, half, plan->images, 0);
     if (plan->n_slices > 1) {
-        slices_job job = {plan, half, 0};
-        aleat_parallel_team(plan->lanes, run_slices, &job);
+        slices_job slices = {plan, half, 0}, sums = {plan, half, 0};
+        aleat_parallel_team(plan->lanes, run_slices, &slices);
+        if (plan->n_sums)
+            aleat_parallel_team(plan->lanes, run_sums, &sums);
+        run_steps(plan, half, plan->images, 2);
     }
 }

@@ -8,6 +8,12 @@
 /** The part of a plan that depends on the condition, and on parameters, alone. */
 enum { ALEAT_EARLY = -1 };
 
+/** A step that sums over the batch. */
+typedef struct aleat_sum_step {
+    int64_t step;
+    double flop;
+} aleat_sum_step;
+
 struct aleat_plan {
     aleat_engine *engine;
     int64_t images;
@@ -25,6 +31,8 @@ struct aleat_plan {
     int64_t n_slices, slice; // parts of the batch that run one by one; images of the largest
     int lanes;               // threads that run them, each with values and scratch of its own
     size_t lane_bytes, lane_scratch; // of a lane, of which `values` has its own at the end
+    aleat_sum_step *sums;            // [n_sums] steps of level 1 of a sliced plan, the longest first
+    int64_t n_sums;
     size_t resident;       // bytes of files that the steps since the last rest have touched
     aleat_plan_pool *pool; // which then owns values and scratch; or NULL
     aleat_plan *next;      // of the pool
@@ -34,11 +42,11 @@ struct aleat_plan {
     uint32_t dropout_step, *dropout_images, *dropout_passes; // [images]
 };
 
-/** Whether a step is run for each slice, or once for the batch: then before all slices, since what
- * it reads depends on no image. */
+/** Whether a step is run for each slice, or once for the batch: before all slices, since what it
+ * reads depends on no image, or behind them, since it is a sum over images. */
 static inline bool aleat_step_is_sliced(const aleat_plan *plan, const aleat_step *step)
 {
-    return plan->n_slices > 1 && step->half != ALEAT_EARLY && step->images > 1;
+    return plan->n_slices > 1 && step->half != ALEAT_EARLY && step->images > 1 && step->level == 0;
 }
 
 #endif

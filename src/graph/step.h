@@ -29,6 +29,7 @@ typedef struct aleat_step {
     aleat_activation act;                  /**< fused or own activation */
     aleat_view scale_shift;                /**< GROUPNORM: fused modulation */
     int half;
+    int level; /**< 0; 1: a sum over the images of a batch; 2: what follows from such sums */
     bool bf16; /**< CONV_WEIGHT_GRAD: the engine's precision */
 } aleat_step;
 

@@ -73,13 +73,14 @@ static void add_grad(reverse *r, aleat_param param, aleat_value grad)
     r->grads[param] = grad;
 }
 
-/** The second result of a node, [dgamma | dbeta]. */
+/** The second result of a node, [dgamma | dbeta] of each image. */
 static void add_affine_grads(reverse *r, const aleat_node *node, aleat_value of)
 {
     if (!r->grads || node->param[0] == ALEAT_NO_PARAM)
         return;
     const int64_t c = node->dims.c;
-    const aleat_value both = derived_shared(r, ALEAT_OP_SIDE, node, 1, &of, 2 * c);
+    const aleat_value each = derived(r, ALEAT_OP_SIDE, node, 1, &of, (aleat_dims){1, 1, 2 * c});
+    const aleat_value both = derived_shared(r, ALEAT_OP_SUM_IMAGES, node, 1, &each, 2 * c);
     for (int i = 0; i < 2; i++)
         add_grad(r, node->param[i], aleat_op_slice(r->graph, both, i * c, c));
 }

@@ -32,6 +32,7 @@ typedef struct norm_job {
     float *mean, *p, *q; // [images, c], gradient only: group mean, and dx = u*inv... see below
     float *inv;          // [images, c]: 1 / sqrt(var + eps) of the channel's group
     float *one;          // [images, c], gradient only: ones
+    float *dparam;       // [images, 2 c], gradient only: [dgamma | dbeta], or NULL
 } norm_job;
 
 size_t aleat_groupnorm_scratch(const aleat_groupnorm *g)
@@ -256,6 +257,11 @@ static void grad_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
             const double a = (double)job->a[image * g->c + c];
             sum_u += a * s;
             sum_ux += a * t;
+            if (job->dparam) { // the normalised input is (x - mean) inv
+                float *d = job->dparam + image * 2 * g->c + c;
+                d[0] = (float)(t * (double)job->inv[image * g->c + c]);
+                d[g->c] = (float)s;
+            }
         }
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             const int64_t i = image * g->c + c;
@@ -284,23 +290,6 @@ static void finish_grad_units(void *ctx, int64_t begin, int64_t end, int thread)
     }
 }
 
-/** The sums of every image, in their order; the normalised input is (x - mean) inv. */
-static void grad_of_parameters(const norm_job *job, float *dgamma, float *dbeta)
-{
-    const aleat_groupnorm *g = job->g;
-    for (int64_t c = 0; c < g->c; c++) {
-        double gamma = 0, beta = 0;
-        for (int64_t image = 0; image < g->images; image++) {
-            double s, t;
-            channel_sums(job, image, c, &s, &t);
-            beta += s;
-            gamma += t * (double)job->inv[image * g->c + c];
-        }
-        dgamma[c] = (float)gamma;
-        dbeta[c] = (float)beta;
-    }
-}
-
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
                           const float *dy, int64_t dy_ld, float *dx, float *dparam, void *scratch,
                           int threads)
@@ -310,12 +299,11 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
     job.y = dx;
     job.dy = dy;
     job.dy_ld = dy_ld;
+    job.dparam = dparam;
     static const norm_phase phases[] = {{moments_of_units, false},  {coefficients_of_images, true},
                                         {grad_of_units, false},     {grad_coefficients, true},
                                         {finish_grad_units, false}, {0}};
     run_phases(&job, phases, threads);
-    if (dparam)
-        grad_of_parameters(&job, dparam, dparam + g->c);
 }
 
 /* ---- tangent ----------------------------------------------------------------------------------

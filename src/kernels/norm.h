@@ -28,7 +28,7 @@ void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const
 /**
  * dx of the same, given dy (both dense rows of c, like x); scale_shift is a constant here. Needs x,
  * not y. Source: with u = act'(za+b) dy a and h = z: dx = (u - mean(u) - h mean(u h)) / sqrt(var +
- * eps). dparam [2c], or NULL: [dgamma | dbeta] of all images, without a scale_shift.
+ * eps). dparam [images, 2c], or NULL: [dgamma | dbeta] of each image, without a scale_shift.
  */
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
                           const float *dy, int64_t dy_ld, float *dx, float *dparam, void *scratch,
