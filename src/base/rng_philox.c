@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/wide.h"
+
 // Constants of Salmon et al., table 2 and section 4.3: the multipliers and the Weyl increments.
 #define MULTIPLIER_0 0xD2511F53u
 #define MULTIPLIER_1 0xCD9E8D57u
@@ -14,15 +16,6 @@
 // Counters of one pass of the loops below: long enough to fill vector registers, short enough for
 // the first-level cache.
 #define LANES 64
-
-// The loops below are plain C that any compiler turns into vector code; the wider versions differ
-// in speed only, since every operation is correctly rounded and none may be fused
-// (-ffp-contract=off).
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
 
 void aleat_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2])
 {
@@ -60,7 +53,8 @@ static void stream_block(const aleat_rng_key *key, int64_t block, uint32_t count
 }
 
 // words[w][j] = word w of block `block + j`.
-WIDE static void many_blocks(const aleat_rng_key *key, int64_t block, uint32_t words[4][LANES])
+ALEAT_WIDE static void many_blocks(const aleat_rng_key *key, int64_t block,
+                                   uint32_t words[4][LANES])
 {
     uint32_t counter[4], seed[2];
     stream_block(key, block, counter, seed);
@@ -138,7 +132,7 @@ void aleat_rng_sincos(uint32_t word, double *sine, double *cosine)
 }
 
 // out[4j + 2h], out[4j + 2h + 1] = Box-Muller of words 2h and 2h+1 of block j.
-WIDE static void box_muller(uint32_t words[4][LANES], float out[4 * LANES])
+ALEAT_WIDE static void box_muller(uint32_t words[4][LANES], float out[4 * LANES])
 {
     for (int half = 0; half < 4; half += 2) {
         for (int j = 0; j < LANES; j++) {

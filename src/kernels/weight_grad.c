@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "kernels/turn.h"
 #include "kernels/winograd_grad.h"
 
 enum {
@@ -146,36 +147,6 @@ static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64
         *end = phase;
 }
 
-typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
-
-/** A 4x4 block: four pixels of four channels become four channels of four pixels. */
-static inline void turn_4x4(const float *x, int64_t x_ld, float *dst, int64_t plane)
-{
-    const vec4 a = *(const vec4 *)x, b = *(const vec4 *)(x + x_ld);
-    const vec4 c = *(const vec4 *)(x + 2 * x_ld), d = *(const vec4 *)(x + 3 * x_ld);
-    const vec4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const vec4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const vec4 ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const vec4 cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    *(vec4 *)dst = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-    *(vec4 *)(dst + plane) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    *(vec4 *)(dst + 2 * plane) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
-    *(vec4 *)(dst + 3 * plane) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
-}
-
-/** `pixels` pixels (x_ld apart) of `channels` channels into rows `plane` apart. */
-static void turn_block(const float *x, int64_t x_ld, int64_t pixels, int64_t channels, float *dst,
-                       int64_t plane)
-{
-    const int64_t p4 = pixels / 4 * 4, c4 = channels / 4 * 4;
-    for (int64_t p = 0; p < p4; p += 4)
-        for (int64_t c = 0; c < c4; c += 4)
-            turn_4x4(x + p * x_ld + c, x_ld, dst + c * plane + p, plane);
-    for (int64_t p = 0; p < pixels; p++)
-        for (int64_t c = p < p4 ? c4 : 0; c < channels; c++)
-            dst[c * plane + p] = x[p * x_ld + c];
-}
-
 /** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group; in
  * bf16 by way of `strip`. */
 static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c,
@@ -194,7 +165,7 @@ static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y
         int64_t begin, end;
         existing(g, s, job->phase, &begin, &end);
         if (begin < end)
-            turn_block(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
+            aleat_turn(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
                        end - begin, channels, row + s * job->phase + begin, row_ld);
     }
     for (int64_t i = 0; i < channels && job->bf16; i++)
