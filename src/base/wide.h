@@ -8,7 +8,7 @@
  * rounded and none may be fused (-ffp-contract=off).
  */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
-#define ALEAT_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#define ALEAT_WIDE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define ALEAT_WIDE
 #endif
