@@ -355,6 +355,84 @@ static void late_filters_of_two_bytes_give_the_bits_of_the_same_values_in_f32(vo
     aleat_free(z);
 }
 
+// Packed weights are bytes of each thread's own: channels that one chunk holds, and more.
+static void threads_share_packing_and_do_not_show(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][2] = {{70, 112}, {5, 32}, {16, 48}, {9, 3}}; // c_out, c_in
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int flipped = 0; flipped < 2; flipped++) {
+            const int64_t c_out = sizes[i][flipped], c_in = sizes[i][1 - flipped];
+            const conv_case c = {.c_in = c_in, .kernel_h = 3, .kernel_w = 3, .stride = 1};
+            float *w = floats(c_out * c_in * 9, 1);
+            aleat_filter f = aleat_filter_of(w, c_out, c_in, 3, 3);
+            if (flipped) {
+                f = aleat_filter_of(w, c_in, c_out, 3, 3);
+                f = aleat_filter_adjoint(&f);
+            }
+            FOR_EACH_ISA(k)
+            for (aleat_conv_algorithm a = 0; a < ALEAT_CONV_ALGORITHM_COUNT; a++) {
+                aleat_packed one, three;
+                if (!can(k, a, &c))
+                    continue;
+                assert_true(aleat_packed_make(&one, k, a, &f, 1));
+                assert_true(aleat_packed_make(&three, k, a, &f, 3));
+                assert_int_equal(one.bytes, three.bytes);
+                assert_memory_equal(one.data, three.data, one.bytes);
+                aleat_packed_free(&one);
+                aleat_packed_free(&three);
+            }
+            aleat_free(w);
+        }
+}
+
+// u[p] of output o, input i among Winograd's packed filters.
+static float packed_point(const aleat_kernels *k, const aleat_packed *w, int64_t o, int64_t i,
+                          int p)
+{
+    const int64_t col = o / k->panel * k->panel, left = w->c_out - col;
+    const int64_t n = left < k->panel ? left : k->panel;
+    const int64_t width = (n + k->vlen - 1) / k->vlen * k->vlen;
+    return ((const float *)w->data)[col * w->lines + (p * w->c_in + i) * width + o - col];
+}
+
+// One rounding to float of sums in double, whose own error is far below it: half an FLT_EPSILON of
+// the value, and 2^-50 of the largest tap where it cancels. In the same order everywhere.
+static void winograds_packed_filters_are_rounded_once_and_the_same_for_every_instruction_set(
+    void **state)
+{
+    (void)state;
+    static const double G[6][3] = {{1.0 / 4, 0, 0},
+                                   {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                   {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                   {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                   {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                   {0, 0, 1}};
+    enum { C_OUT = 70, C_IN = 32, N = C_OUT * C_IN * 36 };
+    float *w = floats((int64_t)C_OUT * C_IN * 9, 1), *first = floats(N, 2);
+    const aleat_filter f = aleat_filter_of(w, C_OUT, C_IN, 3, 3);
+    FOR_EACH_ISA(k)
+    {
+        aleat_packed packed;
+        assert_true(aleat_packed_make(&packed, k, ALEAT_CONV_WINOGRAD, &f, 2));
+        for (int64_t j = 0; j < N; j++) {
+            const int p = (int)(j % 36);
+            const float got = packed_point(k, &packed, j / 36 / C_IN, j / 36 % C_IN, p);
+            double want = 0;
+            for (int tap = 0; tap < 9; tap++)
+                want += G[p / 6][tap / 3] * G[p % 6][tap % 3] * (double)w[j / 36 * 9 + tap];
+            assert_near(got, want, 0.5 * (double)FLT_EPSILON * fabs(want) + 0x1p-50,
+                        "%s element %d", aleat_isa_name(k->isa), (int)j);
+            if (k->isa == ALEAT_ISA_C)
+                first[j] = got;
+            assert_true(got == first[j]);
+        }
+        aleat_packed_free(&packed);
+    }
+    aleat_free(w);
+    aleat_free(first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +442,9 @@ int main(void)
         cmocka_unit_test(an_adjoint_of_an_adjoint_is_the_filter),
         cmocka_unit_test(images_come_out_the_same_bits_in_any_batch_on_any_threads),
         cmocka_unit_test(late_filters_of_two_bytes_give_the_bits_of_the_same_values_in_f32),
+        cmocka_unit_test(threads_share_packing_and_do_not_show),
+        cmocka_unit_test(
+            winograds_packed_filters_are_rounded_once_and_the_same_for_every_instruction_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,18 +84,20 @@ static void gemm_tn_is_the_product_of_a_transposed_matrix(void **state)
         for (int nv = 1; nv <= k->panel / k->vlen; nv++)
             for (int s = 0; s < 2 * N_SIZES; s++) {
                 const bool add = s % 2;
-                const int64_t n = sizes[s / 2], vlen = k->vlen, step = n * vlen + 5;
-                const int64_t c_ld = nv * vlen + 3;
-                float *a = floats(n * vlen, 1), *b = floats(nv * step, 2);
+                const int64_t n = sizes[s / 2], vlen = k->vlen, a_ld = mr + 2, c_ld = nv * vlen + 3;
+                const bool apart = s % 4 < 2; // vectors of columns, or in a line
+                const int64_t b_ld = apart ? vlen : nv * vlen + 1,
+                              step = apart ? n * vlen + 5 : vlen;
+                float *a = floats(n * a_ld, 1), *b = floats(apart ? nv * step : n * b_ld, 2);
                 float *c = floats(mr * c_ld, 3), *old = floats(mr * c_ld, 3);
-                k->gemm_tn(mr, nv, n, a, b, step, add, c, c_ld);
+                k->gemm_tn(mr, nv, n, a, a_ld, b, b_ld, step, add, c, c_ld);
                 for (int64_t e = 0; e < mr * c_ld; e++) {
                     const int64_t i = e / c_ld, j = e % c_ld;
                     double sum = add || j >= nv * vlen ? (double)old[e] : 0;
                     double magnitude = fabs(sum);
                     for (int64_t q = 0; q < n && j < nv * vlen; q++) {
-                        const double term = (double)a[q * vlen + i] *
-                                            (double)b[j / vlen * step + q * vlen + j % vlen];
+                        const double term = (double)a[q * a_ld + i] *
+                                            (double)b[j / vlen * step + q * b_ld + j % vlen];
                         sum += term;
                         magnitude += fabs(term);
                     }

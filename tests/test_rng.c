@@ -340,10 +340,35 @@ static void stored_noise_is_found_by_image_step_and_copy(void **state)
     assert_non_null(strstr(err.message, "step noise"));
 }
 
+// aleat_philox() takes one block, aleat_rng_words() many side by side; of each length that ends
+// within a block, between blocks, and beyond one pass of the loop (64 blocks).
+static void words_of_many_blocks_are_those_of_each(void **state)
+{
+    (void)state;
+    enum { MOST = 600 };
+    const aleat_rng_key key = {
+        .seed = 0x123456789abcdefu, .image = 7, .step = 3, .copy = 5, .purpose = ALEAT_FOR_DROPOUT};
+    const uint32_t seed[2] = {0x89abcdefu, 0x1234567u};
+    uint32_t words[MOST + 1];
+    static const int counts[] = {1, 4, 6, 255, 256, 257, 512, MOST};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        words[counts[c]] = 99;
+        aleat_rng_words(&key, words, counts[c]);
+        for (int i = 0; i < counts[c]; i++) {
+            const uint32_t counter[4] = {(uint32_t)i / 4, 7, 3, ALEAT_FOR_DROPOUT << 24 | 5};
+            uint32_t block[4];
+            aleat_philox(block, counter, seed);
+            assert_int_equal(words[i], block[i % 4]);
+        }
+        assert_int_equal(words[counts[c]], 99);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_gives_the_published_answers),
+        cmocka_unit_test(words_of_many_blocks_are_those_of_each),
         cmocka_unit_test(log_and_sincos_agree_with_the_library),
         cmocka_unit_test(normals_have_the_moments_of_a_normal),
         cmocka_unit_test(a_number_depends_on_its_key_and_index_only),

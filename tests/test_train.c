@@ -321,6 +321,69 @@ static void gradients_of_weights_agree_with_double_in_f32_and_in_bf16(void **sta
             check_weight_gradient(stride, bf16);
 }
 
+/** The gradient on 3 threads, which is that on 1 and 2 bit by bit. [c_out, c_in, taps], owned by
+ * the caller. */
+static float *gradient_on_any_threads(const aleat_kernels *k, const aleat_weight_grad *g,
+                                      const float *x, const float *dy)
+{
+    const size_t bytes = (size_t)(g->c_out * g->c_in * g->kernel_h * g->kernel_w) * sizeof(float);
+    float *dw = aleat_alloc(bytes), *one = aleat_alloc(bytes);
+    assert_true(dw && one);
+    for (int threads = 1; threads <= 3; threads++) {
+        void *scratch = aleat_alloc(aleat_weight_grad_scratch(k, g, threads));
+        assert_non_null(scratch);
+        aleat_weight_grad_run(k, g, x, dy, threads == 1 ? one : dw, NULL, scratch, threads);
+        if (threads > 1)
+            assert_memory_equal(one, dw, bytes);
+        aleat_free(scratch);
+    }
+    aleat_free(one);
+    return dw;
+}
+
+/** Every element of the gradient of a 1x1 kernel: a rounding a term. */
+static void check_dense_gradient(const aleat_kernels *k, int64_t images, int64_t h, int64_t w,
+                                 int64_t c_in, int64_t c_out)
+{
+    const aleat_weight_grad g = {.images = images,
+                                 .in_h = h,
+                                 .in_w = w,
+                                 .out_h = h,
+                                 .out_w = w,
+                                 .c_in = c_in,
+                                 .c_out = c_out,
+                                 .kernel_h = 1,
+                                 .kernel_w = 1,
+                                 .stride = 1,
+                                 .x_ld = c_in + 3,
+                                 .dy_ld = c_out + 5};
+    const int64_t terms = images * h * w;
+    float *x = randoms(terms * g.x_ld, 1), *dy = randoms(terms * g.dy_ld, 2);
+    float *dw = gradient_on_any_threads(k, &g, x, dy);
+    for (int64_t e = 0; e < c_out * c_in; e++) {
+        double sum, magnitude;
+        weight_gradient_in_double(&g, x, dy, e / c_in, e % c_in, 0, 0, &sum, &magnitude);
+        if (!(fabs((double)dw[e] - sum) <= (double)(terms + 1) * 0x1p-24 * magnitude))
+            fail_msg("%d x %d, %d to %d channels, element %d: %g, not %g", (int)h, (int)w,
+                     (int)c_in, (int)c_out, (int)e, (double)dw[e], sum);
+    }
+    aleat_free(x);
+    aleat_free(dy);
+    aleat_free(dw);
+}
+
+static void gradients_of_1x1_kernels_agree_with_double_and_threads_do_not_show(void **state)
+{
+    (void)state;
+    for (aleat_isa isa = 0; isa <= aleat_cpu_isa(); isa++) {
+        const aleat_kernels *k = aleat_kernels_for(isa);
+        check_dense_gradient(k, 3, 13, 15, 48, 20); // a chunk of pixels and a part
+        check_dense_gradient(k, 2, 16, 16, 80, 7);  // whole chunks, a panel and a part
+        check_dense_gradient(k, 5, 1, 1, 16, 1);    // a linear layer
+        check_dense_gradient(k, 2, 5, 7, 19, 33);   // no whole vectors
+    }
+}
+
 /** Winograd's gradient of `g` against double, in relative L2 over every 31st element, and the same
  * bits on 1, 2 and 3 threads. */
 static void check_winograd_gradient(const aleat_kernels *k, int64_t images, int64_t h, int64_t w,
@@ -343,17 +406,8 @@ static void check_winograd_gradient(const aleat_kernels *k, int64_t images, int6
     const int64_t n_dw = c_out * c_in * 9;
     float *x = randoms(images * g.in_h * g.in_w * g.x_ld, 1);
     float *dy = randoms(images * h * w * g.dy_ld, 2);
-    float *dw = aleat_alloc((size_t)n_dw * sizeof *dw),
-          *one = aleat_alloc((size_t)n_dw * sizeof *one);
-    assert_true(aleat_winograd_grad_fits(k, &g) && dw && one);
-    for (int threads = 1; threads <= 3; threads++) {
-        void *scratch = aleat_alloc(aleat_weight_grad_scratch(k, &g, threads));
-        assert_non_null(scratch);
-        aleat_weight_grad_run(k, &g, x, dy, threads == 1 ? one : dw, NULL, scratch, threads);
-        if (threads > 1)
-            assert_memory_equal(one, dw, (size_t)n_dw * sizeof *dw);
-        aleat_free(scratch);
-    }
+    assert_true(aleat_winograd_grad_fits(k, &g));
+    float *dw = gradient_on_any_threads(k, &g, x, dy);
     double error = 0, norm = 0;
     for (int64_t e = 0; e < n_dw; e += 31) {
         double sum, magnitude;
@@ -369,7 +423,6 @@ static void check_winograd_gradient(const aleat_kernels *k, int64_t images, int6
     aleat_free(x);
     aleat_free(dy);
     aleat_free(dw);
-    aleat_free(one);
 }
 
 static void winograds_gradient_agrees_with_double_and_threads_do_not_show(void **state)
@@ -911,6 +964,7 @@ int main(void)
         cmocka_unit_test(so_it_does_with_scale_shift_and_resampling_blocks_and_v),
         cmocka_unit_test(a_gradient_in_bf16_is_near_that_in_f32),
         cmocka_unit_test(gradients_of_weights_agree_with_double_in_f32_and_in_bf16),
+        cmocka_unit_test(gradients_of_1x1_kernels_agree_with_double_and_threads_do_not_show),
         cmocka_unit_test(winograds_gradient_agrees_with_double_and_threads_do_not_show),
         cmocka_unit_test(gradients_of_layer_norm_and_of_constants_agree_with_double),
         cmocka_unit_test(a_training_does_not_depend_on_the_number_of_threads),

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/wide.h"
+
 // Constants of Salmon et al., table 2 and section 4.3: the multipliers and the Weyl increments.
 #define MULTIPLIER_0 0xD2511F53u
 #define MULTIPLIER_1 0xCD9E8D57u
@@ -15,28 +17,21 @@
 // the first-level cache.
 #define LANES 64
 
-// The loops below are plain C that any compiler turns into vector code; the wider versions differ
-// in speed only, since every operation is correctly rounded and none may be fused
-// (-ffp-contract=off).
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
+static inline void philox_round(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0,
+                                uint32_t k1)
+{
+    const uint64_t p0 = (uint64_t)MULTIPLIER_0 * *c0, p1 = (uint64_t)MULTIPLIER_1 * *c2;
+    *c0 = (uint32_t)(p1 >> 32) ^ *c1 ^ k0;
+    *c1 = (uint32_t)p1;
+    *c2 = (uint32_t)(p0 >> 32) ^ *c3 ^ k1;
+    *c3 = (uint32_t)p0;
+}
 
 void aleat_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-    uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < ROUNDS; round++) {
-        const uint64_t p0 = (uint64_t)MULTIPLIER_0 * c0, p1 = (uint64_t)MULTIPLIER_1 * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += WEYL_0;
-        k1 += WEYL_1;
-    }
+    for (uint32_t r = 0; r < ROUNDS; r++)
+        philox_round(&c0, &c1, &c2, &c3, key[0] + r * WEYL_0, key[1] + r * WEYL_1);
     out[0] = c0;
     out[1] = c1;
     out[2] = c2;
@@ -59,18 +54,30 @@ static void stream_block(const aleat_rng_key *key, int64_t block, uint32_t count
     words[1] = (uint32_t)(key->seed >> 32);
 }
 
-// words[w][j] = word w of block `block + j`.
-WIDE static void many_blocks(const aleat_rng_key *key, int64_t block, uint32_t words[4][LANES])
+// words[w][j] = word w of block `block + j`. Round by round: compilers find the vectors of this
+// loop, not those of one block after the other.
+ALEAT_WIDE static void many_blocks(const aleat_rng_key *key, int64_t block,
+                                   uint32_t words[4][LANES])
 {
     uint32_t counter[4], seed[2];
     stream_block(key, block, counter, seed);
-    for (int j = 0; j < LANES; j++) {
-        const uint32_t mine[4] = {counter[0] + (uint32_t)j, counter[1], counter[2], counter[3]};
-        uint32_t out[4];
-        aleat_philox(out, mine, seed);
-        for (int w = 0; w < 4; w++)
-            words[w][j] = out[w];
+    for (uint32_t j = 0; j < LANES; j++) {
+        words[0][j] = counter[0] + j;
+        for (int w = 1; w < 4; w++)
+            words[w][j] = counter[w];
     }
+    for (uint32_t r = 0; r < ROUNDS; r++)
+        for (int j = 0; j < LANES; j++)
+            philox_round(&words[0][j], &words[1][j], &words[2][j], &words[3][j],
+                         seed[0] + r * WEYL_0, seed[1] + r * WEYL_1);
+}
+
+// The same in the order of the stream: out[4j + w] = words[w][j].
+ALEAT_WIDE static void in_order(uint32_t words[4][LANES], uint32_t out[4 * LANES])
+{
+    for (int j = 0; j < LANES; j++)
+        for (int w = 0; w < 4; w++)
+            out[4 * j + w] = words[w][j];
 }
 
 // ln u for u = (word + 1/2) / 2^32: u = 2^e m with m in [sqrt(1/2), sqrt(2)), and
@@ -138,7 +145,7 @@ void aleat_rng_sincos(uint32_t word, double *sine, double *cosine)
 }
 
 // out[4j + 2h], out[4j + 2h + 1] = Box-Muller of words 2h and 2h+1 of block j.
-WIDE static void box_muller(uint32_t words[4][LANES], float out[4 * LANES])
+ALEAT_WIDE static void box_muller(uint32_t words[4][LANES], float out[4 * LANES])
 {
     for (int half = 0; half < 4; half += 2) {
         for (int j = 0; j < LANES; j++) {
@@ -177,12 +184,13 @@ void aleat_rng_uniforms(const aleat_rng_key *key, float *out, int64_t count)
 
 void aleat_rng_words(const aleat_rng_key *key, uint32_t *out, int64_t count)
 {
-    uint32_t words[4][LANES];
+    uint32_t words[4][LANES], last[4 * LANES];
     for (int64_t done = 0; done < count; done += 4 * LANES) {
-        const int64_t rest = count - done, here = rest < 4 * LANES ? rest : 4 * LANES;
+        const int64_t rest = count - done;
         many_blocks(key, done / 4, words);
-        for (int64_t j = 0; j < here; j++)
-            out[done + j] = words[j % 4][j / 4];
+        in_order(words, rest < 4 * LANES ? last : out + done);
+        if (rest < 4 * LANES)
+            memcpy(out + done, last, (size_t)rest * sizeof *out);
     }
 }
 

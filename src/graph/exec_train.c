@@ -4,6 +4,7 @@
 
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "base/wide.h"
 #include "graph/exec_ops.h"
 #include "kernels/weight_grad.h"
 
@@ -34,13 +35,22 @@ size_t aleat_dropout_scratch(const aleat_step *s, const aleat_exec *exec)
     return (size_t)(exec->threads * words_of(&s->out)) * sizeof(uint32_t);
 }
 
+/** y = x scale where 16 bits are at least `limit`, else 0 (of NaN, NaN). */
+ALEAT_WIDE static void drop(const float *x, const uint16_t *bits, int32_t limit, float scale,
+                            float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * ((int32_t)bits[i] >= limit ? scale : 0.0f);
+}
+
 /** y = x / (1 - p) where 16 random bits of the image's stream are at least 2^16 p, else 0; p is
  * rounded to that. */
 static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
 {
     const aleat_step_job *job = ctx;
     const aleat_step *s = job->step;
-    const int64_t c = s->out.dims.c;
+    const bool dense = s->in[0].ld == s->out.dims.c && s->out.ld == s->out.dims.c;
+    const int64_t rows = dense ? 1 : pixels(&s->out), n = pixels(&s->out) * s->out.dims.c / rows;
     uint32_t *words = (uint32_t *)job->exec->scratch + thread * words_of(&s->out);
     const int32_t limit = (int32_t)lround(s->node.attrs.a * 65536);
     const float scale = (float)(65536.0 / (65536 - limit));
@@ -53,12 +63,8 @@ static void drop_images(void *ctx, int64_t begin, int64_t end, int thread)
                                    .purpose = ALEAT_FOR_DROPOUT};
         aleat_rng_words(&key, words, words_of(&s->out));
         const uint16_t *bits = (const uint16_t *)words;
-        for (int64_t r = 0; r < pixels(&s->out); r++, bits += c) {
-            const float *x = pixel(&s->in[0], image, r);
-            float *y = pixel(&s->out, image, r);
-            for (int64_t i = 0; i < c; i++)
-                y[i] = x[i] * ((int32_t)bits[i] >= limit ? scale : 0.0f);
-        }
+        for (int64_t r = 0; r < rows; r++, bits += n)
+            drop(pixel(&s->in[0], image, r), bits, limit, scale, pixel(&s->out, image, r), n);
     }
 }
 

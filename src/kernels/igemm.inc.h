@@ -72,12 +72,10 @@ TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
     tiles[mr - 1][nv - 1](taps, k_len, rows, b, b_ld, add, c, c_ld);
 }
 
-/*
- * Both factors lie line by line (k outermost), a vector of columns in each place: products of
- * channels summed over pixels or tiles.
- */
-INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float *a, const float *b,
-                          int64_t b_step, bool add, float *c, int64_t c_ld)
+/* Both factors lie line by line, k outermost: products of channels summed over pixels or tiles. */
+INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float *a, int64_t a_ld,
+                          const float *b, int64_t b_ld, int64_t b_step, bool add, float *c,
+                          int64_t c_ld)
 {
     vf acc[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS];
 #pragma GCC unroll 6
@@ -85,7 +83,7 @@ INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++)
             acc[i][j] = (vf){0};
-    for (int64_t k = 0; k < k_len; k++, a += ALEAT_VLEN, b += ALEAT_VLEN) {
+    for (int64_t k = 0; k < k_len; k++, a += a_ld, b += b_ld) {
         vf line[ALEAT_MICRO_VECTORS];
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++)
@@ -102,20 +100,22 @@ INLINE void micro_tile_tn(const int mr, const int nv, int64_t k_len, const float
 }
 
 #define TILE_TN(mr, nv)                                                                            \
-    static void tile_tn_##mr##_##nv(int64_t k_len, const float *a, const float *b, int64_t b_step, \
-                                    bool add, float *c, int64_t c_ld)                              \
+    static void tile_tn_##mr##_##nv(int64_t k_len, const float *a, int64_t a_ld, const float *b,   \
+                                    int64_t b_ld, int64_t b_step, bool add, float *c,              \
+                                    int64_t c_ld)                                                  \
     {                                                                                              \
-        micro_tile_tn(mr, nv, k_len, a, b, b_step, add, c, c_ld);                                  \
+        micro_tile_tn(mr, nv, k_len, a, a_ld, b, b_ld, b_step, add, c, c_ld);                      \
     }
 #define TILES_TN(mr) TILE_TN(mr, 1) TILE_TN(mr, 2) TILE_TN(mr, 3) TILE_TN(mr, 4)
 // clang-format off
 TILES_TN(1) TILES_TN(2) TILES_TN(3) TILES_TN(4) TILES_TN(5) TILES_TN(6)
     // clang-format on
 
-    static void gemm_tn(int mr, int nv, int64_t k_len, const float *a, const float *b,
-                        int64_t b_step, bool add, float *c, int64_t c_ld)
+    static void gemm_tn(int mr, int nv, int64_t k_len, const float *a, int64_t a_ld, const float *b,
+                        int64_t b_ld, int64_t b_step, bool add, float *c, int64_t c_ld)
 {
-    typedef void tile_fn(int64_t, const float *, const float *, int64_t, bool, float *, int64_t);
+    typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, int64_t, bool,
+                         float *, int64_t);
 #define TILE_ROW_TN(mr)                                                                            \
     {                                                                                              \
         tile_tn_##mr##_1, tile_tn_##mr##_2, tile_tn_##mr##_3, tile_tn_##mr##_4                     \
@@ -123,5 +123,5 @@ TILES_TN(1) TILES_TN(2) TILES_TN(3) TILES_TN(4) TILES_TN(5) TILES_TN(6)
     static tile_fn *const tiles[ALEAT_MICRO_ROWS][ALEAT_MICRO_VECTORS] = {
         TILE_ROW_TN(1), TILE_ROW_TN(2), TILE_ROW_TN(3),
         TILE_ROW_TN(4), TILE_ROW_TN(5), TILE_ROW_TN(6)};
-    tiles[mr - 1][nv - 1](k_len, a, b, b_step, add, c, c_ld);
+    tiles[mr - 1][nv - 1](k_len, a, a_ld, b, b_ld, b_step, add, c, c_ld);
 }

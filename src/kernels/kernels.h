@@ -87,12 +87,12 @@ typedef struct aleat_kernels {
                        const uint16_t *b, int64_t b_ld, float *c, int64_t c_ld);
 
     /**
-     * c[i][j] = sum over k of a[k * vlen + i] * b[j / vlen * b_step + k * vlen + j % vlen], added
+     * c[i][j] = sum over k of a[k * a_ld + i] * b[j / vlen * b_step + k * b_ld + j % vlen], added
      * to c if `add`; i < mr <= ALEAT_MICRO_ROWS, j < nv*vlen, c: `c_ld` floats a line. The new sum
      * starts at 0 and runs in the order of k. |error| as of igemm.
      */
-    void (*gemm_tn)(int mr, int nv, int64_t k_len, const float *a, const float *b, int64_t b_step,
-                    bool add, float *c, int64_t c_ld);
+    void (*gemm_tn)(int mr, int nv, int64_t k_len, const float *a, int64_t a_ld, const float *b,
+                    int64_t b_ld, int64_t b_step, bool add, float *c, int64_t c_ld);
 
     /**
      * c[i][j] += sum over k < k_len of rows[i][k] * b[k][j], i < mr <= ALEAT_MICRO_ROWS, j <

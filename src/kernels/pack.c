@@ -6,9 +6,15 @@
 
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "base/wide.h"
+#include "kernels/turn.h"
 #include "tensor/tensor.h"
 
-enum { WINO_POINTS = 36 };
+enum {
+    WINO_POINTS = 36,
+    LANES = 16, // output channels that are packed together
+    CHUNK = 16, // input channels of a unit of work: an even number, since bf16 pairs them
+};
 
 aleat_filter aleat_filter_of(const float *data, int64_t c_out, int64_t c_in, int64_t kh, int64_t kw)
 {
@@ -46,7 +52,13 @@ typedef struct pack_job {
     const aleat_kernels *k;
     const aleat_filter *filter;
     aleat_packed *out;
+    int64_t chunks; // of input channels
 } pack_job;
+
+/** A unit of work: one panel, input channels [begin, end). */
+typedef struct pack_unit {
+    int64_t panel, begin, end;
+} pack_unit;
 
 /** Columns of panel `panel` that exist, and its padded width. */
 static int64_t panel_columns(const pack_job *job, int64_t panel, int64_t *width)
@@ -62,37 +74,38 @@ static float element(const aleat_filter *f, int64_t o, int64_t i, int64_t y, int
     return f->data[o * f->stride_o + i * f->stride_i + y * f->stride_y + x * f->stride_x];
 }
 
-typedef void tap_fn(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+typedef void tap_fn(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
                     int64_t width, void *line);
 
 /** Calls `pack_tap` for every tap in the order of packing; a tap has `lines / taps` lines of
  * `size` bytes an element. */
-static void pack_taps(const pack_job *job, int64_t panel, size_t size, tap_fn *pack_tap)
+static void pack_taps(const pack_job *job, const pack_unit *u, size_t size, tap_fn *pack_tap)
 {
     const aleat_packed *w = job->out;
     int64_t width;
-    const int64_t n = panel_columns(job, panel, &width), step = w->tap_step;
+    const int64_t n = panel_columns(job, u->panel, &width), step = w->tap_step;
     const size_t tap_bytes = (size_t)(w->lines / (w->kernel_h * w->kernel_w) * width) * size;
-    char *line = (char *)w->data + (size_t)(panel * job->k->panel * w->lines) * size;
+    const int64_t first = u->panel * job->k->panel * w->lines + u->begin * width;
+    char *line = (char *)w->data + (size_t)first * size;
     for (int64_t class = 0; class < step * step; class ++)
         for (int64_t y = class / step; y < w->kernel_h; y += step)
             for (int64_t x = class % step; x < w->kernel_w; x += step, line += tap_bytes)
-                pack_tap(job, panel, y, x, n, width, line);
+                pack_tap(job, u, y, x, n, width, line);
 }
 
-static void pack_tap_f32(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+static void pack_tap_f32(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
                          int64_t width, void *at)
 {
     const aleat_filter *f = job->filter;
     float *line = at;
-    for (int64_t i = 0; i < f->c_in; i++, line += width)
+    for (int64_t i = u->begin; i < u->end; i++, line += width)
         for (int64_t j = 0; j < width; j++)
-            line[j] = j < n ? element(f, panel * job->k->panel + j, i, y, x) : 0.0f;
+            line[j] = j < n ? element(f, u->panel * job->k->panel + j, i, y, x) : 0.0f;
 }
 
-static void pack_direct(const pack_job *job, int64_t panel)
+static void pack_direct(const pack_job *job, const pack_unit *u)
 {
-    pack_taps(job, panel, sizeof(float), pack_tap_f32);
+    pack_taps(job, u, sizeof(float), pack_tap_f32);
 }
 
 static uint16_t bf16_of(const aleat_kernels *k, float value)
@@ -102,28 +115,28 @@ static uint16_t bf16_of(const aleat_kernels *k, float value)
     return bits;
 }
 
-static void pack_tap_bf16(const pack_job *job, int64_t panel, int64_t y, int64_t x, int64_t n,
+static void pack_tap_bf16(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
                           int64_t width, void *at)
 {
     const aleat_filter *f = job->filter;
     uint16_t *line = at;
-    for (int64_t i = 0; i < f->c_in; i += 2, line += 2 * width)
+    for (int64_t i = u->begin; i < u->end; i += 2, line += 2 * width)
         for (int64_t j = 0; j < 2 * width; j++) {
             const int64_t o = j / 2, c = i + j % 2;
             const bool inside = o < n && c < f->c_in;
-            line[j] = inside ? bf16_of(job->k, element(f, panel * job->k->panel + o, c, y, x)) : 0;
+            line[j] =
+                inside ? bf16_of(job->k, element(f, u->panel * job->k->panel + o, c, y, x)) : 0;
         }
 }
 
-static void pack_direct_bf16(const pack_job *job, int64_t panel)
+static void pack_direct_bf16(const pack_job *job, const pack_unit *u)
 {
-    pack_taps(job, panel, sizeof(uint16_t), pack_tap_bf16);
+    pack_taps(job, u, sizeof(uint16_t), pack_tap_bf16);
 }
 
-enum { LANES = 16 };
-
-/** u[6][6] = G g G^T of LANES filters at once, in double, rounded once. */
-static void wino_filters(double g[9][LANES], float u[WINO_POINTS][LANES])
+/** u[6][6] = G g G^T of LANES filters at once, in double, rounded once; planes of u `plane` floats
+ * apart. */
+ALEAT_WIDE static void wino_filters(float g[9][LANES], float *u, int64_t plane)
 {
     static const double G[6][3] = {{1.0 / 4, 0, 0},
                                    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
@@ -135,35 +148,48 @@ static void wino_filters(double g[9][LANES], float u[WINO_POINTS][LANES])
     for (int r = 0; r < 6; r++)
         for (int x = 0; x < 3; x++)
             for (int j = 0; j < LANES; j++)
-                half[r][x][j] = G[r][0] * g[x][j] + G[r][1] * g[3 + x][j] + G[r][2] * g[6 + x][j];
+                half[r][x][j] = G[r][0] * (double)g[x][j] + G[r][1] * (double)g[3 + x][j] +
+                                G[r][2] * (double)g[6 + x][j];
     for (int r = 0; r < 6; r++)
         for (int c = 0; c < 6; c++)
             for (int j = 0; j < LANES; j++)
-                u[r * 6 + c][j] = (float)(half[r][0][j] * G[c][0] + half[r][1][j] * G[c][1] +
-                                          half[r][2][j] * G[c][2]);
+                u[(r * 6 + c) * plane + j] =
+                    (float)(half[r][0][j] * G[c][0] + half[r][1][j] * G[c][1] +
+                            half[r][2][j] * G[c][2]);
 }
 
-static void pack_winograd(const pack_job *job, int64_t panel)
+/** The taps of outputs [o, o + n) at input channel i; zeros behind. */
+static void wino_taps(const aleat_filter *f, int64_t o, int64_t n, int64_t i, float g[9][LANES])
+{
+    const bool forward = f->stride_x > 0; // or flipped: nine numbers that lie together either way
+    const float *first = f->data + o * f->stride_o + i * f->stride_i;
+    assert((f->stride_x == 1 || f->stride_x == -1) && f->stride_y == 3 * f->stride_x);
+    if (n < LANES)
+        memset(g, 0, 9 * sizeof *g);
+    aleat_turn(forward ? first : first - 8, f->stride_o, n, 9, forward ? g[0] : g[8],
+               forward ? LANES : -LANES);
+}
+
+static void pack_winograd(const pack_job *job, const pack_unit *unit)
 {
     const aleat_filter *f = job->filter;
     int64_t width;
-    const int64_t n = panel_columns(job, panel, &width);
-    float *base = (float *)job->out->data + panel * job->k->panel * job->out->lines;
-    double g[9][LANES];
-    float u[WINO_POINTS][LANES];
-    for (int64_t i = 0; i < f->c_in; i++)
+    const int64_t n = panel_columns(job, unit->panel, &width), col = unit->panel * job->k->panel;
+    const int64_t plane = f->c_in * width;
+    float *base = (float *)job->out->data + col * job->out->lines;
+    float g[9][LANES], u[WINO_POINTS][LANES];
+    for (int64_t i = unit->begin; i < unit->end; i++)
         for (int64_t first = 0; first < width; first += LANES) {
             const int64_t lanes = width - first < LANES ? width - first : LANES;
-            for (int64_t j = 0; j < LANES; j++)
-                for (int tap = 0; tap < 9; tap++)
-                    g[tap][j] = first + j < n
-                                    ? (double)element(f, panel * job->k->panel + first + j, i,
-                                                      tap / 3, tap % 3)
-                                    : 0;
-            wino_filters(g, u);
+            float *at = base + i * width + first;
+            wino_taps(f, col + first, n - first < LANES ? n - first : LANES, i, g);
+            if (lanes == LANES) {
+                wino_filters(g, at, plane);
+                continue;
+            }
+            wino_filters(g, u[0], LANES);
             for (int p = 0; p < WINO_POINTS; p++)
-                memcpy(base + (p * f->c_in + i) * width + first, u[p],
-                       (size_t)lanes * sizeof(float));
+                memcpy(at + p * plane, u[p], (size_t)lanes * sizeof(float));
         }
 }
 
@@ -188,14 +214,14 @@ static void store_f16(const aleat_kernels *k, const float *x, int64_t n, void *d
 }
 
 /** The taps of one input channel side by side: lines in the order (channel, tap). */
-static void pack_taps_late(const pack_job *job, int64_t panel, store_fn *store)
+static void pack_taps_late(const pack_job *job, const pack_unit *u, store_fn *store)
 {
     const aleat_filter *f = job->filter;
     int64_t width;
-    const int64_t n = panel_columns(job, panel, &width), col = panel * job->k->panel;
-    int64_t at = col * job->out->lines;
+    const int64_t n = panel_columns(job, u->panel, &width), col = u->panel * job->k->panel;
+    int64_t at = col * job->out->lines + 9 * u->begin * width;
     float x[LANES];
-    for (int64_t line = 0; line < 9 * f->c_in; line++)
+    for (int64_t line = 9 * u->begin; line < 9 * u->end; line++)
         for (int64_t first = 0; first < width; first += LANES) {
             const int64_t lanes = width - first < LANES ? width - first : LANES;
             for (int64_t j = 0; j < lanes; j++)
@@ -206,26 +232,26 @@ static void pack_taps_late(const pack_job *job, int64_t panel, store_fn *store)
         }
 }
 
-static void pack_winograd_late(const pack_job *job, int64_t panel)
+static void pack_winograd_late(const pack_job *job, const pack_unit *u)
 {
-    pack_taps_late(job, panel, store_f32);
+    pack_taps_late(job, u, store_f32);
 }
 
-static void pack_winograd_late_bf16(const pack_job *job, int64_t panel)
+static void pack_winograd_late_bf16(const pack_job *job, const pack_unit *u)
 {
-    pack_taps_late(job, panel, store_bf16);
+    pack_taps_late(job, u, store_bf16);
 }
 
-static void pack_winograd_late_f16(const pack_job *job, int64_t panel)
+static void pack_winograd_late_f16(const pack_job *job, const pack_unit *u)
 {
-    pack_taps_late(job, panel, store_f16);
+    pack_taps_late(job, u, store_f16);
 }
 
-static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
+static void pack_units(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
     const pack_job *job = ctx;
-    static void (*const packers[])(const pack_job *, int64_t) = {
+    static void (*const packers[])(const pack_job *, const pack_unit *) = {
         [ALEAT_CONV_DIRECT] = pack_direct,
         [ALEAT_CONV_DIRECT_BF16] = pack_direct_bf16,
         [ALEAT_CONV_WINOGRAD] = pack_winograd,
@@ -233,8 +259,11 @@ static void pack_panels(void *ctx, int64_t begin, int64_t end, int thread)
         [ALEAT_CONV_WINOGRAD_LATE_BF16] = pack_winograd_late_bf16,
         [ALEAT_CONV_WINOGRAD_LATE_F16] = pack_winograd_late_f16,
     };
-    for (int64_t panel = begin; panel < end; panel++)
-        packers[job->out->algorithm](job, panel);
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t first = i % job->chunks * CHUNK, left = job->filter->c_in - first;
+        const pack_unit u = {i / job->chunks, first, first + (left < CHUNK ? left : CHUNK)};
+        packers[job->out->algorithm](job, &u);
+    }
 }
 
 void aleat_packed_describe(aleat_packed *out, const aleat_kernels *k,
@@ -273,7 +302,9 @@ void aleat_packed_fill(aleat_packed *packed, const aleat_kernels *k, const aleat
                        int threads)
 {
     pack_job job = {.k = k, .filter = filter, .out = packed};
-    aleat_parallel_for(threads, (filter->c_out + k->panel - 1) / k->panel, pack_panels, &job);
+    job.chunks = round_up(filter->c_in, CHUNK) / CHUNK;
+    const int64_t panels = round_up(filter->c_out, k->panel) / k->panel;
+    aleat_parallel_for(threads, panels * job.chunks, pack_units, &job);
 }
 
 void aleat_packed_free(aleat_packed *packed)

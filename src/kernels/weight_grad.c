@@ -4,10 +4,12 @@
 
 #include "base/alloc.h"
 #include "base/parallel.h"
+#include "kernels/turn.h"
 #include "kernels/winograd_grad.h"
 
 enum {
     MR = ALEAT_MICRO_ROWS,
+    CHUNK_PIXELS = 256,  // of a 1x1 kernel: rows of x and dy that stay in a cache
     GROUP_PIXELS = 1024, // output pixels whose products are summed in registers
     SUM_CHUNK = 1024,    // rows whose sums are made together
     TURN = 16,           // channels that are turned together: a cache line
@@ -146,36 +148,6 @@ static void existing(const aleat_weight_grad *g, int64_t s, int64_t phase, int64
         *end = phase;
 }
 
-typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
-
-/** A 4x4 block: four pixels of four channels become four channels of four pixels. */
-static inline void turn_4x4(const float *x, int64_t x_ld, float *dst, int64_t plane)
-{
-    const vec4 a = *(const vec4 *)x, b = *(const vec4 *)(x + x_ld);
-    const vec4 c = *(const vec4 *)(x + 2 * x_ld), d = *(const vec4 *)(x + 3 * x_ld);
-    const vec4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-    const vec4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const vec4 ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const vec4 cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    *(vec4 *)dst = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-    *(vec4 *)(dst + plane) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    *(vec4 *)(dst + 2 * plane) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
-    *(vec4 *)(dst + 3 * plane) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
-}
-
-/** `pixels` pixels (x_ld apart) of `channels` channels into rows `plane` apart. */
-static void turn_block(const float *x, int64_t x_ld, int64_t pixels, int64_t channels, float *dst,
-                       int64_t plane)
-{
-    const int64_t p4 = pixels / 4 * 4, c4 = channels / 4 * 4;
-    for (int64_t p = 0; p < p4; p += 4)
-        for (int64_t c = 0; c < c4; c += 4)
-            turn_4x4(x + p * x_ld + c, x_ld, dst + c * plane + p, plane);
-    for (int64_t p = 0; p < pixels; p++)
-        for (int64_t c = p < p4 ? c4 : 0; c < channels; c++)
-            dst[c * plane + p] = x[p * x_ld + c];
-}
-
 /** Channels [c, c + TURN) of row y (padded) of image `image` into place `slot` of the group; in
  * bf16 by way of `strip`. */
 static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y, int64_t c,
@@ -194,7 +166,7 @@ static void turn_row(const grad_job *job, int64_t image, int64_t slot, int64_t y
         int64_t begin, end;
         existing(g, s, job->phase, &begin, &end);
         if (begin < end)
-            turn_block(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
+            aleat_turn(x + (begin * g->stride + s - g->pad_left) * g->x_ld, g->stride * g->x_ld,
                        end - begin, channels, row + s * job->phase + begin, row_ld);
     }
     for (int64_t i = 0; i < channels && job->bf16; i++)
@@ -354,10 +326,65 @@ static void run_product(const aleat_kernels *k, const aleat_weight_grad *g, cons
     aleat_parallel_for(threads, job.g.c_out, store_outputs, &job);
 }
 
+/* ---- 1x1 kernels ------------------------------------------------------------------------------
+ */
+
+typedef struct dense_job {
+    const aleat_kernels *k;
+    const aleat_weight_grad *g;
+    const float *x, *dy;
+    float *dw;
+} dense_job;
+
+/** Whether dw[o][i] is a product of rows of dy and x as they lie. */
+static bool is_dense(const aleat_kernels *k, const aleat_weight_grad *g)
+{
+    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride == 1 && !g->pad_top && !g->pad_left &&
+           g->c_in % k->vlen == 0 && !(g->bf16 && k->igemm_bf16);
+}
+
+static int64_t dense_blocks(const aleat_weight_grad *g)
+{
+    return ceil_div(g->c_out, MR);
+}
+
+/** Units are blocks of rows of dw in panels; chunk by chunk of pixels, for all units of a thread.
+ */
+static void dense_units(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    const dense_job *job = ctx;
+    const aleat_weight_grad *g = job->g;
+    const aleat_kernels *k = job->k;
+    const int64_t pixels = g->images * g->out_h * g->out_w, blocks = dense_blocks(g);
+    for (int64_t p = 0; p < pixels; p += CHUNK_PIXELS) {
+        const int64_t count = pixels - p < CHUNK_PIXELS ? pixels - p : CHUNK_PIXELS;
+        for (int64_t u = begin; u < end; u++) {
+            const int64_t col = u / blocks * k->panel, left = g->c_in - col;
+            const int nv = (int)((left < k->panel ? left : k->panel) / k->vlen);
+            int64_t o, last; // row counts differ by one at most
+            aleat_split(g->c_out, (int)(u % blocks), (int)blocks, &o, &last);
+            k->gemm_tn((int)(last - o), nv, count, job->dy + p * g->dy_ld + o, g->dy_ld,
+                       job->x + p * g->x_ld + col, g->x_ld, k->vlen, p > 0,
+                       job->dw + o * g->c_in + col, g->c_in);
+        }
+    }
+}
+
+static void run_dense(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
+                      const float *dy, float *dw, int threads)
+{
+    dense_job job = {.k = k, .g = g, .x = x, .dy = dy, .dw = dw};
+    aleat_parallel_for(threads, ceil_div(g->c_in, k->panel) * dense_blocks(g), dense_units, &job);
+}
+
 size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad *g, int threads)
 {
-    const size_t product = aleat_winograd_grad_fits(k, g) ? aleat_winograd_grad_scratch(k, g)
-                                                          : product_scratch(k, g, threads);
+    size_t product = 0;
+    if (aleat_winograd_grad_fits(k, g))
+        product = aleat_winograd_grad_scratch(k, g);
+    else if (!is_dense(k, g))
+        product = product_scratch(k, g, threads);
     const size_t sums = aleat_sum_rows_scratch(g->images * g->out_h * g->out_w, g->c_out);
     return product > sums ? product : sums;
 }
@@ -367,6 +394,8 @@ void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, c
 {
     if (aleat_winograd_grad_fits(k, g))
         aleat_winograd_grad_run(k, g, x, dy, dw, scratch, threads);
+    else if (is_dense(k, g))
+        run_dense(k, g, x, dy, dw, threads);
     else
         run_product(k, g, x, dy, dw, scratch, threads);
     if (db)

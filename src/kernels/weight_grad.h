@@ -21,9 +21,11 @@ size_t aleat_weight_grad_scratch(const aleat_kernels *k, const aleat_weight_grad
 /**
  * dw[o][i][ky][kx] = sum over images and output pixels of dy[o] x[i] at the tap. A matrix product
  * x^T dy a tap: x is turned channels-first for a group of images at a time; sums run over the
- * pixels of a group, then over the groups. 3x3 kernels of stride 1 with whole vectors of channels
- * go by Winograd, in f32 whatever `bf16` says (kernels/winograd_grad.h). Cost: 2 c_in c_out kh kw
- * flop an output pixel, a quarter of it by Winograd. db [c_out] = sum of dy, or NULL.
+ * pixels of a group, then over the groups. 1x1 kernels of stride 1 with whole vectors of input
+ * channels, in f32, multiply rows as they lie, in chunks of 256 pixels. 3x3 kernels of stride 1
+ * with whole vectors of channels go by Winograd, in f32 whatever `bf16` says
+ * (kernels/winograd_grad.h). Cost: 2 c_in c_out kh kw flop an output pixel, a quarter of it by
+ * Winograd. db [c_out] = sum of dy, or NULL.
  */
 void aleat_weight_grad_run(const aleat_kernels *k, const aleat_weight_grad *g, const float *x,
                            const float *dy, float *dw, float *db, void *scratch, int threads);

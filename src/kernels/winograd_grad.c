@@ -127,8 +127,8 @@ static void multiply(const wino_grad_job *job, int64_t point, int64_t vector, in
         for (int64_t b = 0; b < blocks; b++) {
             int64_t i, last; // row counts differ by one at most
             aleat_split(k->vlen, (int)b, (int)blocks, &i, &last);
-            k->gemm_tn((int)(last - i), nv, count, v + i, m, job->step, add, sums + i * c_out + col,
-                       c_out);
+            k->gemm_tn((int)(last - i), nv, count, v + i, k->vlen, m, k->vlen, job->step, add,
+                       sums + i * c_out + col, c_out);
         }
     }
 }
