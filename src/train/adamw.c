@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/wide.h"
 
 /** Numbers whose squares are summed together: fixed, so that the order of additions is. */
 enum { CHUNK = 4096 };
@@ -35,6 +36,22 @@ typedef struct adamw_job {
     double average;
 } adamw_job;
 
+/** Sum of squares, of every LANES-th number first. */
+ALEAT_WIDE static double square(const float *x, int64_t n)
+{
+    enum { LANES = 16 };
+    double sums[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sums[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    for (int j = 0; j < LANES; j++)
+        sum += sums[j];
+    return sum;
+}
+
 static void square_chunks(void *ctx, int64_t begin, int64_t end, int thread)
 {
     (void)thread;
@@ -42,21 +59,18 @@ static void square_chunks(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const int64_t first = chunk * CHUNK;
         const int64_t last = job->size - first < CHUNK ? job->size : first + CHUNK;
-        double sum = 0;
-        for (int64_t i = first; i < last; i++)
-            sum += (double)job->params->grad[i] * (double)job->params->grad[i];
-        job->squares[chunk] = sum;
+        job->squares[chunk] = square(job->params->grad + first, last - first);
     }
 }
 
-static void update_range(void *ctx, int64_t begin, int64_t end, int thread)
+ALEAT_WIDE static void update(const adamw_job *job, int64_t begin, int64_t end)
 {
-    (void)thread;
-    const adamw_job *job = ctx;
     const aleat_adamw *a = job->a;
-    float *w = job->params->data[ALEAT_VALUES], *mean = job->params->data[ALEAT_AVERAGE];
-    float *m = job->params->data[ALEAT_MOMENT1], *v = job->params->data[ALEAT_MOMENT2];
-    const float *grad = job->params->grad;
+    float *restrict w = job->params->data[ALEAT_VALUES];
+    float *restrict mean = job->params->data[ALEAT_AVERAGE];
+    float *restrict m = job->params->data[ALEAT_MOMENT1];
+    float *restrict v = job->params->data[ALEAT_MOMENT2];
+    const float *restrict grad = job->params->grad;
     const float shrink = (float)job->shrink, beta1 = (float)a->beta1, beta2 = (float)a->beta2;
     const float rate = (float)(job->rate / job->correct1), decay = (float)(job->rate * a->decay);
     const float inv = (float)(1 / sqrt(job->correct2)), eps = (float)a->eps;
@@ -69,6 +83,12 @@ static void update_range(void *ctx, int64_t begin, int64_t end, int thread)
         w[i] -= rate * m[i] / (sqrtf(v[i]) * inv + eps);
         mean[i] += (1 - average) * (w[i] - mean[i]);
     }
+}
+
+static void update_range(void *ctx, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    update(ctx, begin, end);
 }
 
 aleat_status aleat_adamw_step(const aleat_adamw *a, aleat_params *params, int64_t step, int threads,

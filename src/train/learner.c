@@ -9,6 +9,11 @@
 #include "base/rng.h"
 #include "graph/plan.h"
 
+/** Numbers [begin, end) of all parameters; none where the gradient is of something else. */
+typedef struct place {
+    int64_t begin, end;
+} place;
+
 struct aleat_learner {
     aleat_problem problem;
     int64_t batch;
@@ -19,6 +24,7 @@ struct aleat_learner {
     aleat_value cotangent;
     int64_t in_size, out_size; // of one image
     aleat_value *grads;        // of each parameter of the graph
+    place *places;             // of each of them in the gradient of all parameters
     int64_t *order;            // the images in this epoch's order
     int64_t epoch;             // whose order that is, or -1
     int64_t *images;           // [batch] of the present step
@@ -35,6 +41,7 @@ void aleat_learner_free(aleat_learner *l)
     aleat_engine_free(l->engine);
     aleat_model_files_close(&l->model);
     aleat_free(l->grads);
+    aleat_free(l->places);
     aleat_free(l->order);
     aleat_free(l->images);
     aleat_free(l->target);
@@ -77,6 +84,24 @@ done:
     return st;
 }
 
+/** Several parameters of the graph may have one place. */
+static aleat_status find_places(aleat_learner *l, aleat_error *err)
+{
+    const int64_t n = aleat_graph_params(l->model.graph);
+    l->places = aleat_calloc((size_t)n + 1, sizeof *l->places);
+    if (!l->places)
+        return aleat_fail_memory(err, "a network's gradient");
+    for (aleat_param i = 0; i < n; i++) {
+        aleat_shape shape;
+        const char *name = aleat_graph_tensor(l->model.graph, i, &shape);
+        if (!name || l->grads[i] == ALEAT_NO_VALUE)
+            continue;
+        const int64_t tensor = aleat_params_find(l->params, name);
+        l->places[i] = (place){l->params->offsets[tensor], l->params->offsets[tensor + 1]};
+    }
+    return ALEAT_OK;
+}
+
 static aleat_status make_buffers(aleat_learner *l, aleat_error *err)
 {
     const size_t batch = (size_t)l->batch;
@@ -115,6 +140,8 @@ aleat_status aleat_learner_new(aleat_learner **out, const char *config_path, ale
         st = problem->task->check(problem, &l->model.info, err);
     if (!st)
         st = make_plan(l, err);
+    if (!st)
+        st = find_places(l, err);
     if (!st)
         st = make_buffers(l, err);
     if (st)
@@ -183,19 +210,22 @@ static void compare_range(void *ctx, int64_t begin, int64_t end, int thread)
                                                 l->batch, cotangent + b * size);
 }
 
-static void gather_gradient(aleat_learner *l)
+/** Numbers [begin, end) of the gradient of all parameters. */
+static void gather_range(void *ctx, int64_t begin, int64_t end, int thread)
 {
-    aleat_params *p = l->params;
-    memset(p->grad, 0, (size_t)aleat_params_size(p) * sizeof *p->grad);
+    (void)thread;
+    const aleat_learner *l = ctx;
+    float *grad = l->params->grad;
+    memset(grad + begin, 0, (size_t)(end - begin) * sizeof *grad);
     for (aleat_param i = 0; i < aleat_graph_params(l->model.graph); i++) {
-        aleat_shape shape;
-        const char *name = aleat_graph_tensor(l->model.graph, i, &shape);
-        if (!name || l->grads[i] == ALEAT_NO_VALUE)
+        const place *p = &l->places[i];
+        const int64_t first = p->begin > begin ? p->begin : begin;
+        const int64_t last = p->end < end ? p->end : end;
+        if (first >= last)
             continue;
-        const int64_t tensor = aleat_params_find(p, name);
-        const float *grad = aleat_plan_data(l->plan, l->grads[i]);
-        for (int64_t j = p->offsets[tensor]; j < p->offsets[tensor + 1]; j++)
-            p->grad[j] += *grad++;
+        const float *own = aleat_plan_data(l->plan, l->grads[i]) + (first - p->begin);
+        for (int64_t j = first; j < last; j++)
+            grad[j] += *own++;
     }
 }
 
@@ -210,7 +240,7 @@ aleat_status aleat_learner_gradient(aleat_learner *l, int64_t step, double *loss
     aleat_plan_run(l->plan, 0);
     aleat_parallel_for(threads, l->batch, compare_range, &job);
     aleat_plan_run(l->plan, 1);
-    gather_gradient(l);
+    aleat_parallel_for(threads, aleat_params_size(l->params), gather_range, l);
     *loss = 0;
     for (int64_t b = 0; b < l->batch; b++)
         *loss += l->losses[b] / (double)l->batch;
