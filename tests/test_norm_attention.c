@@ -120,7 +120,7 @@ static void groupnorm_is_its_formula(void **state)
             const aleat_groupnorm g = spec_of(&d, y_ld);
             float *y = floats(rows * y_ld, 5);
             void *scratch = aleat_alloc(aleat_groupnorm_scratch(&g));
-            aleat_groupnorm_run(k, &g, d.x, y, scratch, 2);
+            aleat_groupnorm_run(k, &g, d.x, y, NULL, scratch, 2);
             for (int64_t j = 0; j < rows * c->c; j++) {
                 const int64_t r = j / c->c, ch = j % c->c;
                 const double size = 1 + fabs((double)c->offset);
@@ -175,7 +175,7 @@ static void the_gradient_of_groupnorm_is_its_central_difference(void **state)
         {
             const aleat_groupnorm g = spec_of(&d, c->c);
             void *scratch = aleat_alloc(aleat_groupnorm_scratch(&g));
-            aleat_groupnorm_grad(k, &g, d.x, dy, ld, dx, NULL, scratch, 2);
+            aleat_groupnorm_grad(k, &g, d.x, NULL, dy, ld, dx, NULL, scratch, 2);
             double got = 0, size = 0;
             for (int64_t j = 0; j < n; j++) {
                 got += v[j] * (double)dx[j];
@@ -205,9 +205,19 @@ static void run_norm(const aleat_kernels *k, const norm_data *d, int64_t first, 
     g.scale_shift = g.scale_shift ? g.scale_shift + first * g.ss_ld : NULL;
     const float *x = d->x + first * g.rows * g.x_ld;
     void *scratch = aleat_alloc(aleat_groupnorm_scratch(&g));
-    aleat_groupnorm_run(k, &g, x, y, scratch, threads);
-    aleat_groupnorm_grad(k, &g, x, x, g.x_ld, dx, NULL, scratch, threads);
+    float *moments = floats(images * ALEAT_GROUPNORM_MOMENTS * g.c, 9);
+    float *anew = floats(images * g.rows * g.y_ld, 10);
+    aleat_groupnorm_run(k, &g, x, anew, NULL, scratch, threads);
+    aleat_groupnorm_run(k, &g, x, y, moments, scratch, threads);
+    for (int64_t r = 0; r < images * g.rows; r++)
+        assert_memory_equal(y + r * g.y_ld, anew + r * g.y_ld, (size_t)g.c * sizeof *y);
+    aleat_groupnorm_grad(k, &g, x, NULL, x, g.x_ld, anew, NULL, scratch, threads);
+    aleat_groupnorm_grad(k, &g, x, moments, x, g.x_ld, dx, NULL, scratch, threads);
+    for (int64_t r = 0; r < images * g.rows; r++)
+        assert_memory_equal(dx + r * g.y_ld, anew + r * g.y_ld, (size_t)g.c * sizeof *dx);
     aleat_free(scratch);
+    aleat_free(moments);
+    aleat_free(anew);
 }
 
 static void groupnorm_has_the_same_bits_in_any_batch_on_any_threads(void **state)

@@ -57,7 +57,7 @@ typedef struct aleat_paper_options {
     double confidence;       /**< of the intervals; 0: 0.95 */
     const double *strengths; /**< [n_strengths] of guidance (table3); none: 1 */
     int64_t n_strengths;
-    bool control; /**< guide in random directions, too: moves of the same sizes (table3) */
+    bool control;          /**< guide in random directions, too: moves of the same sizes (table3) */
     const int64_t *copies; /**< [n_copies] M to compare (table5: 5, 20; fig11: 5, 10, 20) */
     int64_t n_copies;
     int64_t repeats;  /**< pairs of timings (table5); 0: 5 */

@@ -341,7 +341,8 @@ static void run_conv(const aleat_step *s, const aleat_exec *exec)
 
 aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
 {
-    const bool own = s->node.op == ALEAT_OP_GROUPNORM_GRAD && s->node.n_in == 3;
+    const bool own =
+        s->node.op == ALEAT_OP_GROUPNORM_GRAD && s->in[2].dims.c == 2 * s->in[0].dims.c;
     const aleat_view *scale_shift = own ? &s->in[2] : &s->scale_shift;
     return (aleat_groupnorm){.images = s->images,
                              .rows = pixels(&s->in[0]),
@@ -367,7 +368,8 @@ static size_t groupnorm_scratch(const aleat_step *s, const aleat_exec *exec)
 static void run_groupnorm(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_groupnorm g = aleat_step_groupnorm(s);
-    aleat_groupnorm_run(exec->k, &g, s->in[0].data, s->out.data, exec->scratch, exec->threads);
+    aleat_groupnorm_run(exec->k, &g, s->in[0].data, s->out.data, s->side.data, exec->scratch,
+                        exec->threads);
 }
 
 /** Of one pixel: its heads are the rows. */

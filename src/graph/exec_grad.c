@@ -28,12 +28,13 @@ void aleat_run_activation_grad(const aleat_step *s, const aleat_exec *exec)
     aleat_exec_rows(s, exec, activation_grad_row);
 }
 
-/** in: x, dy, and scale_shift if the norm is modulated. */
+/** in: x, dy, and the moments that the norm left, or, if it is modulated, the scale_shift. */
 void aleat_run_groupnorm_grad(const aleat_step *s, const aleat_exec *exec)
 {
     const aleat_groupnorm g = aleat_step_groupnorm(s);
-    aleat_groupnorm_grad(exec->k, &g, s->in[0].data, s->in[1].data, s->in[1].ld, s->out.data,
-                         s->side.data, exec->scratch, exec->threads);
+    const float *moments = g.scale_shift ? NULL : s->in[2].data;
+    aleat_groupnorm_grad(exec->k, &g, s->in[0].data, moments, s->in[1].data, s->in[1].ld,
+                         s->out.data, s->side.data, exec->scratch, exec->threads);
 }
 
 aleat_layernorm_rows aleat_step_layernorm(const aleat_step *s)

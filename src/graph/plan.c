@@ -89,6 +89,8 @@ static void mark_needed(planner *p, const aleat_value *wanted, int n_wanted)
             p->info[node->in[0]].side = v;
         for (int i = 0; i < node->n_in; i++) {
             p->info[node->in[i]].needed = true;
+            if (node->op == ALEAT_OP_SIDE) // made beside its input, not of it
+                continue;
             p->info[node->in[i]].uses++;
             if (p->info[node->in[i]].uses == 1)
                 p->info[node->in[i]].user = v;

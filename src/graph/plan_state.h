@@ -31,7 +31,7 @@ struct aleat_plan {
     int64_t n_slices, slice; // parts of the batch that run one by one; images of the largest
     int lanes;               // threads that run them, each with values and scratch of its own
     size_t lane_bytes, lane_scratch; // of a lane, of which `values` has its own at the end
-    aleat_sum_step *sums;            // [n_sums] steps of level 1 of a sliced plan, the longest first
+    aleat_sum_step *sums; // [n_sums] steps of level 1 of a sliced plan, the longest first
     int64_t n_sums;
     size_t resident;       // bytes of files that the steps since the last rest have touched
     aleat_plan_pool *pool; // which then owns values and scratch; or NULL

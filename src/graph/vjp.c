@@ -8,9 +8,11 @@
 
 #include "base/alloc.h"
 #include "graph/node.h"
+#include "kernels/norm.h"
 
 typedef struct reverse {
     aleat_graph *graph;
+    aleat_value at;         // whose rule is being applied
     int64_t n;              // values of the forward graph
     bool *active;           // depends on x, or on a parameter if `grads`
     aleat_value *cotangent; // of each value, ALEAT_NO_VALUE until something is added
@@ -156,9 +158,23 @@ static void vjp_activation(reverse *r, const aleat_node *node, aleat_value dy)
     (void)with_input(r, ALEAT_OP_ACTIVATION_GRAD, node, dy);
 }
 
+/** The second result of a group norm; a graph may have several gradients. */
+static aleat_value moments_of(reverse *r, const aleat_node *node)
+{
+    for (aleat_value v = r->at + 1; v < r->graph->n_nodes; v++)
+        if (r->graph->nodes[v].op == ALEAT_OP_SIDE && r->graph->nodes[v].in[0] == r->at)
+            return v;
+    return derived(r, ALEAT_OP_SIDE, node, 1, &r->at,
+                   (aleat_dims){1, 1, ALEAT_GROUPNORM_MOMENTS * node->dims.c});
+}
+
 static void vjp_groupnorm(reverse *r, const aleat_node *node, aleat_value dy)
 {
-    add_affine_grads(r, node, with_input(r, ALEAT_OP_GROUPNORM_GRAD, node, dy));
+    const aleat_value in[] = {node->in[0], dy, moments_of(r, node)};
+    const aleat_value dx =
+        derived(r, ALEAT_OP_GROUPNORM_GRAD, node, 3, in, aleat_graph_dims(r->graph, node->in[0]));
+    add_cotangent(r, node->in[0], dx);
+    add_affine_grads(r, node, dx);
 }
 
 static void vjp_layernorm(reverse *r, const aleat_node *node, aleat_value dy)
@@ -427,6 +443,7 @@ static void reverse_run(reverse *r, aleat_value y, aleat_value cotangent, aleat_
         if (!r->active[v] || r->cotangent[v] == ALEAT_NO_VALUE)
             continue;
         const aleat_node node = node_of(r, v);
+        r->at = v;
         if (rules[node.op])
             rules[node.op](r, &node, r->cotangent[v]);
         else

@@ -27,12 +27,13 @@ typedef struct norm_job {
     const float *x, *dy; // dy: the cotangent, or the tangent of x in forward mode
     float *y;
     int64_t dy_ld;
-    double *sums;        // [images, chunks, 2, c]
-    float *a, *b;        // [images, c]: y = act(x a + b)
-    float *mean, *p, *q; // [images, c], gradient only: group mean, and dx = u*inv... see below
-    float *inv;          // [images, c]: 1 / sqrt(var + eps) of the channel's group
-    float *one;          // [images, c], gradient only: ones
-    float *dparam;       // [images, 2 c], gradient only: [dgamma | dbeta], or NULL
+    double *sums;      // [images, chunks, 2, c]
+    float *a, *b;      // y = act(x a + b); these four: c numbers an image, `ld` apart
+    float *mean, *inv; // of the channel's group: its mean, and 1 / sqrt(var + eps)
+    int64_t ld;
+    float *p, *q;  // [images, c], gradient only: dx = u + x p + q, see below
+    float *one;    // [images, c], gradient only: ones
+    float *dparam; // [images, 2 c], gradient only: [dgamma | dbeta], or NULL
 } norm_job;
 
 size_t aleat_groupnorm_scratch(const aleat_groupnorm *g)
@@ -41,15 +42,24 @@ size_t aleat_groupnorm_scratch(const aleat_groupnorm *g)
            7 * align_up((size_t)(g->images * g->c) * sizeof(float));
 }
 
-static norm_job job_of(const aleat_kernels *k, const aleat_groupnorm *g, void *scratch)
+/** The moments go to `moments`, or are there, or are kept in the scratch if that is NULL. */
+static norm_job job_of(const aleat_kernels *k, const aleat_groupnorm *g, float *moments,
+                       void *scratch)
 {
-    norm_job job = {.k = k, .g = g, .sums = scratch};
+    norm_job job = {.k = k, .g = g, .ld = g->c, .sums = scratch};
     char *next =
         (char *)scratch + align_up((size_t)(g->images * chunks_of(g) * 2 * g->c) * sizeof(double));
     float **const arrays[] = {&job.a, &job.b, &job.mean, &job.p, &job.q, &job.inv, &job.one};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         *arrays[i] = (float *)(void *)next;
         next += align_up((size_t)(g->images * g->c) * sizeof(float));
+    }
+    if (moments) {
+        job.ld = ALEAT_GROUPNORM_MOMENTS * g->c;
+        job.a = moments;
+        job.b = moments + g->c;
+        job.mean = moments + 2 * g->c;
+        job.inv = moments + 3 * g->c;
     }
     return job;
 }
@@ -141,7 +151,7 @@ static void coefficients_of_images(void *ctx, int64_t begin, int64_t end, int th
             const double shift = ss ? (double)ss[g->c + c] : 0;
             const double gamma = (g->gamma ? (double)g->gamma[c] : 1) * scale;
             const double beta = (g->beta ? (double)g->beta[c] : 0) * scale + shift;
-            const int64_t i = image * g->c + c;
+            const int64_t i = image * job->ld + c;
             job->a[i] = (float)(gamma * inv);
             job->b[i] = (float)(beta - mean * gamma * inv);
             job->mean[i] = (float)mean;
@@ -160,7 +170,7 @@ static void apply_to_units(void *ctx, int64_t begin, int64_t end, int thread)
         const int64_t rows = unit_rows(job, u, &image, &first);
         const int64_t row = image * g->rows + first;
         job->k->scale_rows(job->x + row * g->x_ld, g->x_ld, job->y + row * g->y_ld, g->y_ld, rows,
-                           g->c, job->a + image * g->c, job->b + image * g->c, g->act);
+                           g->c, job->a + image * job->ld, job->b + image * job->ld, g->act);
     }
 }
 
@@ -210,9 +220,9 @@ static void run_phases(norm_job *job, const norm_phase *phases, int threads)
 }
 
 void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const float *x, float *y,
-                         void *scratch, int threads)
+                         float *moments, void *scratch, int threads)
 {
-    norm_job job = job_of(k, g, scratch);
+    norm_job job = job_of(k, g, moments, scratch);
     job.x = x;
     job.y = y;
     static const norm_phase phases[] = {
@@ -231,7 +241,7 @@ static void grad_of_units(void *ctx, int64_t begin, int64_t end, int thread)
     for (int64_t u = begin; u < end; u++) {
         int64_t image, first;
         const int64_t rows = unit_rows(job, u, &image, &first);
-        const int64_t row = image * g->rows + first, at = image * g->c;
+        const int64_t row = image * g->rows + first, at = image * job->ld;
         double *sums = unit_sums(job, u);
         job->k->scale_rows_grad(job->x + row * g->x_ld, g->x_ld, job->dy + row * job->dy_ld,
                                 job->dy_ld, job->y + row * g->y_ld, g->y_ld, rows, g->c,
@@ -254,21 +264,21 @@ static void grad_coefficients(void *ctx, int64_t begin, int64_t end, int thread)
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             double s, t;
             channel_sums(job, image, c, &s, &t);
-            const double a = (double)job->a[image * g->c + c];
+            const double a = (double)job->a[image * job->ld + c];
             sum_u += a * s;
             sum_ux += a * t;
             if (job->dparam) { // the normalised input is (x - mean) inv
                 float *d = job->dparam + image * 2 * g->c + c;
-                d[0] = (float)(t * (double)job->inv[image * g->c + c]);
+                d[0] = (float)(t * (double)job->inv[image * job->ld + c]);
                 d[g->c] = (float)s;
             }
         }
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             const int64_t i = image * g->c + c;
-            const double inv = (double)job->inv[i];
+            const double inv = (double)job->inv[image * job->ld + c];
             const double p = -inv * inv * sum_ux / n;
             job->p[i] = (float)p;
-            job->q[i] = (float)(-sum_u / n - (double)job->mean[i] * p);
+            job->q[i] = (float)(-sum_u / n - (double)job->mean[image * job->ld + c] * p);
             job->one[i] = 1;
         }
     }
@@ -291,10 +301,11 @@ static void finish_grad_units(void *ctx, int64_t begin, int64_t end, int thread)
 }
 
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
-                          const float *dy, int64_t dy_ld, float *dx, float *dparam, void *scratch,
-                          int threads)
+                          const float *moments, const float *dy, int64_t dy_ld, float *dx,
+                          float *dparam, void *scratch, int threads)
 {
-    norm_job job = job_of(k, g, scratch);
+    // not written when they are there
+    norm_job job = job_of(k, g, (float *)(uintptr_t)moments, scratch);
     job.x = x;
     job.y = dx;
     job.dy = dy;
@@ -303,7 +314,7 @@ void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, cons
     static const norm_phase phases[] = {{moments_of_units, false},  {coefficients_of_images, true},
                                         {grad_of_units, false},     {grad_coefficients, true},
                                         {finish_grad_units, false}, {0}};
-    run_phases(&job, phases, threads);
+    run_phases(&job, moments ? phases + 2 : phases, threads);
 }
 
 /* ---- tangent ----------------------------------------------------------------------------------
@@ -369,7 +380,7 @@ static void apply_tangent_to_units(void *ctx, int64_t begin, int64_t end, int th
 void aleat_groupnorm_jvp(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
                          const float *t, int64_t t_ld, float *y, void *scratch, int threads)
 {
-    norm_job job = job_of(k, g, scratch);
+    norm_job job = job_of(k, g, NULL, scratch);
     job.x = x;
     job.y = y;
     job.dy = t;

@@ -22,17 +22,21 @@ typedef struct aleat_groupnorm {
 } aleat_groupnorm;
 
 size_t aleat_groupnorm_scratch(const aleat_groupnorm *g);
-/** y may be x. Results do not depend on `threads` nor on the other images. */
+/** Numbers that the gradient takes from the forward half: a, b, mean, 1 / sqrt(var + eps). */
+enum { ALEAT_GROUPNORM_MOMENTS = 4 };
+/** y may be x. Results do not depend on `threads` nor on the other images. moments: [images,
+ * ALEAT_GROUPNORM_MOMENTS, c] to fill for the gradient, or NULL. */
 void aleat_groupnorm_run(const aleat_kernels *k, const aleat_groupnorm *g, const float *x, float *y,
-                         void *scratch, int threads);
+                         float *moments, void *scratch, int threads);
 /**
  * dx of the same, given dy (both dense rows of c, like x); scale_shift is a constant here. Needs x,
- * not y. Source: with u = act'(za+b) dy a and h = z: dx = (u - mean(u) - h mean(u h)) / sqrt(var +
- * eps). dparam [images, 2c], or NULL: [dgamma | dbeta] of each image, without a scale_shift.
+ * not y; moments: of the forward run, or NULL: made anew, to the same bits. Source: with u =
+ * act'(za+b) dy a and h = z: dx = (u - mean(u) - h mean(u h)) / sqrt(var + eps). dparam [images,
+ * 2c], or NULL: [dgamma | dbeta] of each image, without a scale_shift.
  */
 void aleat_groupnorm_grad(const aleat_kernels *k, const aleat_groupnorm *g, const float *x,
-                          const float *dy, int64_t dy_ld, float *dx, float *dparam, void *scratch,
-                          int threads);
+                          const float *moments, const float *dy, int64_t dy_ld, float *dx,
+                          float *dparam, void *scratch, int threads);
 
 /**
  * The tangent of y along t (rows of c); scale_shift is a constant here. Source: the derivative of

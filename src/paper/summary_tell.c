@@ -349,13 +349,13 @@ static const aleat_finding *control_of(const aleat_findings *f, const aleat_find
 static void tell_against_control(const aleat_document *doc, const aleat_findings *f,
                                  const aleat_finding *row)
 {
-    static const char *const sides[] = {"is better than", "does not differ from",
-                                        "is worse than"};
+    static const char *const sides[] = {"is better than", "does not differ from", "is worse than"};
     const aleat_finding *control = control_of(f, row);
     if (is_control(row) || !control)
         return;
     // two intervals that do not meet
-    const int side = (row->other.low > control->other.high) - (row->other.high < control->other.low);
+    const int side =
+        (row->other.low > control->other.high) - (row->other.high < control->other.low);
     aleat_document_say(doc,
                        "Strength %.4g, %.20s, %s moves of the same sizes in random directions "
                        "(by their intervals).",

@@ -75,8 +75,8 @@ typedef struct aleat_guide_options {
     double percentile; /**< p: elements above the p-quantile of their image's U move; [0, 1] */
     double strength;   /**< lambda >= 0 */
     aleat_guide_sign sign;
-    bool lower;        /**< the elements below the quantile move instead */
-    int64_t max_rows;  /**< copies in one network call, but at least those of one image; 0: all */
+    bool lower;       /**< the elements below the quantile move instead */
+    int64_t max_rows; /**< copies in one network call, but at least those of one image; 0: all */
     /** What is evaluated beside the copies is evaluated by this: the denoiser without whatever
      * watches its copies. Borrowed; NULL: the denoiser itself. */
     const aleat_denoiser *beside;
