@@ -1,13 +1,14 @@
 #!/bin/sh
 # Images a second in training, ours and PyTorch's in one run: the network of models/fashion, batch 32, AdamW, clipping,
-# moving average, f32. First the output of the network that was just trained is compared between the two, so that both
-# time the same one. One line each on stdout.
+# moving average, f32. The output of the network that was just trained is compared between the two, so that both time
+# the same one. One line each on stdout; ratios are of medians.
 #
 #   bench/train.sh [STEPS]          (default: 20 timed steps of each, after 2 untimed ones of PyTorch's)
 #
 #   ALEAT           the tool (build/src/cli/aleat)
 #   PEERS_CACHE     as bench/peers/run.sh has it
 #   PEERS_THREADS   threads of everybody (2)
+#   PEERS_ROUNDS    timings of each, taking turns (3)
 #   DATA            the data set (/usr/share/datasets/fashion-mnist, Debian's dataset-fashion-mnist)
 set -eu
 
@@ -16,6 +17,7 @@ root=$(cd "$here/.." && pwd)
 aleat=${ALEAT:-$root/build/src/cli/aleat}
 cache=${PEERS_CACHE:-$root/build/peers}
 threads=${PEERS_THREADS:-2}
+rounds=${PEERS_ROUNDS:-3}
 data=${DATA:-/usr/share/datasets/fashion-mnist}
 steps=${1:-20}
 batch=32
@@ -36,8 +38,6 @@ field() { # NAME: the number behind "NAME": in the JSON object on standard input
     sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p"
 }
 
-printf '%-14s %18s %8s\n' who 'images a second' ratio
-theirs=
 train_ours() { # PRECISION
     rm -rf "$work/out"
     "$aleat" train "$data" --config "$root/models/fashion/unet/config.json" -o "$work/out" \
@@ -45,26 +45,41 @@ train_ours() { # PRECISION
         --validate-every 0 --sample-every 0 --json --quiet
 }
 
-ours=$(train_ours f32)
+pytorch() { # images a second, of the network that was trained last
+    "$aleat" score "$work/out/model" --x "$work/x.npy" --t 321 --label 3 --out "$work/eps.npy" --threads "$threads"
+    "$python" "$here/peers/train_torch.py" --config "$work/out/model/unet/config.json" \
+        --weights "$work/out/model/unet/diffusion_pytorch_model.safetensors" --x "$work/x.npy" --t 321 --label 3 \
+        --expected "$work/eps.npy" --batch $batch --threads "$threads" --steps "$steps" | field images_per_second
+}
+
+ours() { # PRECISION: images a second
+    train_ours "$1" | field step_seconds | awk -v n=$((steps * batch)) '{ printf "%.2f\n", n / $1 }'
+}
+
 if [ -n "$python" ]; then
     "$python" -c "
 import numpy, sys
 shape = (2, 1, 32, 32)
 numpy.save(sys.argv[1], numpy.random.default_rng(0).standard_normal(shape).astype(numpy.float32))" "$work/x.npy"
-    "$aleat" score "$work/out/model" --x "$work/x.npy" --t 321 --label 3 --out "$work/eps.npy" --threads "$threads"
-    peer=$("$python" "$here/peers/train_torch.py" --config "$work/out/model/unet/config.json" \
-        --weights "$work/out/model/unet/diffusion_pytorch_model.safetensors" --x "$work/x.npy" --t 321 --label 3 \
-        --expected "$work/eps.npy" --batch $batch --threads "$threads" --steps "$steps")
-    theirs=$(printf '%s' "$peer" | field images_per_second)
-    printf '%-14s %18s %8s\n' pytorch "$theirs" 1.00
 else
     say "no Python with torch and numpy (Debian: apt-get install python3-torch python3-numpy): PyTorch is skipped"
 fi
+for _ in $(seq "$rounds"); do
+    ours bf16 >> "$work/bf16" || true # a processor without bf16 says so itself
+    ours f32 >> "$work/f32"
+    [ -z "$python" ] || pytorch >> "$work/pytorch"
+done
 
-tell() { # PRECISION JSON
-    rate=$(printf '%s' "$2" | field step_seconds | awk -v n=$((steps * batch)) '{ printf "%.2f", n / $1 }')
-    ratio=$([ -z "$theirs" ] || echo "$rate $theirs" | awk '{ printf "%.2f", $1 / $2 }')
-    printf '%-14s %18s %8s\n' "aleat $1" "$rate" "$ratio"
+printf '%-12s %10s %10s %10s %8s\n' 'images/s' median smallest largest ratio
+theirs=
+tell() { # NAME FILE
+    [ -s "$2" ] || return 0
+    # shellcheck disable=SC2046  # three numbers
+    set -- "$1" $(sort -n "$2" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)], v[1], v[NR] }')
+    [ "$1" != pytorch ] || theirs=$2
+    ratio=$([ -z "$theirs" ] || echo "$2 $theirs" | awk '{ printf "%.2f", $1 / $2 }')
+    printf '%-12s %10s %10s %10s %8s\n' "$@" "$ratio"
 }
-tell f32 "$ours"
-ours=$(train_ours bf16) && tell bf16 "$ours" # a processor without bf16 says so itself
+tell pytorch "$work/pytorch"
+tell 'aleat f32' "$work/f32"
+tell 'aleat bf16' "$work/bf16"
