@@ -4,34 +4,20 @@
 #
 #   bench/features.sh NETWORK [N]     (a CIFAR ResNet's .th or pytorch-fid's Inception .pth; 1000 images)
 #
-#   ALEAT           the tool (build/src/cli/aleat)
-#   PEERS_CACHE     folder for what is made (build/peers)
-#   PEERS_THREADS   threads of everybody (2)
+#   ALEAT, PEERS_CACHE, PEERS_THREADS   as bench/peers/start.sh has them
 #   PEERS_REPEATS   runs of each, taking turns (3)
 #   PEERS_BATCH     images at once (50 for PyTorch, as pytorch-fid does; our own default for us)
 set -eu
 
-here=$(cd "$(dirname "$0")/peers" && pwd)
-root=$(cd "$here/../.." && pwd)
-aleat=${ALEAT:-$root/build/src/cli/aleat}
-cache=${PEERS_CACHE:-$root/build/peers}
-threads=${PEERS_THREADS:-2}
+here=$(cd "$(dirname "$0")" && pwd)
+name=features
+[ -f "${1:-}" ] || { echo "$name: which network? See the top of this script" >&2; exit 2; }
+# shellcheck source=bench/peers/start.sh
+. "$here/peers/start.sh"
 repeats=${PEERS_REPEATS:-3}
-export PYTHONDONTWRITEBYTECODE=1
-
-say() { echo "features: $*" >&2; }
-# shellcheck source=bench/peers/python.sh
-. "$here/python.sh"
-
-[ -f "${1:-}" ] || { say "which network? See the top of this script"; exit 2; }
-[ -x "$aleat" ] || { say "no $aleat; run make first"; exit 1; }
 network=$1
 n=${2:-1000}
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
-python=$(find_python)
 [ -n "$python" ] || { say "no Python with torch and numpy"; exit 1; }
-use_fast_blas
 
 images=$cache/features-$n.npy
 [ -f "$images" ] || "$python" - "$images" "$n" <<'END'
@@ -40,17 +26,13 @@ import numpy as np
 np.save(sys.argv[1], np.random.default_rng(0).integers(0, 256, (int(sys.argv[2]), 3, 32, 32), np.uint8))
 END
 
-field() { # NAME: the number behind "NAME": in the JSON object on standard input
-    sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p"
-}
-
 ours() { # PRECISION
     "$aleat" features "$network" --images "$images" --out "$cache/features-$1.npy" --threads "$threads" \
         --precision "$1" --json | field seconds
 }
 
 theirs() {
-    "$python" "$here/features_torch.py" "$network" --images "$images" --out "$cache/features-torch.npy" \
+    "$python" "$here/peers/features_torch.py" "$network" --images "$images" --out "$cache/features-torch.npy" \
         --threads "$threads" --batch "${PEERS_BATCH:-50}" | field seconds
 }
 

@@ -4,34 +4,20 @@
 #
 #   bench/metrics.sh [N [D]]          (two sets of N vectors of D numbers; 10000 of 2048)
 #
-#   ALEAT           the tool (build/src/cli/aleat)
-#   PEERS_CACHE     folder for what is made (build/peers)
-#   PEERS_THREADS   threads of everybody (2)
-#   PEERS_REPEATS   runs of each, taking turns (3)
+#   ALEAT, PEERS_CACHE, PEERS_THREADS   as bench/peers/start.sh has them
+#   PEERS_REPEATS                       runs of each, taking turns (3)
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/.." && pwd)
-aleat=${ALEAT:-$root/build/src/cli/aleat}
-cache=${PEERS_CACHE:-$root/build/peers}
-threads=${PEERS_THREADS:-2}
+name=metrics
+# shellcheck source=bench/peers/start.sh
+. "$here/peers/start.sh"
 repeats=${PEERS_REPEATS:-3}
 n=${1:-10000}
 d=${2:-2048}
-export PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS="$threads" OPENBLAS_NUM_THREADS="$threads"
-
-say() { echo "metrics: $*" >&2; }
-[ -x "$aleat" ] || { say "no $aleat; run make first"; exit 1; }
+export OMP_NUM_THREADS="$threads" OPENBLAS_NUM_THREADS="$threads"
 [ -x /usr/bin/time ] || { say "no /usr/bin/time (apt-get install time)"; exit 1; }
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
-# shellcheck source=bench/peers/python.sh
-. "$here/peers/python.sh"
-python=$(find_python)
 [ -n "$python" ] && "$python" -c 'import scipy' || { say "no Python with torch, numpy and scipy"; exit 1; }
-use_fast_blas
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 # Correlated, as features are: directions of unequal variance, some of them mixed; kinds of their own.
 "$python" - "$work/a.npy" "$work/b.npy" "$n" "$d" <<'END'
@@ -55,9 +41,9 @@ print(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(s) + np.trace(t) - 2 * np.
 END
 
 timed() { # NAME COMMAND...: adds "seconds kilobytes" to the name's file, leaves the output beside it
-    name=$1
+    program=$1
     shift
-    /usr/bin/time -a -o "$work/$name.time" -f '%e %M' "$@" > "$work/$name.out"
+    /usr/bin/time -a -o "$work/$program.time" -f '%e %M' "$@" > "$work/$program.out"
 }
 
 for _ in $(seq "$repeats"); do
@@ -67,8 +53,8 @@ for _ in $(seq "$repeats"); do
 done
 
 printf '%-18s %8s %8s %8s %8s   %s\n' who median smallest largest MB result
-for name in scipy fid precision-recall; do
-    sort -n "$work/$name.time" | awk -v who="$name" -v out="$(tr '\n' ' ' < "$work/$name.out")" \
+for program in scipy fid precision-recall; do
+    sort -n "$work/$program.time" | awk -v who="$program" -v out="$(tr '\n' ' ' < "$work/$program.out")" \
         '{ s[NR] = $1; if ($2 > m) m = $2 }
          END { printf "%-18s %8.2f %8.2f %8.2f %8.0f   %s\n", who, s[int((NR + 1) / 2)], s[1], s[NR], m / 1024, out }'
 done

@@ -5,38 +5,20 @@
 #
 #   bench/train.sh [STEPS]          (default: 20 timed steps of each, after 2 untimed ones of PyTorch's)
 #
-#   ALEAT           the tool (build/src/cli/aleat)
-#   PEERS_CACHE     as bench/peers/run.sh has it
-#   PEERS_THREADS   threads of everybody (2)
-#   PEERS_ROUNDS    timings of each, taking turns (3)
-#   DATA            the data set (/usr/share/datasets/fashion-mnist, Debian's dataset-fashion-mnist)
+#   ALEAT, PEERS_CACHE, PEERS_THREADS   as bench/peers/start.sh has them
+#   PEERS_ROUNDS                        timings of each, taking turns (3)
+#   DATA                                the data set (/usr/share/datasets/fashion-mnist, Debian's dataset-fashion-mnist)
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/.." && pwd)
-aleat=${ALEAT:-$root/build/src/cli/aleat}
-cache=${PEERS_CACHE:-$root/build/peers}
-threads=${PEERS_THREADS:-2}
+name=train
+# shellcheck source=bench/peers/start.sh
+. "$here/peers/start.sh"
 rounds=${PEERS_ROUNDS:-3}
 data=${DATA:-/usr/share/datasets/fashion-mnist}
 steps=${1:-20}
 batch=32
-export PYTHONDONTWRITEBYTECODE=1
-
-[ -x "$aleat" ] || { echo "train: no $aleat; run make first" >&2; exit 1; }
-[ -e "$data" ] || { echo "train: no $data (apt-get install dataset-fashion-mnist)" >&2; exit 1; }
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
-say() { echo "train: $*" >&2; }
-. "$here/peers/python.sh"
-python=$(find_python)
-[ -z "$python" ] || use_fast_blas
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-field() { # NAME: the number behind "NAME": in the JSON object on standard input
-    sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p"
-}
+[ -e "$data" ] || { say "no $data (apt-get install dataset-fashion-mnist)"; exit 1; }
 
 train_ours() { # PRECISION
     rm -rf "$work/out"

@@ -341,6 +341,7 @@ static void run_conv(const aleat_step *s, const aleat_exec *exec)
 
 aleat_groupnorm aleat_step_groupnorm(const aleat_step *s)
 {
+    // a gradient has the scale_shift or the moments there, and these are more
     const bool own =
         s->node.op == ALEAT_OP_GROUPNORM_GRAD && s->in[2].dims.c == 2 * s->in[0].dims.c;
     const aleat_view *scale_shift = own ? &s->in[2] : &s->scale_shift;
