@@ -82,6 +82,11 @@ static void options_come_in_every_spelling(void **state)
     assert_int_equal(args.repeats, 3);
     assert_true(parse("bench", "--batch 2 -- --odd-name", &args));
     assert_string_equal(args.operand, "--odd-name");
+    // one label, as one writes it elsewhere
+    assert_true(parse("generate", "m -o out --label 3", &args));
+    assert_string_equal(args.labels, "3");
+    assert_true(parse("generate", "m -o out --labels 3,4", &args));
+    assert_string_equal(args.labels, "3,4");
 }
 
 static void a_misspelt_option_is_met_with_the_right_one(void **state)

@@ -155,6 +155,7 @@ typedef const char *aleat_cli_choices(int i, const char **help);
 /** One option. Terminated in tables by name NULL. */
 typedef struct aleat_cli_option {
     const char *name; /**< without dashes */
+    const char *also; /**< a second spelling, which help does not tell, or NULL */
     char letter;      /**< one-letter form, or 0 */
     aleat_cli_type type;
     size_t offset;        /**< where in aleat_cli_args */

@@ -56,6 +56,7 @@ static const aleat_cli_option pool_options[] = {
      .help = "images generated for each setting; table5: for each timing"},
     SEED_OPTION("what all random numbers follow from"),
     {.name = "labels",
+     .also = "label",
      .type = ALEAT_CLI_STRING,
      .offset = AT(labels),
      .value = "0,name,..|all|Y.npy",

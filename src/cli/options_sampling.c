@@ -28,6 +28,7 @@ static const aleat_cli_option images[] = {
      .help = "how many"},
     SEED_OPTION("what all random numbers follow from"),
     {.name = "labels",
+     .also = "label",
      .type = ALEAT_CLI_STRING,
      .offset = AT(labels),
      .value = "0,name,..|all|Y.npy",

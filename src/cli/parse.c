@@ -228,13 +228,19 @@ static bool set_defaults(const aleat_cli_verb *verb, aleat_cli_args *args)
     return true;
 }
 
+static bool is_called(const char *name, const char *word, size_t n)
+{
+    return name && strlen(name) == n && memcmp(name, word, n) == 0;
+}
+
 // The option called by name (length n) or, if n is 0, by letter.
 static const aleat_cli_option *find_option(const aleat_cli_verb *verb, const char *name, size_t n,
                                            char letter)
 {
     for (const aleat_cli_group *const *g = verb->groups; *g; g++)
         for (const aleat_cli_option *o = (*g)->options; o->name; o++)
-            if (n ? strlen(o->name) == n && memcmp(o->name, name, n) == 0 : o->letter == letter)
+            if (n ? is_called(o->name, name, n) || is_called(o->also, name, n)
+                  : o->letter == letter)
                 return o;
     return NULL;
 }
