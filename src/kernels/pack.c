@@ -69,9 +69,27 @@ static int64_t panel_columns(const pack_job *job, int64_t panel, int64_t *width)
     return n;
 }
 
-static float element(const aleat_filter *f, int64_t o, int64_t i, int64_t y, int64_t x)
+/** dst[i * ld + j] = element (o + j, first + i, y, x) for i < rows and j < n; zeros up to `lanes`.
+ */
+static void gather(const aleat_filter *f, int64_t o, int64_t n, int64_t lanes, int64_t first,
+                   int64_t rows, int64_t y, int64_t x, float *dst, int64_t ld)
 {
-    return f->data[o * f->stride_o + i * f->stride_i + y * f->stride_y + x * f->stride_x];
+    const float *from =
+        f->data + o * f->stride_o + first * f->stride_i + y * f->stride_y + x * f->stride_x;
+    if (f->stride_i == 1) // a linear layer or a 1x1 filter: most weights of most networks
+        aleat_turn(from, f->stride_o, n, rows, dst, ld);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < n; j++)
+                dst[i * ld + j] = from[i * f->stride_i + j * f->stride_o];
+    for (int64_t i = 0; n < lanes && i < rows; i++)
+        memset(dst + i * ld + n, 0, (size_t)(lanes - n) * sizeof *dst);
+}
+
+/** Of `n` columns those of the block of LANES that begins at `first`, which lies before n. */
+static int64_t columns_of_block(int64_t n, int64_t first)
+{
+    return n - first < LANES ? n - first : LANES;
 }
 
 typedef void tap_fn(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
@@ -96,11 +114,10 @@ static void pack_taps(const pack_job *job, const pack_unit *u, size_t size, tap_
 static void pack_tap_f32(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
                          int64_t width, void *at)
 {
-    const aleat_filter *f = job->filter;
-    float *line = at;
-    for (int64_t i = u->begin; i < u->end; i++, line += width)
-        for (int64_t j = 0; j < width; j++)
-            line[j] = j < n ? element(f, u->panel * job->k->panel + j, i, y, x) : 0.0f;
+    for (int64_t first = 0; first < width; first += LANES)
+        gather(job->filter, u->panel * job->k->panel + first, columns_of_block(n, first),
+               width - first < LANES ? width - first : LANES, u->begin, u->end - u->begin, y, x,
+               (float *)at + first, width);
 }
 
 static void pack_direct(const pack_job *job, const pack_unit *u)
@@ -108,25 +125,32 @@ static void pack_direct(const pack_job *job, const pack_unit *u)
     pack_taps(job, u, sizeof(float), pack_tap_f32);
 }
 
-static uint16_t bf16_of(const aleat_kernels *k, float value)
+/** Lines of pairs: of input channels 2i and 2i + 1, one number of each in turn. */
+ALEAT_WIDE static void pair_up(const uint16_t *halves, int64_t pairs, int64_t lanes, uint16_t *dst,
+                               int64_t ld)
 {
-    uint16_t bits;
-    k->to_bf16(&value, &bits, 1);
-    return bits;
+    for (int64_t i = 0; i < pairs; i++, halves += 2 * LANES, dst += ld)
+        for (int64_t j = 0; j < lanes; j++) {
+            dst[2 * j] = halves[j];
+            dst[2 * j + 1] = halves[LANES + j];
+        }
 }
 
 static void pack_tap_bf16(const pack_job *job, const pack_unit *u, int64_t y, int64_t x, int64_t n,
                           int64_t width, void *at)
 {
-    const aleat_filter *f = job->filter;
-    uint16_t *line = at;
-    for (int64_t i = u->begin; i < u->end; i += 2, line += 2 * width)
-        for (int64_t j = 0; j < 2 * width; j++) {
-            const int64_t o = j / 2, c = i + j % 2;
-            const bool inside = o < n && c < f->c_in;
-            line[j] =
-                inside ? bf16_of(job->k, element(f, u->panel * job->k->panel + o, c, y, x)) : 0;
-        }
+    const int64_t rows = u->end - u->begin, even = round_up(rows, 2);
+    float block[CHUNK * LANES];
+    uint16_t halves[CHUNK * LANES];
+    if (even > rows)
+        memset(block + rows * LANES, 0, LANES * sizeof *block);
+    for (int64_t first = 0; first < width; first += LANES) {
+        gather(job->filter, u->panel * job->k->panel + first, columns_of_block(n, first), LANES,
+               u->begin, rows, y, x, block, LANES);
+        job->k->to_bf16(block, halves, even * LANES);
+        pair_up(halves, even / 2, width - first < LANES ? width - first : LANES,
+                (uint16_t *)at + 2 * first, 2 * width);
+    }
 }
 
 static void pack_direct_bf16(const pack_job *job, const pack_unit *u)
@@ -182,7 +206,7 @@ static void pack_winograd(const pack_job *job, const pack_unit *unit)
         for (int64_t first = 0; first < width; first += LANES) {
             const int64_t lanes = width - first < LANES ? width - first : LANES;
             float *at = base + i * width + first;
-            wino_taps(f, col + first, n - first < LANES ? n - first : LANES, i, g);
+            wino_taps(f, col + first, columns_of_block(n, first), i, g);
             if (lanes == LANES) {
                 wino_filters(g, at, plane);
                 continue;
@@ -216,19 +240,16 @@ static void store_f16(const aleat_kernels *k, const float *x, int64_t n, void *d
 /** The taps of one input channel side by side: lines in the order (channel, tap). */
 static void pack_taps_late(const pack_job *job, const pack_unit *u, store_fn *store)
 {
-    const aleat_filter *f = job->filter;
     int64_t width;
     const int64_t n = panel_columns(job, u->panel, &width), col = u->panel * job->k->panel;
-    int64_t at = col * job->out->lines + 9 * u->begin * width;
-    float x[LANES];
-    for (int64_t line = 9 * u->begin; line < 9 * u->end; line++)
+    const int64_t base = col * job->out->lines;
+    float g[9][LANES];
+    for (int64_t i = u->begin; i < u->end; i++)
         for (int64_t first = 0; first < width; first += LANES) {
             const int64_t lanes = width - first < LANES ? width - first : LANES;
-            for (int64_t j = 0; j < lanes; j++)
-                x[j] = first + j < n ? element(f, col + first + j, line / 9, line % 9 / 3, line % 3)
-                                     : 0;
-            store(job->k, x, lanes, job->out->data, at);
-            at += lanes;
+            wino_taps(job->filter, col + first, columns_of_block(n, first), i, g);
+            for (int64_t tap = 0; tap < 9; tap++)
+                store(job->k, g[tap], lanes, job->out->data, base + (9 * i + tap) * width + first);
         }
 }
 
