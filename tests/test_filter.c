@@ -187,8 +187,8 @@ static void a_share_is_rounded_down(void **state)
         assert_int_equal(s.count, cases[i].count);
         aleat_selection_clear(&s);
     }
-    static const char *const wrong[] = {"",    "x",    "0",   "13",   "-1",
-                                        "1.5", "120%", "1/0", "5/6x", "inf"};
+    static const char *const wrong[] = {"",     "x",    "0",   "13",   "-1", "1.5",
+                                        "101%", "120%", "1/0", "5/6x", "inf"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_refused(run, &(aleat_filter_options){.keep = wrong[i], .by = "score"}, "keep '");
 }
@@ -320,7 +320,13 @@ static void images_without_a_score_are_kept_last(void **state)
         assert_int_equal(s.image[0], 5);
         assert_int_equal(s.image[1], 7);
         aleat_selection_clear(&s);
+        // nor is any kept for its number
+        assert_refused(own("nan"),
+                       &(aleat_filter_options){.keep = "3", .by = "a", .highest = highest},
+                       "image 2 would be kept, but it has no 'a': only 2 of 3 images have one");
     }
+    write_text(own("nan/scores.csv"), "index,label,seed,a\n2,0,0,\n5,0,0,\n");
+    assert_refused(own("nan"), &(aleat_filter_options){.keep = "1", .by = "a"}, "only 0 of 2");
 }
 
 static void damaged_tables_are_refused(void **state)
@@ -608,6 +614,27 @@ static void eval_of_images_is_eval_of_their_features(void **state)
     assert_int_equal(
         verb(out, sizeof out, "eval is --network %s --a %s --splits 1 --json -q", net, a), 0);
     assert_true(number_in(out, "is") >= 1); // exp of a divergence
+
+    // a reference batch of ADM's evaluator: statistics for the distance of Gaussians only
+    assert_int_equal(verb(out, sizeof out, "eval kid --features %s %s --json -q", fa, fb), 0);
+    const double kernel = number_in(out, "kid");
+    aleat_error err = {0};
+    aleat_tensor images = {0}, mu = {0}, sigma = {0};
+    assert_ok(aleat_npy_read(&images, a, &err), &err);
+    assert_ok(aleat_npz_read(&mu, own("images.npz"), "mu", &err), &err);
+    assert_ok(aleat_npz_read(&sigma, own("images.npz"), "sigma", &err), &err);
+    const aleat_named_array arrays[] = {{"arr_0", images}, {"mu", mu}, {"sigma", sigma}};
+    assert_ok(aleat_npz_write(own("adm.npz"), arrays, 3, false, &err), &err);
+    aleat_tensor_clear(&images);
+    aleat_tensor_clear(&mu);
+    aleat_tensor_clear(&sigma);
+    assert_int_equal(verb(out, sizeof out, "eval kid --network %s --a %s --b %s --json -q", net,
+                          own("adm.npz"), b),
+                     0);
+    assert_true(fabs(number_in(out, "kid") - kernel) <= 0);
+    assert_int_equal(verb(out, sizeof out, "eval fid --a %s --b %s --json -q", own("adm.npz"), fb),
+                     0);
+    assert_true(fabs(number_in(out, "fid") - want) <= 1e-6 * want);
 }
 
 int main(void)

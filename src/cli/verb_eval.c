@@ -84,22 +84,37 @@ static aleat_status read_images(material *m, int side, const char *path, bool lo
     return st;
 }
 
-// One side of a metric of sets. An .npz that has mu is statistics; with a network anything else is
-// images, without one an .npz is statistics and the rest features.
-static aleat_status read_side(material *m, int side, const char *path, bool logits,
-                              const aleat_cli_args *args, aleat_error *err)
+// What is no features may well be images.
+static void hint_at_network(aleat_error *err)
 {
-    if (is_npz(path)) {
+    (void)snprintf(
+        err->hint, sizeof err->hint,
+        "of images, --network FILE makes the features; statistics are an .npz with mu and "
+        "sigma");
+}
+
+// One side of a metric of sets. An .npz that has mu is statistics, if the metric can do with them:
+// reference batches of ADM's evaluator hold both, mu and images. With a network anything else is
+// images, without one an .npz is statistics and the rest features.
+static aleat_status read_side(material *m, int side, const char *path,
+                              const aleat_metric_facts *facts, const aleat_cli_args *args,
+                              aleat_error *err)
+{
+    if (is_npz(path) && (facts->statistics || !args->network)) {
         const aleat_status st = aleat_feature_statistics_read(&m->statistics[side], path, err);
+        if (st == ALEAT_ERR_FORMAT && !args->network)
+            hint_at_network(err);
         if (st != ALEAT_ERR_FORMAT || !args->network)
             return st; // a set of images has no mu
     }
     if (args->network)
-        return read_images(m, side, path, logits, args, err);
+        return read_images(m, side, path, facts->takes == ALEAT_TAKES_LOGITS, args, err);
     aleat_status st = aleat_array_read(&m->array[side], path, err);
     if (!st && m->array[side].n_dims != 2)
         st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "%s: has %d axes, expected features [N,D]", path,
                             m->array[side].n_dims);
+    if (st)
+        hint_at_network(err);
     return st;
 }
 
@@ -112,7 +127,7 @@ static aleat_status read_sets(material *m, const aleat_metric_facts *facts,
     aleat_status st = ALEAT_OK;
     for (int side = 0; side < 2 && !st; side++)
         if (path[side])
-            st = read_side(m, side, path[side], logits, args, err);
+            st = read_side(m, side, path[side], facts, args, err);
     m->inputs.a = m->array[0].data ? &m->array[0] : NULL;
     m->inputs.b = m->array[1].data ? &m->array[1] : NULL;
     m->inputs.a_statistics = m->statistics[0];

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -124,6 +125,9 @@ static aleat_status find_kind(const aleat_dataset_kind **out, const char *path, 
             *out = k;
             return ALEAT_OK;
         }
+    struct stat there;
+    if (stat(path, &there))
+        return aleat_fail_errno(err, "cannot open", path);
     char known[512] = "";
     for (const aleat_dataset_kind *k = kinds; k->name; k++) {
         const size_t used = strlen(known);
