@@ -593,6 +593,31 @@ static void write_noise(const char *path, int n, uint64_t seed)
     free(pixels);
 }
 
+// The reference's logits without biases; with them the score of these weights is another one.
+static void the_inception_score_is_of_logits_without_bias(void **state)
+{
+    (void)state;
+    char out[16384], net[512], images[512], logits[512];
+    (void)snprintf(net, sizeof net, "%s", own("inception.safetensors"));
+    (void)snprintf(images, sizeof images, "%s", data_path("inception_fid/img_32.npy"));
+    (void)snprintf(logits, sizeof logits, "%s",
+                   data_path("inception_fid/logits_unbiased_pt_32.npy"));
+    write_checkpoint_of(net, case_path("data/inception_fid", "shapes.json"));
+    assert_int_equal(verb(out, sizeof out, "eval is --logits %s --splits 1 --json -q", logits), 0);
+    const double want = number_in(out, "is");
+    (void)snprintf(logits, sizeof logits, "%s", data_path("inception_fid/logits_pt_32.npy"));
+    assert_int_equal(verb(out, sizeof out, "eval is --logits %s --splits 1 --json -q", logits), 0);
+    const double biased = number_in(out, "is");
+    static const char *const layers[] = {"", "--layer logits_unbiased"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(verb(out, sizeof out,
+                              "eval is --network %s --a %s %s --splits 1 --json -q", net, images,
+                              layers[i]),
+                         0);
+        assert_true(fabs(number_in(out, "is") - want) < 0.1 * fabs(want - biased));
+    }
+}
+
 static void eval_of_images_is_eval_of_their_features(void **state)
 {
     (void)state;
@@ -655,6 +680,7 @@ int main(void)
         cmocka_unit_test(filtering_survives_failing_allocations),
         cmocka_unit_test(the_verb_filter_writes_runs_and_lists),
         cmocka_unit_test(the_verb_eval_computes_metrics_of_files),
+        cmocka_unit_test(the_inception_score_is_of_logits_without_bias),
         cmocka_unit_test(eval_of_images_is_eval_of_their_features),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -66,14 +66,35 @@ static aleat_status run_network(aleat_array *out, aleat_features *net, const ale
     return st;
 }
 
+// TTUR, ADM's evaluator and torch-fidelity leave the biases of the last layer out of the Inception
+// score: of a network that has such logits, these.
+#define SCORE_LAYER "logits_unbiased"
+
+static aleat_status open_network(material *m, bool logits, const aleat_cli_args *args,
+                                 aleat_error *err)
+{
+    aleat_features_options options = {
+        .layer = args->layer, .preparation = args->preparation, .threads = (int)args->threads};
+    const char *name;
+    aleat_status st = aleat_features_open(&m->net, args->network, &options, err);
+    for (int i = 0; !st && logits && !options.layer && (name = aleat_features_layer(m->net, i));
+         i++)
+        if (strcmp(name, SCORE_LAYER) == 0)
+            options.layer = SCORE_LAYER;
+    if (st || options.layer == args->layer)
+        return st;
+    aleat_features_close(m->net);
+    m->net = NULL;
+    return aleat_features_open(&m->net, args->network, &options, err);
+}
+
 static aleat_status read_images(material *m, int side, const char *path, bool logits,
                                 const aleat_cli_args *args, aleat_error *err)
 {
     aleat_image_set *set = NULL;
-    const aleat_features_options options = {
-        .layer = args->layer, .preparation = args->preparation, .threads = (int)args->threads};
-    aleat_status st =
-        m->net ? ALEAT_OK : aleat_features_open(&m->net, args->network, &options, err);
+    aleat_status st = m->net ? ALEAT_OK : open_network(m, logits, args, err);
+    if (!st && logits) // a layer that is asked for, or that one, comes as features
+        logits = !args->layer && strcmp(aleat_features_describe(m->net).layer, SCORE_LAYER) != 0;
     if (!st)
         st = aleat_image_set_open(&set, path, args->split, err);
     if (!st) {
