@@ -573,6 +573,29 @@ static void the_verb_eval_computes_metrics_of_files(void **state)
                           data_path("metrics/corr/ties/label.npy")),
                      0);
     assert_string_equal(out, "auroc            0.970285714286\n");
+    // axes of 1 and flat arrays are no matter, another order of the axes is
+    static const struct {
+        int64_t dim[4];
+        int n_dims, code;
+    } shapes[] = {{{2, 3, 4, 4}, 4, 0},
+                  {{2, 4, 4, 3}, 4, ALEAT_EXIT_FAILED},
+                  {{96}, 1, 0},
+                  {{2, 48}, 2, ALEAT_EXIT_FAILED},
+                  {{96, 1}, 2, 0}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        aleat_error err = {0};
+        float values[96];
+        for (int k = 0; k < 96; k++)
+            values[k] = (float)(k * 37 % 96);
+        aleat_shape shape = {.n_dims = shapes[i].n_dims};
+        memcpy(shape.dim, shapes[i].dim, (size_t)shape.n_dims * sizeof *shape.dim);
+        const aleat_tensor view = aleat_tensor_view(ALEAT_F32, &shape, values);
+        const char *path = own(i ? "other.npy" : "axes.npy");
+        assert_ok(aleat_npy_write(path, &view, &err), &err);
+        assert_int_equal(verb(out, sizeof out, "eval spearman --uncertainty %s --error %s -q",
+                              own("axes.npy"), path),
+                         shapes[i].code);
+    }
     assert_int_equal(verb(out, sizeof out, "eval nothing"), ALEAT_EXIT_USAGE);
     assert_int_equal(verb(out, sizeof out, "eval fid --a %s", a), ALEAT_EXIT_USAGE);
     assert_int_equal(verb(out, sizeof out, "eval kid --a %s --b %s", own("a.npz"), b),

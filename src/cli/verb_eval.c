@@ -156,15 +156,37 @@ static aleat_status read_sets(material *m, const aleat_metric_facts *facts,
     return st;
 }
 
-// The second array of a pair; its length must be that of the first, which is there already.
-static aleat_status read_second(material *m, double **out, int64_t *images, const char *path,
-                                const char *first, aleat_error *err)
+// The axes longer than 1.
+static int long_axes(int64_t dim[ALEAT_ARRAY_DIMS], const aleat_array *shape)
 {
-    int64_t n = 0;
-    aleat_status st = aleat_values_read(out, &n, images, path, err);
-    if (!st && n != m->inputs.n)
+    int n = 0;
+    for (int i = 0; i < shape->n_dims; i++)
+        if (shape->dim[i] > 1)
+            dim[n++] = shape->dim[i];
+    return n;
+}
+
+// Do values of both belong together in the order of memory? One of them may be laid flat, and axes
+// of 1 do not matter; [N,C,H,W] and [N,H,W,C] do not.
+static bool same_order(const aleat_array *a, const aleat_array *b)
+{
+    int64_t da[ALEAT_ARRAY_DIMS], db[ALEAT_ARRAY_DIMS];
+    const int na = long_axes(da, a), nb = long_axes(db, b);
+    return na < 2 || nb < 2 || (na == nb && memcmp(da, db, (size_t)na * sizeof *da) == 0);
+}
+
+// The second array of a pair; its length must be that of the first, which is there already.
+static aleat_status read_second(double **out, aleat_array *shape, const char *path,
+                                const aleat_array *first_shape, const char *first, aleat_error *err)
+{
+    aleat_status st = aleat_values_read(out, shape, path, err);
+    const int64_t n = aleat_array_count(shape), want = aleat_array_count(first_shape);
+    if (!st && n != want)
         st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "%s holds %" PRId64 " values, %s %" PRId64, path,
-                            n, first, m->inputs.n);
+                            n, first, want);
+    if (!st && !same_order(shape, first_shape))
+        st = aleat_cli_fail(err, ALEAT_ERR_SHAPE,
+                            "%s and %s have as many values, but their axes differ", path, first);
     return st;
 }
 
@@ -172,11 +194,14 @@ static aleat_status read_pairs(material *m, const aleat_cli_args *args, const ch
                                const char *y, aleat_error *err)
 {
     double *truth = NULL;
-    aleat_status st = aleat_values_read(&m->values[0], &m->inputs.n, NULL, x, err);
+    aleat_array first, second = {0};
+    aleat_status st = aleat_values_read(&m->values[0], &first, x, err);
+    m->inputs.n = aleat_array_count(&first);
     if (!st)
-        st = read_second(m, &m->values[1], &m->inputs.images, y ? y : args->predicted, x, err);
+        st = read_second(&m->values[1], &second, y ? y : args->predicted, &first, x, err);
+    m->inputs.images = second.n_dims > 1 ? second.dim[0] : 0;
     if (!st && !y)
-        st = read_second(m, &truth, NULL, args->truth, x, err);
+        st = read_second(&truth, &second, args->truth, &first, x, err);
     for (int64_t i = 0; !st && !y && i < m->inputs.n; i++)
         m->values[1][i] -= truth[i];
     free(truth);

@@ -335,7 +335,11 @@ static aleat_status auroc(aleat_metric_result *out, const aleat_metric_task *tas
     double value = NAN;
     aleat_status st = aleat_auroc(&value, in->x, in->y, in->n, err);
     add(out, "auroc", value);
-    warn_of_few_pairs(out, task);
+    if (isnan(value))
+        aleat_metric_warn(out,
+                          "not defined: all labels are of one kind (those but 0 are positive)");
+    else
+        warn_of_few_pairs(out, task);
     return st;
 }
 
