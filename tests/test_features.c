@@ -570,6 +570,27 @@ static void the_images_of_a_run_are_its_samples(void **state)
     assert_int_equal(remove(scratch("samples.npz")), 0);
 }
 
+static void classes_of_the_first_images_are_counted(void **state)
+{
+    (void)state;
+    static uint8_t pixels[6 * 16];
+    int64_t labels[6] = {3, 3, 0, 0, 0, 7};
+    const aleat_shape shape = aleat_shape_of(3, (int64_t)6, (int64_t)4, (int64_t)4);
+    const aleat_shape row = aleat_shape_of(1, (int64_t)6);
+    const aleat_named_array arrays[] = {{"arr_0", aleat_tensor_view(ALEAT_U8, &shape, pixels)},
+                                        {"arr_1", aleat_tensor_view(ALEAT_I64, &row, labels)}};
+    aleat_error err = {0};
+    aleat_image_set *set;
+    for (int labelled = 0; labelled < 2; labelled++) {
+        assert_ok(aleat_npz_write(scratch("first.npz"), arrays, 1 + labelled, false, &err), &err);
+        assert_ok(aleat_image_set_open(&set, scratch("first.npz"), NULL, &err), &err);
+        static const int64_t want[] = {0, 1, 1, 2, 2, 2, 3, 3};
+        for (int64_t n = 0; n < 8; n++)
+            assert_int_equal(aleat_image_set_classes(set, n), labelled ? want[n] : 0);
+        aleat_image_set_close(set);
+    }
+}
+
 // Pictures of maps are no images, and half a run is not one.
 static void a_run_without_samples_is_no_folder_of_pictures(void **state)
 {
@@ -627,6 +648,7 @@ int main(void)
         cmocka_unit_test(the_axes_of_an_array_are_found),
         cmocka_unit_test(floats_of_another_range_are_refused),
         cmocka_unit_test(the_images_of_a_run_are_its_samples),
+        cmocka_unit_test(classes_of_the_first_images_are_counted),
         cmocka_unit_test(a_run_without_samples_is_no_folder_of_pictures),
         cmocka_unit_test(softmax_makes_probabilities_of_any_logits),
     };

@@ -185,3 +185,15 @@ const int32_t *aleat_image_set_labels(const aleat_image_set *set)
 {
     return set->data.labels;
 }
+
+int64_t aleat_image_set_classes(const aleat_image_set *set, int64_t n)
+{
+    bool seen[ALEAT_DATASET_MOST_CLASSES] = {false};
+    int64_t classes = 0;
+    for (int64_t i = 0; set->data.labels && i < n && i < set->images.n; i++) {
+        bool *is = &seen[set->data.labels[i]];
+        classes += !*is;
+        *is = true;
+    }
+    return classes;
+}

@@ -147,7 +147,10 @@ static aleat_status add_class(void *ctx, char *path, const char *name, aleat_err
     if (aleat_is_dir(path)) {
         const int64_t before = walk->list->count;
         class_walk below = {walk->list, walk->classes++, 0};
-        st = for_entries(path, add_entry, &below, err);
+        st = walk->classes <= ALEAT_DATASET_MOST_CLASSES
+                 ? for_entries(path, add_entry, &below, err)
+                 : aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: more than %d classes", path,
+                              ALEAT_DATASET_MOST_CLASSES);
         if (!st && walk->list->count == before) {
             st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: a class without a PNG or JPEG", path);
             aleat_hint(err, "every folder in a folder of images is a class");
