@@ -286,6 +286,9 @@ static void subfolders_are_classes_in_the_order_of_their_names(void **state)
     write_png("classes/stray.png", 16, 8, 3, 1);
     assert_refused("classes", NULL, "images beside folders of classes, such as 'stray.png'");
     assert_int_equal(remove(scratch("classes/stray.png")), 0);
+    write_bytes("classes/zebra/c.WebP", "no image", 8); // others would read it
+    assert_refused("classes", NULL, "c.WebP: only PNG and JPEG are read");
+    assert_int_equal(remove(scratch("classes/zebra/c.WebP")), 0);
     write_bytes("classes/empty/notes.txt", "no image", 8);
     assert_refused("classes", NULL, "empty: a class without a PNG or JPEG");
 }
@@ -388,7 +391,7 @@ static void what_is_no_data_set_is_told_what_is(void **state)
     assert_refused("text.txt", NULL, "not a data set of a known kind");
     for (const aleat_dataset_kind *k = aleat_dataset_kinds(); k->name; k++)
         assert_non_null(strstr(err.hint, k->name));
-    assert_refused("missing", NULL, "missing");
+    assert_refused("missing", NULL, "missing: cannot open: No such file");
     // Of a kind that is said, its own reader tells what is wrong.
     for (const aleat_dataset_kind *k = aleat_dataset_kinds(); k->name; k++)
         assert_refused("text.txt", &(aleat_dataset_options){.kind = k}, "text.txt");

@@ -5,6 +5,8 @@
 
 #include "aleat/aleat.h"
 #include "features/prepare.h"
+#include "io/file.h"
+#include "io/png_image.h"
 
 static aleat_tensor bytes_of(const char *folder, const char *name)
 {
@@ -528,6 +530,29 @@ static void the_axes_of_an_array_are_found(void **state)
     assert_null(set);
 }
 
+// Of the range of diffusion models, or of bytes, features would come out without a complaint.
+static void floats_of_another_range_are_refused(void **state)
+{
+    (void)state;
+    static const float wrong[] = {-1, 255, NAN, INFINITY}, right[] = {-0.05f, 0, 1, 1.05f};
+    const char *path = scratch("range.npy");
+    aleat_error err = {0};
+    aleat_image_set *set;
+    float pixels[2 * 4 * 4] = {0};
+    const aleat_shape shape = aleat_shape_of(3, (int64_t)2, (int64_t)4, (int64_t)4);
+    const aleat_tensor images = aleat_tensor_view(ALEAT_F32, &shape, pixels);
+    for (int i = 0; i < 4; i++) {
+        pixels[17] = wrong[i];
+        assert_ok(aleat_npy_write(path, &images, &err), &err);
+        assert_failed(aleat_image_set_open(&set, path, NULL, &err), ALEAT_ERR_ARGUMENT, &err,
+                      "image 1 has the value");
+        pixels[17] = right[i];
+        assert_ok(aleat_npy_write(path, &images, &err), &err);
+        assert_ok(aleat_image_set_open(&set, path, NULL, &err), &err);
+        aleat_image_set_close(set);
+    }
+}
+
 static void the_images_of_a_run_are_its_samples(void **state)
 {
     (void)state;
@@ -543,6 +568,54 @@ static void the_images_of_a_run_are_its_samples(void **state)
     assert_failed(aleat_image_set_open(&set, scratch(""), "dev", &err), ALEAT_ERR_ARGUMENT, &err,
                   "no split 'dev', but train and test");
     assert_int_equal(remove(scratch("samples.npz")), 0);
+}
+
+static void classes_of_the_first_images_are_counted(void **state)
+{
+    (void)state;
+    static uint8_t pixels[6 * 16];
+    int64_t labels[6] = {3, 3, 0, 0, 0, 7};
+    const aleat_shape shape = aleat_shape_of(3, (int64_t)6, (int64_t)4, (int64_t)4);
+    const aleat_shape row = aleat_shape_of(1, (int64_t)6);
+    const aleat_named_array arrays[] = {{"arr_0", aleat_tensor_view(ALEAT_U8, &shape, pixels)},
+                                        {"arr_1", aleat_tensor_view(ALEAT_I64, &row, labels)}};
+    aleat_error err = {0};
+    aleat_image_set *set;
+    for (int labelled = 0; labelled < 2; labelled++) {
+        assert_ok(aleat_npz_write(scratch("first.npz"), arrays, 1 + labelled, false, &err), &err);
+        assert_ok(aleat_image_set_open(&set, scratch("first.npz"), NULL, &err), &err);
+        static const int64_t want[] = {0, 1, 1, 2, 2, 2, 3, 3};
+        for (int64_t n = 0; n < 8; n++)
+            assert_int_equal(aleat_image_set_classes(set, n), labelled ? want[n] : 0);
+        aleat_image_set_close(set);
+    }
+}
+
+// Pictures of maps are no images, and half a run is not one.
+static void a_run_without_samples_is_no_folder_of_pictures(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"run.json", "shards/settings.json"};
+    static const char *const says[] = {"a run without pictures", "a run that is not finished"};
+    aleat_error err = {0};
+    aleat_image_set *set;
+    uint8_t pixels[16] = {0};
+    const aleat_image image = {.width = 4, .height = 4, .channels = 1, .pixels = pixels};
+    for (int i = 0; i < 2; i++) {
+        char path[512], folder[64];
+        (void)snprintf(folder, sizeof folder, "half%d", i);
+        (void)snprintf(path, sizeof path, "%s/maps", scratch(folder));
+        assert_ok(aleat_make_dirs(path, &err), &err);
+        (void)snprintf(path, sizeof path, "%s/shards", scratch(folder));
+        assert_ok(aleat_make_dirs(path, &err), &err);
+        (void)snprintf(path, sizeof path, "%s/maps/000000.png", scratch(folder));
+        assert_ok(aleat_png_write(path, &image, NULL, 0, &err), &err);
+        (void)snprintf(path, sizeof path, "%s/%s", scratch(folder), files[i]);
+        assert_ok(aleat_write_file(path, "{}", 2, &err), &err);
+        assert_failed(aleat_image_set_open(&set, scratch(folder), NULL, &err), ALEAT_ERR_IO, &err,
+                      says[i]);
+        assert_null(set);
+    }
 }
 
 static void softmax_makes_probabilities_of_any_logits(void **state)
@@ -573,7 +646,10 @@ int main(void)
         cmocka_unit_test(an_inception_of_other_classes_is_refused),
         cmocka_unit_test(a_classifier_is_built_from_its_configuration),
         cmocka_unit_test(the_axes_of_an_array_are_found),
+        cmocka_unit_test(floats_of_another_range_are_refused),
         cmocka_unit_test(the_images_of_a_run_are_its_samples),
+        cmocka_unit_test(classes_of_the_first_images_are_counted),
+        cmocka_unit_test(a_run_without_samples_is_no_folder_of_pictures),
         cmocka_unit_test(softmax_makes_probabilities_of_any_logits),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

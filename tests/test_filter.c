@@ -187,8 +187,8 @@ static void a_share_is_rounded_down(void **state)
         assert_int_equal(s.count, cases[i].count);
         aleat_selection_clear(&s);
     }
-    static const char *const wrong[] = {"",    "x",    "0",   "13",   "-1",
-                                        "1.5", "120%", "1/0", "5/6x", "inf"};
+    static const char *const wrong[] = {"",     "x",    "0",   "13",   "-1", "1.5",
+                                        "101%", "120%", "1/0", "5/6x", "inf"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_refused(run, &(aleat_filter_options){.keep = wrong[i], .by = "score"}, "keep '");
 }
@@ -320,7 +320,13 @@ static void images_without_a_score_are_kept_last(void **state)
         assert_int_equal(s.image[0], 5);
         assert_int_equal(s.image[1], 7);
         aleat_selection_clear(&s);
+        // nor is any kept for its number
+        assert_refused(own("nan"),
+                       &(aleat_filter_options){.keep = "3", .by = "a", .highest = highest},
+                       "image 2 would be kept, but it has no 'a': only 2 of 3 images have one");
     }
+    write_text(own("nan/scores.csv"), "index,label,seed,a\n2,0,0,\n5,0,0,\n");
+    assert_refused(own("nan"), &(aleat_filter_options){.keep = "1", .by = "a"}, "only 0 of 2");
 }
 
 static void damaged_tables_are_refused(void **state)
@@ -567,6 +573,29 @@ static void the_verb_eval_computes_metrics_of_files(void **state)
                           data_path("metrics/corr/ties/label.npy")),
                      0);
     assert_string_equal(out, "auroc            0.970285714286\n");
+    // axes of 1 and flat arrays are no matter, another order of the axes is
+    static const struct {
+        int64_t dim[4];
+        int n_dims, code;
+    } shapes[] = {{{2, 3, 4, 4}, 4, 0},
+                  {{2, 4, 4, 3}, 4, ALEAT_EXIT_FAILED},
+                  {{96}, 1, 0},
+                  {{2, 48}, 2, ALEAT_EXIT_FAILED},
+                  {{96, 1}, 2, 0}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        aleat_error err = {0};
+        float values[96];
+        for (int k = 0; k < 96; k++)
+            values[k] = (float)(k * 37 % 96);
+        aleat_shape shape = {.n_dims = shapes[i].n_dims};
+        memcpy(shape.dim, shapes[i].dim, (size_t)shape.n_dims * sizeof *shape.dim);
+        const aleat_tensor view = aleat_tensor_view(ALEAT_F32, &shape, values);
+        const char *path = own(i ? "other.npy" : "axes.npy");
+        assert_ok(aleat_npy_write(path, &view, &err), &err);
+        assert_int_equal(verb(out, sizeof out, "eval spearman --uncertainty %s --error %s -q",
+                              own("axes.npy"), path),
+                         shapes[i].code);
+    }
     assert_int_equal(verb(out, sizeof out, "eval nothing"), ALEAT_EXIT_USAGE);
     assert_int_equal(verb(out, sizeof out, "eval fid --a %s", a), ALEAT_EXIT_USAGE);
     assert_int_equal(verb(out, sizeof out, "eval kid --a %s --b %s", own("a.npz"), b),
@@ -585,6 +614,31 @@ static void write_noise(const char *path, int n, uint64_t seed)
     const aleat_tensor images = aleat_tensor_view(ALEAT_U8, &shape, pixels);
     assert_ok(aleat_npy_write(path, &images, &err), &err);
     free(pixels);
+}
+
+// The reference's logits without biases; with them the score of these weights is another one.
+static void the_inception_score_is_of_logits_without_bias(void **state)
+{
+    (void)state;
+    char out[16384], net[512], images[512], logits[512];
+    (void)snprintf(net, sizeof net, "%s", own("inception.safetensors"));
+    (void)snprintf(images, sizeof images, "%s", data_path("inception_fid/img_32.npy"));
+    (void)snprintf(logits, sizeof logits, "%s",
+                   data_path("inception_fid/logits_unbiased_pt_32.npy"));
+    write_checkpoint_of(net, case_path("data/inception_fid", "shapes.json"));
+    assert_int_equal(verb(out, sizeof out, "eval is --logits %s --splits 1 --json -q", logits), 0);
+    const double want = number_in(out, "is");
+    (void)snprintf(logits, sizeof logits, "%s", data_path("inception_fid/logits_pt_32.npy"));
+    assert_int_equal(verb(out, sizeof out, "eval is --logits %s --splits 1 --json -q", logits), 0);
+    const double biased = number_in(out, "is");
+    static const char *const layers[] = {"", "--layer logits_unbiased"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(verb(out, sizeof out,
+                              "eval is --network %s --a %s %s --splits 1 --json -q", net, images,
+                              layers[i]),
+                         0);
+        assert_true(fabs(number_in(out, "is") - want) < 0.1 * fabs(want - biased));
+    }
 }
 
 static void eval_of_images_is_eval_of_their_features(void **state)
@@ -608,6 +662,27 @@ static void eval_of_images_is_eval_of_their_features(void **state)
     assert_int_equal(
         verb(out, sizeof out, "eval is --network %s --a %s --splits 1 --json -q", net, a), 0);
     assert_true(number_in(out, "is") >= 1); // exp of a divergence
+
+    // a reference batch of ADM's evaluator: statistics for the distance of Gaussians only
+    assert_int_equal(verb(out, sizeof out, "eval kid --features %s %s --json -q", fa, fb), 0);
+    const double kernel = number_in(out, "kid");
+    aleat_error err = {0};
+    aleat_tensor images = {0}, mu = {0}, sigma = {0};
+    assert_ok(aleat_npy_read(&images, a, &err), &err);
+    assert_ok(aleat_npz_read(&mu, own("images.npz"), "mu", &err), &err);
+    assert_ok(aleat_npz_read(&sigma, own("images.npz"), "sigma", &err), &err);
+    const aleat_named_array arrays[] = {{"arr_0", images}, {"mu", mu}, {"sigma", sigma}};
+    assert_ok(aleat_npz_write(own("adm.npz"), arrays, 3, false, &err), &err);
+    aleat_tensor_clear(&images);
+    aleat_tensor_clear(&mu);
+    aleat_tensor_clear(&sigma);
+    assert_int_equal(verb(out, sizeof out, "eval kid --network %s --a %s --b %s --json -q", net,
+                          own("adm.npz"), b),
+                     0);
+    assert_true(fabs(number_in(out, "kid") - kernel) <= 0);
+    assert_int_equal(verb(out, sizeof out, "eval fid --a %s --b %s --json -q", own("adm.npz"), fb),
+                     0);
+    assert_true(fabs(number_in(out, "fid") - want) <= 1e-6 * want);
 }
 
 int main(void)
@@ -628,6 +703,7 @@ int main(void)
         cmocka_unit_test(filtering_survives_failing_allocations),
         cmocka_unit_test(the_verb_filter_writes_runs_and_lists),
         cmocka_unit_test(the_verb_eval_computes_metrics_of_files),
+        cmocka_unit_test(the_inception_score_is_of_logits_without_bias),
         cmocka_unit_test(eval_of_images_is_eval_of_their_features),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -247,6 +247,7 @@ static aleat_status table_of_n(const char *item, const char *folder, const char 
         .shard = 8,
         .threads = 1,
         .estimators = estimators,
+        .control = strcmp(item, "table3") == 0,
         .laplace_images = 20,
     };
     const aleat_open_options open = {.threads = 1};
@@ -384,21 +385,54 @@ static void items_of_a_folder_share_their_images(void **state)
 }
 
 // Of 2 steps, both guided by 2 copies and 2 products with the Jacobian, which count as two
-// evaluations: 2 + 4 + 8; plain ones 2. 8 images each of plain, up and down.
+// evaluations: 2 + 4 + 8; plain ones 2. 8 images each of plain, up, down and random signs.
 static void work_is_told_before_and_while_it_is_done(void **state)
 {
     (void)state;
     aleat_error err = {0};
     noted.calls = 0;
     assert_ok(table_of_n("table3", scratch("work"), "copies", 8, &err), &err);
-    assert_int_equal(noted.first.images, 3 * 8);
-    assert_float_equal(noted.first.cost, 8 * (2 + 14 + 14), 1e-9);
+    assert_int_equal(noted.first.images, 4 * 8);
+    assert_float_equal(noted.first.cost, 8 * (2 + 3 * 14), 1e-9);
     assert_float_equal(noted.first.images_made, 0, 0);
     assert_float_equal(noted.first.seconds, 0, 0);
-    assert_true(noted.calls > 3); // at least once for each of three shards
-    assert_float_equal(noted.last.images_made, 3 * 8, 1e-6);
+    assert_true(noted.calls > 4); // at least once for each of four shards
+    assert_float_equal(noted.last.images_made, 4 * 8, 1e-6);
     assert_float_equal(noted.last.cost_made, noted.first.cost, 1e-6);
     assert_true(noted.last.seconds > 0);
+}
+
+// The item of the test above: its rows are plain, up, down and random signs.
+static void guidance_is_compared_with_its_control(void **state)
+{
+    (void)state;
+    json_t *o = json_load_file(scratch("work/table3.json"), 0, NULL);
+    const json_t *rows = json_object_get(o, "rows"), *settings = json_object_get(o, "settings");
+    assert_int_equal(json_array_size(rows), 4);
+    const json_t *control = json_array_get(rows, 3);
+    assert_string_equal(json_string_value(json_object_get(control, "sign")), "random");
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(rows, i);
+        if (i == 0 || i == 3) {
+            assert_null(json_object_get(row, "direction"));
+            continue;
+        }
+        const double own = json_real_value(json_object_get(row, "fid"));
+        const double other = json_real_value(json_object_get(control, "fid"));
+        const double direction = json_real_value(json_object_get(row, "direction"));
+        assert_true(fabs(direction - (own - other)) < 1e-12);
+        // of the same halves, so far narrower than the distances themselves
+        const double low = json_real_value(json_object_get(row, "direction_low"));
+        const double high = json_real_value(json_object_get(row, "direction_high"));
+        const double width = json_real_value(json_object_get(row, "fid_high")) -
+                             json_real_value(json_object_get(row, "fid_low"));
+        assert_true(low < high && low <= direction && direction <= high);
+        assert_true(high - low < width);
+    }
+    // what is guided decides the numbers, too
+    assert_string_equal(json_string_value(json_object_get(settings, "guide_steps")), "0:2");
+    assert_float_equal(json_real_value(json_object_get(settings, "percentile")), 0.95, 1e-12);
+    json_decref(o);
 }
 
 // What images are compared by.
@@ -587,6 +621,7 @@ int main(void)
         cmocka_unit_test(a_table_tells_both_orders_and_what_it_cannot_bear),
         cmocka_unit_test(items_of_a_folder_share_their_images),
         cmocka_unit_test(work_is_told_before_and_while_it_is_done),
+        cmocka_unit_test(guidance_is_compared_with_its_control),
         cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),

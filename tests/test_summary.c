@@ -173,6 +173,54 @@ static void figures_are_found_from_where_the_document_is(void **state)
     }
 }
 
+static void add_guided(json_t *rows, const char *sign, double difference, const char *direction)
+{
+    json_t *row = json_pack("{sssfsfsfsfsfsf}", "sign", sign, "strength", 1.0, "evaluations", 16.0,
+                            "fid", 4 + difference, "difference", difference, "difference_low",
+                            difference - 0.25, "difference_high", difference + 0.25);
+    json_t *interval = direction ? json_loads(direction, 0, NULL) : json_object();
+    assert_int_equal(json_object_update(row, interval), 0);
+    json_decref(interval);
+    assert_int_equal(json_array_append_new(rows, row), 0);
+}
+
+// Neither "helps" nor "harms" by itself says that it is the direction that does.
+static void a_direction_is_judged_by_its_control(void **state)
+{
+    (void)state;
+    aleat_error err = {0};
+    const char *folder = make_folder("guided", -1, 0.5, false);
+    for (int paired = 1; paired >= 0; paired--) {
+        json_t *rows = json_array();
+        add_guided(rows, "+", -0.75,
+                   paired ? "{\"direction\": 0.25, \"direction_low\": 0.125, "
+                            "\"direction_high\": 0.375}"
+                          : NULL);
+        add_guided(rows, "-", -1.25,
+                   paired ? "{\"direction\": -0.25, \"direction_low\": -0.5, "
+                            "\"direction_high\": 0.125}"
+                          : NULL);
+        add_guided(rows, "random", -1, NULL);
+        json_t *o = json_pack("{sssssoso}", "item", "table3", "title", "T", "settings", settings(),
+                              "rows", rows);
+        assert_ok(aleat_json_write(own("guided", "table3.json"), o, &err), &err);
+        json_decref(o);
+        char *text = summary_of(folder);
+        assert_says(text, "Strength 1, up the gradient (+, the paper's direction): distance 3.25, "
+                          "-0.75 [-1, -0.5] to plain sampling: it **helps**.");
+        if (paired) {
+            assert_says(text, "Strength 1, +, against moves of the same sizes in random "
+                              "directions: 0.25 [0.125, 0.375]. The direction **harms**.");
+            assert_says(text, "Strength 1, -, against moves of the same sizes in random "
+                              "directions: -0.25 [-0.5, 0.125]. The direction **shows no merit**.");
+        } else {
+            assert_says(text, "Strength 1, +, does not differ from moves of the same sizes in "
+                              "random directions (by their intervals).");
+        }
+        free(text);
+    }
+}
+
 // Every item has a section, and its keys are needed.
 static void each_item_is_read_and_checked(void **state)
 {
@@ -306,6 +354,12 @@ static void tails_of_student_are_the_closed_forms(void **state)
     assert_float_equal(aleat_student_two_sided(2.093024, 19), 0.05, 1e-7);
     assert_float_equal(aleat_student_two_sided(1.984217, 99), 0.05, 1e-6);
     assert_true(isnan(aleat_student_two_sided(NAN, 5)));
+    // far tails keep their digits, where 1 less the middle has none: the closed form of 2 degrees
+    // of freedom is 1 / t^2 (1 + O(t^-2)); the others by mpmath
+    assert_true(fabs(aleat_student_two_sided(1e8, 2) * 1e16 - 1) < 1e-12);
+    assert_true(fabs(aleat_student_two_sided(25, 19) / 5.326859187347013e-16 - 1) < 1e-12);
+    assert_true(fabs(aleat_student_two_sided(60, 19) / 3.9760616847072806e-23 - 1) < 1e-12);
+    assert_true(fabs(aleat_student_two_sided(60, 99) / 1.181860607222029e-79 - 1) < 1e-12);
     assert_true(aleat_student_two_sided(1e300, 19) >= 0);
 }
 
@@ -314,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_sign_and_the_best_follow_from_intervals),
         cmocka_unit_test(figures_are_found_from_where_the_document_is),
+        cmocka_unit_test(a_direction_is_judged_by_its_control),
         cmocka_unit_test(each_item_is_read_and_checked),
         cmocka_unit_test(hostile_files_are_refused_by_name),
         cmocka_unit_test(lack_of_memory_leaves_no_document),

@@ -58,6 +58,9 @@ ALEAT_API void aleat_image_set_close(aleat_image_set *set);
 ALEAT_API aleat_images aleat_image_set_images(const aleat_image_set *set);
 /** Their classes [n], or NULL. */
 ALEAT_API const int32_t *aleat_image_set_labels(const aleat_image_set *set);
+/** How many classes the first n images are of; 0 without labels. Folders of classes come class by
+ * class, so that their first images are no sample of them. */
+ALEAT_API int64_t aleat_image_set_classes(const aleat_image_set *set, int64_t n);
 
 /* ---- networks -------------------------------------------------------------------------------- */
 

@@ -123,9 +123,9 @@ ALEAT_API ALEAT_MUST_USE aleat_status aleat_metric_evaluate(aleat_metric_result 
 /** Accepts NULL. */
 ALEAT_API void aleat_metric_result_clear(aleat_metric_result *result);
 
-/** Reads an .npy of any real type as doubles, for x and y: *out is [*n], to be released by free();
- * *images, if not NULL, is its first axis if it has several, else 0. */
-ALEAT_API ALEAT_MUST_USE aleat_status aleat_values_read(double **out, int64_t *n, int64_t *images,
+/** Reads an .npy of any real type as doubles, for x and y: *out, to be released by free(), has
+ * aleat_array_count(shape) numbers; shape has its axes, and no data. */
+ALEAT_API ALEAT_MUST_USE aleat_status aleat_values_read(double **out, aleat_array *shape,
                                                         const char *path, aleat_error *err);
 
 #ifdef __cplusplus

@@ -223,20 +223,21 @@ void aleat_metric_result_clear(aleat_metric_result *result)
     memset(result, 0, sizeof *result);
 }
 
-aleat_status aleat_values_read(double **out, int64_t *n, int64_t *images, const char *path,
-                               aleat_error *err)
+aleat_status aleat_values_read(double **out, aleat_array *shape, const char *path, aleat_error *err)
 {
     aleat_tensor array;
     *out = NULL;
+    *shape = (aleat_array){0};
     aleat_status st = aleat_npy_read(&array, path, err);
     if (st)
         return st;
-    *n = aleat_tensor_count(&array);
-    if (images)
-        *images = array.shape.n_dims > 1 ? array.shape.dim[0] : 0;
-    *out = malloc((size_t)*n * sizeof **out + 1); // the caller has no other free()
+    const int64_t n = aleat_tensor_count(&array);
+    shape->n_dims = array.shape.n_dims;
+    for (int i = 0; i < shape->n_dims; i++)
+        shape->dim[i] = array.shape.dim[i];
+    *out = malloc((size_t)n * sizeof **out + 1); // the caller has no other free()
     if (*out)
-        aleat_convert_to_f64(*out, array.data, array.dtype, *n);
+        aleat_convert_to_f64(*out, array.data, array.dtype, n);
     else
         st = aleat_fail_memory(err, path);
     aleat_tensor_clear(&array);

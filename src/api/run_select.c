@@ -271,24 +271,26 @@ static aleat_status parse_keep(int64_t *count, const char *text, int64_t n, alea
 {
     char *end;
     const double value = strtod(text, &end);
-    double want = value;
+    double want = value, share = 0; // share: of a number of images
     if (end == text || !isfinite(value) || value < 0) {
         want = -1;
     } else if (*end == '%') {
+        share = value / 100;
         want = floor((double)n * value / 100 + 1e-9); // 83 % of 100 is 83, whatever the rounding
         end++;
     } else if (*end == '/') {
         const char *below = end + 1;
         const double divisor = strtod(below, &end);
+        share = value / divisor;
         want = end > below && divisor > 0 ? floor((double)n * value / divisor + 1e-9) : -1;
     }
     if (want < 0 || *end || want != floor(want))
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "keep '%s': expected a number of images, a share such as 83%% or 5/6",
                           text);
-    if (want < 1 || want > (double)n)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "keep '%s': there are %" PRId64 " images", text,
-                          n);
+    if (want < 1 || want > (double)n || share > 1)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "keep '%s': 1 to %" PRId64 " images can be kept",
+                          text, n);
     *count = (int64_t)want;
     return ALEAT_OK;
 }
@@ -450,27 +452,48 @@ static aleat_status fill_pool(pool *p, const aleat_scores *s, const aleat_filter
     return st;
 }
 
-static aleat_status take(aleat_selection *out, const pool *p, int64_t keep, const aleat_scores *s,
-                         bool with_scores, aleat_error *err)
+// A score that is not a number chooses nothing, and its image would be kept by its number.
+static aleat_status check_score(const aleat_selection *out, int64_t at, const pool *p,
+                                const char *by, aleat_error *err)
 {
+    int64_t scored = 0;
+    if (!isnan(out->score[at]))
+        return ALEAT_OK;
+    for (int64_t i = 0; i < p->count; i++)
+        scored += !isnan(p->score[i]);
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                     "image %" PRId64 " would be kept, but it has no '%s': only %" PRId64
+                     " of %" PRId64 " images have one",
+                     out->image[at], by, scored, p->count);
+    if (!scored)
+        aleat_hint(err, "what compares scored steps, such as x0-path-var, needs several of them");
+    return ALEAT_ERR_ARGUMENT;
+}
+
+static aleat_status take(aleat_selection *out, const pool *p, int64_t keep, const aleat_scores *s,
+                         const char *by, aleat_error *err)
+{
+    aleat_status st = ALEAT_OK;
     out->of = s->n;
     out->count = keep;
     out->row = aleat_calloc((size_t)keep, sizeof *out->row);
     out->image = aleat_calloc((size_t)keep, sizeof *out->image);
-    out->score = with_scores ? aleat_calloc((size_t)keep, sizeof *out->score) : NULL;
-    if (!out->row || !out->image || (with_scores && !out->score))
+    out->score = by ? aleat_calloc((size_t)keep, sizeof *out->score) : NULL;
+    if (!out->row || !out->image || (by && !out->score))
         return aleat_fail_memory(err, s->path);
     if (!aleat_keep_first(p->kept, p->order, p->count, keep, p->classes))
         return aleat_fail_memory(err, s->path);
-    for (int64_t i = 0, at = 0; i < p->count; i++) // places rise with rows
+    for (int64_t i = 0, at = 0; !st && i < p->count; i++) // places rise with rows
         if (p->kept[i]) {
             out->row[at] = p->rows[i];
             out->image[at] = s->images[p->rows[i]];
-            if (with_scores)
+            if (by) {
                 out->score[at] = p->score[i];
+                st = check_score(out, at, p, by, err);
+            }
             at++;
         }
-    return ALEAT_OK;
+    return st;
 }
 
 aleat_status aleat_run_select(aleat_selection *out, const aleat_scores *s,
@@ -489,7 +512,7 @@ aleat_status aleat_run_select(aleat_selection *out, const aleat_scores *s,
     if (!st)
         st = order_pool(p.order, p.count, p.score, options, err);
     if (!st)
-        st = take(out, &p, keep, s, options->by != NULL, err);
+        st = take(out, &p, keep, s, options->by, err);
     if (st)
         aleat_selection_clear(out);
     clear_pool(&p);

@@ -29,6 +29,14 @@ aleat_status aleat_cli_look(aleat_cli_looked *out, const aleat_cli_verb *verb,
     if (out->n > out->images.n)
         return aleat_cli_fail(err, ALEAT_ERR_ARGUMENT, "-n %lld: there are %lld images in %s",
                               (long long)out->n, (long long)out->images.n, path);
+    const int64_t some = aleat_image_set_classes(out->set, out->n);
+    const int64_t classes = aleat_image_set_classes(out->set, out->images.n);
+    if (some < classes && !args->quiet)
+        aleat_cli_complain(verb->name,
+                           "the first %lld of %lld images are of %lld of %lld classes: they are no "
+                           "sample of the set",
+                           (long long)out->n, (long long)out->images.n, (long long)some,
+                           (long long)classes);
     st = aleat_cli_labels_of_images(&out->labels, args->label, aleat_image_set_labels(out->set),
                                     own_labels, out->n, out->model, err);
     if (!st && args->decoder)

@@ -23,7 +23,7 @@ static const aleat_cli_option eval_set_options[] = {
      .offset = AT(network),
      .value = "FILE",
      .help = "A and B are images; their features (for the Inception score: logits) are this "
-             "network's, as in 'aleat features'"},
+             "network's, as in 'aleat features'; of Inception-v3 those without bias"},
     LAYER_OPTION,
     PREPARE_OPTION,
     {.name = "split",

@@ -66,14 +66,35 @@ static aleat_status run_network(aleat_array *out, aleat_features *net, const ale
     return st;
 }
 
+// TTUR, ADM's evaluator and torch-fidelity leave the biases of the last layer out of the Inception
+// score: of a network that has such logits, these.
+#define SCORE_LAYER "logits_unbiased"
+
+static aleat_status open_network(material *m, bool logits, const aleat_cli_args *args,
+                                 aleat_error *err)
+{
+    aleat_features_options options = {
+        .layer = args->layer, .preparation = args->preparation, .threads = (int)args->threads};
+    const char *name;
+    aleat_status st = aleat_features_open(&m->net, args->network, &options, err);
+    for (int i = 0; !st && logits && !options.layer && (name = aleat_features_layer(m->net, i));
+         i++)
+        if (strcmp(name, SCORE_LAYER) == 0)
+            options.layer = SCORE_LAYER;
+    if (st || options.layer == args->layer)
+        return st;
+    aleat_features_close(m->net);
+    m->net = NULL;
+    return aleat_features_open(&m->net, args->network, &options, err);
+}
+
 static aleat_status read_images(material *m, int side, const char *path, bool logits,
                                 const aleat_cli_args *args, aleat_error *err)
 {
     aleat_image_set *set = NULL;
-    const aleat_features_options options = {
-        .layer = args->layer, .preparation = args->preparation, .threads = (int)args->threads};
-    aleat_status st =
-        m->net ? ALEAT_OK : aleat_features_open(&m->net, args->network, &options, err);
+    aleat_status st = m->net ? ALEAT_OK : open_network(m, logits, args, err);
+    if (!st && logits) // a layer that is asked for, or that one, comes as features
+        logits = !args->layer && strcmp(aleat_features_describe(m->net).layer, SCORE_LAYER) != 0;
     if (!st)
         st = aleat_image_set_open(&set, path, args->split, err);
     if (!st) {
@@ -84,22 +105,37 @@ static aleat_status read_images(material *m, int side, const char *path, bool lo
     return st;
 }
 
-// One side of a metric of sets. An .npz that has mu is statistics; with a network anything else is
-// images, without one an .npz is statistics and the rest features.
-static aleat_status read_side(material *m, int side, const char *path, bool logits,
-                              const aleat_cli_args *args, aleat_error *err)
+// What is no features may well be images.
+static void hint_at_network(aleat_error *err)
 {
-    if (is_npz(path)) {
+    (void)snprintf(
+        err->hint, sizeof err->hint,
+        "of images, --network FILE makes the features; statistics are an .npz with mu and "
+        "sigma");
+}
+
+// One side of a metric of sets. An .npz that has mu is statistics, if the metric can do with them:
+// reference batches of ADM's evaluator hold both, mu and images. With a network anything else is
+// images, without one an .npz is statistics and the rest features.
+static aleat_status read_side(material *m, int side, const char *path,
+                              const aleat_metric_facts *facts, const aleat_cli_args *args,
+                              aleat_error *err)
+{
+    if (is_npz(path) && (facts->statistics || !args->network)) {
         const aleat_status st = aleat_feature_statistics_read(&m->statistics[side], path, err);
+        if (st == ALEAT_ERR_FORMAT && !args->network)
+            hint_at_network(err);
         if (st != ALEAT_ERR_FORMAT || !args->network)
             return st; // a set of images has no mu
     }
     if (args->network)
-        return read_images(m, side, path, logits, args, err);
+        return read_images(m, side, path, facts->takes == ALEAT_TAKES_LOGITS, args, err);
     aleat_status st = aleat_array_read(&m->array[side], path, err);
     if (!st && m->array[side].n_dims != 2)
         st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "%s: has %d axes, expected features [N,D]", path,
                             m->array[side].n_dims);
+    if (st)
+        hint_at_network(err);
     return st;
 }
 
@@ -112,7 +148,7 @@ static aleat_status read_sets(material *m, const aleat_metric_facts *facts,
     aleat_status st = ALEAT_OK;
     for (int side = 0; side < 2 && !st; side++)
         if (path[side])
-            st = read_side(m, side, path[side], logits, args, err);
+            st = read_side(m, side, path[side], facts, args, err);
     m->inputs.a = m->array[0].data ? &m->array[0] : NULL;
     m->inputs.b = m->array[1].data ? &m->array[1] : NULL;
     m->inputs.a_statistics = m->statistics[0];
@@ -120,15 +156,37 @@ static aleat_status read_sets(material *m, const aleat_metric_facts *facts,
     return st;
 }
 
-// The second array of a pair; its length must be that of the first, which is there already.
-static aleat_status read_second(material *m, double **out, int64_t *images, const char *path,
-                                const char *first, aleat_error *err)
+// The axes longer than 1.
+static int long_axes(int64_t dim[ALEAT_ARRAY_DIMS], const aleat_array *shape)
 {
-    int64_t n = 0;
-    aleat_status st = aleat_values_read(out, &n, images, path, err);
-    if (!st && n != m->inputs.n)
+    int n = 0;
+    for (int i = 0; i < shape->n_dims; i++)
+        if (shape->dim[i] > 1)
+            dim[n++] = shape->dim[i];
+    return n;
+}
+
+// Do values of both belong together in the order of memory? One of them may be laid flat, and axes
+// of 1 do not matter; [N,C,H,W] and [N,H,W,C] do not.
+static bool same_order(const aleat_array *a, const aleat_array *b)
+{
+    int64_t da[ALEAT_ARRAY_DIMS], db[ALEAT_ARRAY_DIMS];
+    const int na = long_axes(da, a), nb = long_axes(db, b);
+    return na < 2 || nb < 2 || (na == nb && memcmp(da, db, (size_t)na * sizeof *da) == 0);
+}
+
+// The second array of a pair; its length must be that of the first, which is there already.
+static aleat_status read_second(double **out, aleat_array *shape, const char *path,
+                                const aleat_array *first_shape, const char *first, aleat_error *err)
+{
+    aleat_status st = aleat_values_read(out, shape, path, err);
+    const int64_t n = aleat_array_count(shape), want = aleat_array_count(first_shape);
+    if (!st && n != want)
         st = aleat_cli_fail(err, ALEAT_ERR_SHAPE, "%s holds %" PRId64 " values, %s %" PRId64, path,
-                            n, first, m->inputs.n);
+                            n, first, want);
+    if (!st && !same_order(shape, first_shape))
+        st = aleat_cli_fail(err, ALEAT_ERR_SHAPE,
+                            "%s and %s have as many values, but their axes differ", path, first);
     return st;
 }
 
@@ -136,11 +194,14 @@ static aleat_status read_pairs(material *m, const aleat_cli_args *args, const ch
                                const char *y, aleat_error *err)
 {
     double *truth = NULL;
-    aleat_status st = aleat_values_read(&m->values[0], &m->inputs.n, NULL, x, err);
+    aleat_array first, second = {0};
+    aleat_status st = aleat_values_read(&m->values[0], &first, x, err);
+    m->inputs.n = aleat_array_count(&first);
     if (!st)
-        st = read_second(m, &m->values[1], &m->inputs.images, y ? y : args->predicted, x, err);
+        st = read_second(&m->values[1], &second, y ? y : args->predicted, &first, x, err);
+    m->inputs.images = second.n_dims > 1 ? second.dim[0] : 0;
     if (!st && !y)
-        st = read_second(m, &truth, NULL, args->truth, x, err);
+        st = read_second(&truth, &second, args->truth, &first, x, err);
     for (int64_t i = 0; !st && !y && i < m->inputs.n; i++)
         m->values[1][i] -= truth[i];
     free(truth);

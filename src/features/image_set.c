@@ -62,6 +62,22 @@ static aleat_status take_array(aleat_image_set *set, const char *path, aleat_err
     return ALEAT_OK;
 }
 
+// Bytes as floats, or the -1 to 1 of diffusion models, would give features without a complaint.
+// What resampling adds at an edge is no such thing.
+static aleat_status check_floats(const aleat_images *images, const char *path, aleat_error *err)
+{
+    const int64_t size = images->height * images->width * images->channels;
+    for (int64_t i = 0; images->floats && i < images->n * size; i++)
+        if (!(images->floats[i] >= -0.1f && images->floats[i] <= 1.1f)) {
+            (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                             "%s: image %lld has the value %g, expected floats from 0 to 1", path,
+                             (long long)(i / size), (double)images->floats[i]);
+            aleat_hint(err, "from -1 to 1: (x + 1) / 2; from 0 to 255: as uint8");
+            return ALEAT_ERR_ARGUMENT;
+        }
+    return ALEAT_OK;
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static aleat_status open_array(aleat_image_set *set, const char *path, const char *split,
@@ -69,8 +85,10 @@ static aleat_status open_array(aleat_image_set *set, const char *path, const cha
 {
     if (split && strcmp(split, "any") != 0)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: an array has no split '%s'", path, split);
-    const aleat_status st = aleat_npy_read(&set->array, path, err);
-    return st ? st : take_array(set, path, err);
+    aleat_status st = aleat_npy_read(&set->array, path, err);
+    if (!st)
+        st = take_array(set, path, err);
+    return st ? st : check_floats(&set->images, path, err);
 }
 
 static aleat_status open_data(aleat_image_set *set, const char *path, const char *split,
@@ -98,10 +116,31 @@ static aleat_status open_data(aleat_image_set *set, const char *path, const char
     return ALEAT_OK;
 }
 
+// A run without samples.npz is not a folder of pictures: those of its maps would count as images.
+static aleat_status check_no_run(const char *path, aleat_error *err)
+{
+    char *whole = aleat_path_join(path, "run.json");
+    char *part = aleat_path_join(path, "shards/settings.json");
+    aleat_status st = whole && part ? ALEAT_OK : aleat_fail_memory(err, path);
+    if (!st && aleat_is_file(part)) {
+        st = aleat_fail(err, ALEAT_ERR_IO, "%s: holds a run that is not finished", path);
+        aleat_hint(err, "the command that began it goes on with it");
+    } else if (!st && aleat_is_file(whole)) {
+        st = aleat_fail(err, ALEAT_ERR_IO, "%s: holds a run without pictures", path);
+        aleat_hint(err, "latents need a decoder: 'aleat generate --decoder'");
+    }
+    aleat_free(whole);
+    aleat_free(part);
+    return st;
+}
+
 aleat_status aleat_image_set_open(aleat_image_set **out, const char *path, const char *split,
                                   aleat_error *err)
 {
-    return aleat_image_set_open_sized(out, path, split, 0, err);
+    const aleat_status st = aleat_image_set_open_sized(out, path, split, 0, err);
+    if (st == ALEAT_ERR_SHAPE)
+        aleat_hint(err, "a set has images of one size: bring them to one first");
+    return st;
 }
 
 aleat_status aleat_image_set_open_sized(aleat_image_set **out, const char *path, const char *split,
@@ -113,6 +152,8 @@ aleat_status aleat_image_set_open_sized(aleat_image_set **out, const char *path,
     aleat_status st = set && run ? ALEAT_OK : aleat_fail_memory(err, path);
     if (!st && (size < 0 || size > UINT16_MAX))
         st = aleat_fail(err, ALEAT_ERR_ARGUMENT, "images of size %lld", (long long)size);
+    if (!st && !aleat_is_file(run))
+        st = check_no_run(path, err);
     if (!st)
         st = aleat_path_ends_in(path, ".npy")
                  ? open_array(set, path, split, err)
@@ -143,4 +184,16 @@ aleat_images aleat_image_set_images(const aleat_image_set *set)
 const int32_t *aleat_image_set_labels(const aleat_image_set *set)
 {
     return set->data.labels;
+}
+
+int64_t aleat_image_set_classes(const aleat_image_set *set, int64_t n)
+{
+    bool seen[ALEAT_DATASET_MOST_CLASSES] = {false};
+    int64_t classes = 0;
+    for (int64_t i = 0; set->data.labels && i < n && i < set->images.n; i++) {
+        bool *is = &seen[set->data.labels[i]];
+        classes += !*is;
+        *is = true;
+    }
+    return classes;
 }

@@ -164,6 +164,12 @@ aleat_status aleat_metric_intervals(aleat_metric_result *out, const aleat_metric
                           "an interval from %" PRId64 " %s: at least 3 are "
                           "needed",
                           r.units, in->images > 1 ? "images" : "pairs");
+    if (pairs && in->images > 1 && r.units < 20)
+        aleat_metric_warn(out,
+                          "an interval from %" PRId64
+                          " images: the pixels of one err together, and "
+                          "fewer than 20 are likely to give too narrow a one",
+                          r.units);
     if (!pairs && !in->a && !in->b)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "an interval needs features; statistics alone "

@@ -75,6 +75,16 @@ static void warn_of_few(aleat_metric_result *out, const char *side, int64_t n, i
                           side, n);
 }
 
+// Intervals are from halves.
+static void warn_of_halves(aleat_metric_result *out, const char *side, const aleat_frechet_side *s)
+{
+    if (s->n > s->d && s->n / 2 <= s->d)
+        aleat_metric_warn(out,
+                          "%s: halves of %" PRId64 " vectors of %" PRId64 " numbers have singular "
+                          "covariances: the interval means little",
+                          side, s->n, s->d);
+}
+
 static void warn_of_negative(aleat_metric_result *out, const char *side, double eigenvalue)
 {
     if (eigenvalue < 0)
@@ -112,6 +122,10 @@ static aleat_status frechet(aleat_metric_result *out, const aleat_metric_task *t
         return ALEAT_OK;
     warn_of_few_in(out, "a", &a);
     warn_of_few_in(out, "b", &b);
+    if (task->options.draws) {
+        warn_of_halves(out, "a", &a);
+        warn_of_halves(out, "b", &b);
+    }
     warn_of_negative(out, "a", f.negative_a);
     warn_of_negative(out, "b", f.negative_b);
     return ALEAT_OK;
@@ -321,7 +335,11 @@ static aleat_status auroc(aleat_metric_result *out, const aleat_metric_task *tas
     double value = NAN;
     aleat_status st = aleat_auroc(&value, in->x, in->y, in->n, err);
     add(out, "auroc", value);
-    warn_of_few_pairs(out, task);
+    if (isnan(value))
+        aleat_metric_warn(out,
+                          "not defined: all labels are of one kind (those but 0 are positive)");
+    else
+        warn_of_few_pairs(out, task);
     return st;
 }
 

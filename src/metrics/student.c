@@ -1,11 +1,27 @@
 #include "metrics/student.h"
 
+#include <float.h>
 #include <math.h>
+
+// The incomplete beta function I_x(df/2, 1/2) at x = df / (df + t^2) < 1/2 by its series, whose
+// terms are positive: small values keep their digits.
+static double far_tails(double t, double df)
+{
+    const double a = df / 2, x = 1 / (1 + t / df * t);
+    double term = 1, sum = 1 / a;
+    for (int k = 1; term > DBL_EPSILON * sum; k++) {
+        term *= (k - 0.5) / k * x;
+        sum += term / (a + k);
+    }
+    return sum * exp(a * log(x) + lgamma(a + 0.5) - lgamma(a) - lgamma(0.5));
+}
 
 double aleat_student_two_sided(double t, int64_t df)
 {
     if (isnan(t))
         return NAN;
+    if (t * t > (double)df)
+        return far_tails(t, (double)df);
     const double angle = atan(fabs(t) / sqrt((double)df));
     const double c = cos(angle), s = sin(angle);
     const int64_t odd = df % 2;

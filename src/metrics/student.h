@@ -6,9 +6,9 @@
 
 /**
  * P(|T| >= |t|) for T of Student's distribution with `df` >= 1 degrees of freedom; NaN if t is.
- * Absolute error below df * 1e-15, so that tails below that are 0.
+ * Relative error below df * 1e-14 where |t| > sqrt(df), else an absolute one below df * 1e-15.
  *
- * @source Abramowitz and Stegun 1964, 26.7.3 and 26.7.4
+ * @source Abramowitz and Stegun 1964, 26.7.3 and 26.7.4; of the tails 26.5.4
  */
 double aleat_student_two_sided(double t, int64_t df);
 

@@ -89,6 +89,9 @@ static aleat_status read_row(aleat_finding *out, const aleat_finding_keys *k, co
         st = read_measure(o, k->main, true, &out->main, err);
     if (!st && k->other)
         st = read_measure(o, k->other, false, &out->other, err);
+    out->third = (aleat_measure){NAN, NAN, NAN};
+    if (!st && k->third)
+        st = read_measure(o, k->third, false, &out->third, err);
     if (!st)
         st = read_number(o, "z", false, &out->z, err);
     if (!st)

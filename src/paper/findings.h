@@ -15,7 +15,8 @@ int aleat_measure_side(const aleat_measure *measure, double reference);
 typedef struct aleat_finding_keys {
     const char *item;
     const char *name, *order, *group, *at;
-    const char *main, *other; /**< numbers, with intervals under KEY_low and KEY_high */
+    /** Numbers, with intervals under KEY_low and KEY_high. */
+    const char *main, *other, *third;
 } aleat_finding_keys;
 
 /** A row. Text is borrowed, one line, and "" where the item has none. */
@@ -26,7 +27,7 @@ typedef struct aleat_finding {
     const char *order;  /**< which are kept, or what its sign is */
     const char *group;  /**< kind of damage, window of steps, file */
     double at;          /**< share, strength, M, rank; NaN: none */
-    aleat_measure main, other;
+    aleat_measure main, other, third;
     double z, evaluations; /**< NaN: not told */
     json_t *row;           /**< borrowed */
 } aleat_finding;

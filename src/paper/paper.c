@@ -219,7 +219,8 @@ static aleat_status fill_options(aleat_paper_options *o, const aleat_paper_item 
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "%" PRId64 " images: nothing can be kept of fewer than 4", o->run.n);
     if (item->needs_features && (!o->data || !o->network))
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s needs real images and a feature network",
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s needs real images (--data) and a feature network (--network)",
                           item->name);
     o->run.uncertainty = o->run.guide = false;
     o->run.progress = NULL;

@@ -28,7 +28,7 @@ static aleat_status take_labels(aleat_real *r, const aleat_paper *p, aleat_error
     return ALEAT_OK;
 }
 
-aleat_status aleat_real_open(aleat_real *out, const aleat_paper *p, aleat_error *err)
+aleat_status aleat_real_open(aleat_real *out, aleat_paper *p, aleat_error *err)
 {
     const char *split = strcmp(p->options.split, "all") == 0 ? NULL : p->options.split;
     const int64_t most = p->options.run.n;
@@ -39,6 +39,13 @@ aleat_status aleat_real_open(aleat_real *out, const aleat_paper *p, aleat_error 
         return st;
     const aleat_images all = aleat_image_set_images(out->set);
     out->images = aleat_images_slice(&all, 0, most < all.n ? most : all.n);
+    const int64_t some = aleat_image_set_classes(out->set, out->images.n);
+    const int64_t classes = aleat_image_set_classes(out->set, all.n);
+    if (some < classes)
+        aleat_result_warn(&p->result,
+                          "the first %" PRId64 " of %" PRId64 " real images are of %" PRId64
+                          " of %" PRId64 " classes: they are no sample of the set",
+                          out->images.n, all.n, some, classes);
     st = take_labels(out, p, err);
     if (st)
         aleat_real_close(out);

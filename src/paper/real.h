@@ -13,7 +13,7 @@ typedef struct aleat_real {
 } aleat_real;
 
 /** The first of them, as many as the options ask for or there are. */
-ALEAT_MUST_USE aleat_status aleat_real_open(aleat_real *out, const aleat_paper *paper,
+ALEAT_MUST_USE aleat_status aleat_real_open(aleat_real *out, aleat_paper *paper,
                                             aleat_error *err);
 /** Accepts NULL. */
 void aleat_real_close(aleat_real *real);

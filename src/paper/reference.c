@@ -82,7 +82,7 @@ aleat_status aleat_reference_make(aleat_reference *out, aleat_paper *paper, alea
     const char *split = strcmp(o->split, "all") == 0 ? NULL : o->split;
     aleat_image_set *set = NULL;
     aleat_status st = aleat_image_set_open(&set, o->data, split, err);
-    if (st && split)
+    if (st == ALEAT_ERR_ARGUMENT && split)
         aleat_hint(err, "which images are the real ones? --split train, test, or all");
     if (!st) {
         const aleat_images images = aleat_image_set_images(set);

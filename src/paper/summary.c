@@ -71,10 +71,12 @@ void aleat_document_say(const aleat_document *doc, const char *fmt, ...)
 
 // Those that a reader asks for; all of them are in the items' JSON.
 static const char *const told[] = {
-    "aleat",         "family",      "weights",     "weights_sha256", "precision",  "sampler",
-    "steps",         "eta",         "cfg_scale",   "images",         "seed",       "copies",
-    "score_steps",   "keep",        "subsets",     "draws",          "confidence", "feature_family",
-    "feature_layer", "feature_dim", "real_images", "split",
+    "aleat",       "family",         "weights",       "weights_sha256",
+    "precision",   "sampler",        "steps",         "eta",
+    "cfg_scale",   "images",         "seed",          "copies",
+    "score_steps", "keep",           "subsets",       "draws",
+    "confidence",  "feature_family", "feature_layer", "feature_dim",
+    "real_images", "split",          "guide_steps",   "percentile",
 };
 
 static void value_text(char *out, size_t size, const json_t *value)

@@ -349,11 +349,20 @@ static const aleat_finding *control_of(const aleat_findings *f, const aleat_find
 static void tell_against_control(const aleat_document *doc, const aleat_findings *f,
                                  const aleat_finding *row)
 {
+    static const char *const merits[] = {"has merit", "shows no merit", "harms"};
     static const char *const sides[] = {"is better than", "does not differ from", "is worse than"};
     const aleat_finding *control = control_of(f, row);
     if (is_control(row) || !control)
         return;
-    // two intervals that do not meet
+    if (isfinite(row->third.value)) {
+        aleat_document_say(doc,
+                           "Strength %.4g, %.20s, against moves of the same sizes in random "
+                           "directions: %s. The direction **%s**.",
+                           row->at, row->order, number(&row->third).text,
+                           merits[1 + aleat_measure_side(&row->third, 0)]);
+        return;
+    }
+    // a table of an earlier version: two intervals that do not meet
     const int side =
         (row->other.low > control->other.high) - (row->other.high < control->other.low);
     aleat_document_say(doc,

@@ -3,15 +3,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
 #include "io/image_convert.h"
 #include "io/sha256.h"
 #include "train/dataset_kinds.h"
-
-// More classes than this are numbers that are no labels.
-#define MOST_CLASSES 65536
 
 static const aleat_dataset_kind kinds[] = {
     {"idx", "IDX arrays as of MNIST: the images, or the folder they are in", aleat_is_idx_data,
@@ -102,7 +100,8 @@ aleat_status aleat_dataset_add_labels(aleat_dataset *data, const aleat_tensor *l
     aleat_convert_to_f32(values, labels->data, labels->dtype, n);
     aleat_status st = ALEAT_OK;
     for (int64_t i = 0; i < n && !st; i++) {
-        if (!(values[i] >= 0 && values[i] < MOST_CLASSES) || values[i] != floorf(values[i])) {
+        if (!(values[i] >= 0 && values[i] < ALEAT_DATASET_MOST_CLASSES) ||
+            values[i] != floorf(values[i])) {
             st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: label %lld is %g", path, (long long)i,
                             (double)values[i]);
             break;
@@ -124,6 +123,9 @@ static aleat_status find_kind(const aleat_dataset_kind **out, const char *path, 
             *out = k;
             return ALEAT_OK;
         }
+    struct stat there;
+    if (stat(path, &there))
+        return aleat_fail_errno(err, "cannot open", path);
     char known[512] = "";
     for (const aleat_dataset_kind *k = kinds; k->name; k++) {
         const size_t used = strlen(known);

@@ -11,6 +11,9 @@
 
 #include "aleat/status.h"
 
+/** More classes than this are numbers that are no labels. */
+#define ALEAT_DATASET_MOST_CLASSES 65536
+
 /** Zero-initialise. */
 typedef struct aleat_dataset {
     int64_t count, height, width, channels;

@@ -53,14 +53,28 @@ static aleat_status list_add(file_list *list, char *path, int32_t label, aleat_e
     return ALEAT_OK;
 }
 
-static bool is_image_name(const char *name)
+// Ends the name in one of `endings`, the last of which is NULL?
+static bool ends_in(const char *name, const char *const *endings)
 {
-    static const char *const endings[] = {".png", ".jpg", ".jpeg"};
     const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (!strcasecmp(dot, endings[i]))
+    while (dot && *endings)
+        if (!strcasecmp(dot, *endings++))
             return true;
     return false;
+}
+
+static bool is_image_name(const char *name)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", NULL};
+    return ends_in(name, endings);
+}
+
+// Others would read them: a set without them would be another one.
+static bool is_foreign_image_name(const char *name)
+{
+    static const char *const endings[] = {".webp", ".bmp", ".tif",  ".tiff", ".ppm",
+                                          ".pgm",  ".gif", ".avif", NULL};
+    return ends_in(name, endings);
 }
 
 static int is_visible(const struct dirent *entry)
@@ -107,7 +121,10 @@ static aleat_status add_entry(void *ctx, char *path, const char *name, aleat_err
     aleat_status st = ALEAT_OK;
     if (is_image_name(name) && aleat_is_file(path))
         return list_add(walk->list, path, walk->label, err);
-    if (walk->label >= 0 && aleat_is_dir(path)) {
+    if (is_foreign_image_name(name) && aleat_is_file(path)) {
+        st = aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: only PNG and JPEG are read", path);
+        aleat_hint(err, "convert it, or take it out of the folder");
+    } else if (walk->label >= 0 && aleat_is_dir(path)) {
         class_walk below = {walk->list, walk->label, walk->depth + 1};
         st = walk->depth < DEEPEST ? for_entries(path, add_entry, &below, err)
                                    : aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
@@ -130,7 +147,10 @@ static aleat_status add_class(void *ctx, char *path, const char *name, aleat_err
     if (aleat_is_dir(path)) {
         const int64_t before = walk->list->count;
         class_walk below = {walk->list, walk->classes++, 0};
-        st = for_entries(path, add_entry, &below, err);
+        st = walk->classes <= ALEAT_DATASET_MOST_CLASSES
+                 ? for_entries(path, add_entry, &below, err)
+                 : aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "%s: more than %d classes", path,
+                              ALEAT_DATASET_MOST_CLASSES);
         if (!st && walk->list->count == before) {
             st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: a class without a PNG or JPEG", path);
             aleat_hint(err, "every folder in a folder of images is a class");
