@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "kernels/kernels.h"
+#include "near.h"
 
 /* For every kernel table that this processor runs. */
 #define FOR_EACH_ISA(k)                                                                            \
@@ -59,18 +60,6 @@ static inline double *doubles(int64_t n)
     assert_non_null(x);
     return x;
 }
-
-/* Fails with both numbers and the bound unless |got - want| <= bound; what and where are for the
- * message. */
-#define assert_near(got, want, bound, ...)                                                         \
-    do {                                                                                           \
-        const double got_ = (double)(got), want_ = (double)(want), bound_ = (double)(bound);       \
-        if (!(fabs(got_ - want_) <= bound_)) {                                                     \
-            print_message(__VA_ARGS__);                                                            \
-            fail_msg(": %.9g, expected %.9g, off by %.3g of %.3g", got_, want_,                    \
-                     fabs(got_ - want_), bound_);                                                  \
-        }                                                                                          \
-    } while (0)
 
 /* ---- the elementwise functions, in double ---------------------------------------------------- */
 

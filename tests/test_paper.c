@@ -1,5 +1,6 @@
 /* Tables and figures of the paper: their statistics on made-up features, and a whole one. */
 #include "case.h"
+#include "near.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -62,9 +63,9 @@ static void distances_of_subsets_are_those_of_their_members(void **state)
     for (int i = 0; i < N / 2; i++)
         both[half[i]] = members[half[i]];
     // sums of 400 numbers in double, and a root
-    assert_float_equal(jobs[0].distance, distance_1d(x, NULL, N), 1e-9);
-    assert_float_equal(jobs[1].distance, distance_1d(x, members, N), 1e-9);
-    assert_float_equal(jobs[2].distance, distance_1d(x, both, N), 1e-9);
+    assert_near(jobs[0].distance, distance_1d(x, NULL, N), 1e-9, "jobs[0].distance");
+    assert_near(jobs[1].distance, distance_1d(x, members, N), 1e-9, "jobs[1].distance");
+    assert_near(jobs[2].distance, distance_1d(x, both, N), 1e-9, "jobs[2].distance");
     for (uint64_t n = 1; n < 200; n++) { // every allocation fails once
         aleat_alloc_fail_at(n);
         const aleat_status st = aleat_distances(jobs, 3, &task, &err);
@@ -97,9 +98,9 @@ static void halves_tell_the_spread_of_the_whole(void **state)
     const double want = 6 / sqrt(N);
     // the standard deviation of 400 draws: 3.5 %, of the sample of 400 itself: 3.5 %; four times
     // that
-    assert_float_equal(s.sd, want, 0.2 * want);
+    assert_near(s.sd, want, 0.2 * want, "s.sd");
     // a quantile of 400 draws at 2.5 %: 15 % of its distance at worst
-    assert_float_equal(s.high - s.low, 2 * 1.96 * want, 0.3 * 2 * 1.96 * want);
+    assert_near(s.high - s.low, 2 * 1.96 * want, 0.3 * 2 * 1.96 * want, "s.high - s.low");
 }
 
 static void subsets_have_their_size_and_order(void **state)
@@ -126,10 +127,10 @@ static void subsets_have_their_size_and_order(void **state)
     }
     double values[] = {5, 1, 4, 2, 3};
     const aleat_spread s = aleat_spread_of(values, 5, 0.5);
-    assert_float_equal(s.mean, 3, 1e-12);
-    assert_float_equal(s.sd, sqrt(2.5), 1e-12);
-    assert_float_equal(s.low, 2, 1e-12);
-    assert_float_equal(s.high, 4, 1e-12);
+    assert_near(s.mean, 3, 1e-12, "s.mean");
+    assert_near(s.sd, sqrt(2.5), 1e-12, "s.sd");
+    assert_near(s.low, 2, 1e-12, "s.low");
+    assert_near(s.high, 4, 1e-12, "s.high");
 }
 
 static void shares_of_classes_stay_within_rounding(void **state)
@@ -393,12 +394,12 @@ static void work_is_told_before_and_while_it_is_done(void **state)
     noted.calls = 0;
     assert_ok(table_of_n("table3", scratch("work"), "copies", 8, &err), &err);
     assert_int_equal(noted.first.images, 4 * 8);
-    assert_float_equal(noted.first.cost, 8 * (2 + 3 * 14), 1e-9);
-    assert_float_equal(noted.first.images_made, 0, 0);
-    assert_float_equal(noted.first.seconds, 0, 0);
+    assert_near(noted.first.cost, 8 * (2 + 3 * 14), 1e-9, "noted.first.cost");
+    assert_near(noted.first.images_made, 0, 0, "noted.first.images_made");
+    assert_near(noted.first.seconds, 0, 0, "noted.first.seconds");
     assert_true(noted.calls > 4); // at least once for each of four shards
-    assert_float_equal(noted.last.images_made, 4 * 8, 1e-6);
-    assert_float_equal(noted.last.cost_made, noted.first.cost, 1e-6);
+    assert_near(noted.last.images_made, 4 * 8, 1e-6, "noted.last.images_made");
+    assert_near(noted.last.cost_made, noted.first.cost, 1e-6, "noted.last.cost_made");
     assert_true(noted.last.seconds > 0);
 }
 
@@ -431,7 +432,8 @@ static void guidance_is_compared_with_its_control(void **state)
     }
     // what is guided decides the numbers, too
     assert_string_equal(json_string_value(json_object_get(settings, "guide_steps")), "0:2");
-    assert_float_equal(json_real_value(json_object_get(settings, "percentile")), 0.95, 1e-12);
+    assert_near(json_real_value(json_object_get(settings, "percentile")), 0.95, 1e-12,
+                "json_real_value(json_object_get(settings");
     json_decref(o);
 }
 

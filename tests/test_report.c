@@ -3,6 +3,7 @@
  * folders. That the page works is tested in a browser (tests/web).
  */
 #include "io_fixture.h"
+#include "near.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -277,10 +278,10 @@ static void curves_are_means_and_deviations_over_the_images(void **state)
     } want[] = {{0, 9.5 + 2, sqrt(35)}, {2, 9 + 2, sqrt(40)}};
     for (int i = 0; i < 2; i++) {
         const json_t *group = json_array_get(groups, want[i].group);
-        assert_float_equal(json_real_value(json_array_get(json_object_get(group, "mean"), 2)),
-                           want[i].mean, 1e-12);
-        assert_float_equal(json_real_value(json_array_get(json_object_get(group, "deviation"), 2)),
-                           want[i].deviation, 1e-12);
+        assert_near(json_real_value(json_array_get(json_object_get(group, "mean"), 2)),
+                    want[i].mean, 1e-12, "mean");
+        assert_near(json_real_value(json_array_get(json_object_get(group, "deviation"), 2)),
+                    want[i].deviation, 1e-12, "deviation");
     }
     assert_int_equal(json_integer_value(json_array_get(json_object_get(map, "steps"), 0)), 7);
     json_decref(data);

@@ -1,5 +1,6 @@
 /* The summary of tables and figures: what it says follows from the numbers, whatever the files. */
 #include "case.h"
+#include "near.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -346,13 +347,18 @@ static void tails_of_student_are_the_closed_forms(void **state)
     (void)state;
     for (double t = -3; t < 40; t += 0.7) {
         const double inside = fabs(t) / sqrt(2 + t * t);
-        assert_float_equal(aleat_student_two_sided(t, 1), 1 - 2 / acos(-1) * atan(fabs(t)), 1e-14);
-        assert_float_equal(aleat_student_two_sided(t, 2), 1 - inside, 1e-14);
+        assert_near(aleat_student_two_sided(t, 1), 1 - 2 / acos(-1) * atan(fabs(t)), 1e-14,
+                    "aleat_student_two_sided(t, 1)");
+        assert_near(aleat_student_two_sided(t, 2), 1 - inside, 1e-14,
+                    "aleat_student_two_sided(t, 2)");
     }
     // tables of the 97.5 % quantile, to their digits
-    assert_float_equal(aleat_student_two_sided(3.182446, 3), 0.05, 1e-7);
-    assert_float_equal(aleat_student_two_sided(2.093024, 19), 0.05, 1e-7);
-    assert_float_equal(aleat_student_two_sided(1.984217, 99), 0.05, 1e-6);
+    assert_near(aleat_student_two_sided(3.182446, 3), 0.05, 1e-7,
+                "aleat_student_two_sided(3.182446, 3)");
+    assert_near(aleat_student_two_sided(2.093024, 19), 0.05, 1e-7,
+                "aleat_student_two_sided(2.093024, 19)");
+    assert_near(aleat_student_two_sided(1.984217, 99), 0.05, 1e-6,
+                "aleat_student_two_sided(1.984217, 99)");
     assert_true(isnan(aleat_student_two_sided(NAN, 5)));
     // far tails keep their digits, where 1 less the middle has none: the closed form of 2 degrees
     // of freedom is 1 / t^2 (1 + O(t^-2)); the others by mpmath
