@@ -849,6 +849,36 @@ static void wrong_options_are_refused_before_anything_is_written(void **state)
     remove_folder(folder);
 }
 
+// The schedule has 1000 steps, from 0.
+static void networks_that_do_not_know_all_times_are_not_trained(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *word;
+    } cases[] = {{"\"time_embedding_type\": \"fourier\"", "noise levels"},
+                 {"\"time_embedding_type\": \"learned\", \"num_train_timesteps\": 999", "fewer"},
+                 {"\"time_embedding_type\": \"learned\", \"num_train_timesteps\": 1000", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[64];
+        watch w = {0};
+        aleat_error err = {0};
+        new_folder(folder);
+        aleat_train_options o = toy(folder, &w);
+        char *config = aleat_asprintf("%.*s, %s}", (int)(sizeof small - 2), small, cases[i].keys);
+        assert_int_equal(aleat_write_file(o.config, config, strlen(config), NULL), ALEAT_OK);
+        if (cases[i].word) {
+            assert_int_equal(aleat_train(&o, NULL, &err), ALEAT_ERR_UNSUPPORTED);
+            assert_non_null(strstr(err.message, cases[i].word));
+            assert_false(aleat_is_dir(o.out));
+        } else {
+            assert_trains(&o);
+            assert_true(w.last < w.first);
+        }
+        aleat_free(config);
+        remove_folder(folder);
+    }
+}
+
 static void a_folder_with_a_foreign_model_is_left_alone(void **state)
 {
     (void)state;
@@ -974,6 +1004,7 @@ int main(void)
         cmocka_unit_test(other_options_than_those_of_the_folder_are_refused_by_name),
         cmocka_unit_test(a_checkpoint_without_a_record_of_its_options_is_gone_on_with),
         cmocka_unit_test(wrong_options_are_refused_before_anything_is_written),
+        cmocka_unit_test(networks_that_do_not_know_all_times_are_not_trained),
         cmocka_unit_test(a_folder_with_a_foreign_model_is_left_alone),
         cmocka_unit_test(a_training_learns_whatever_the_network_predicts),
         cmocka_unit_test(what_training_writes_is_a_model),
