@@ -927,6 +927,30 @@ static void a_training_learns_whatever_the_network_predicts(void **state)
     check_learning("sample", "scaled_linear");
 }
 
+// 65520 is the least number that rounds to infinity in f16; a model with one would be worthless.
+static void a_weight_that_is_too_large_for_its_type_is_not_written(void **state)
+{
+    (void)state;
+    fixture f;
+    aleat_error err = {0};
+    set_up(&f, &aleat_task_diffusion, small, ALEAT_PRECISION_F32, ALEAT_PREDICTS_EPSILON);
+    char *path = aleat_path_join(f.folder, "model.safetensors");
+    f.params.data[ALEAT_AVERAGE][5] = -65519;
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_F16, path, &err),
+                     ALEAT_OK);
+    unlink(path);
+    f.params.data[ALEAT_AVERAGE][5] = -65520;
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_F16, path, &err),
+                     ALEAT_ERR_NUMERIC);
+    assert_non_null(strstr(err.hint, "--dtype"));
+    assert_false(aleat_is_file(path));
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_BF16, path, &err),
+                     ALEAT_OK);
+    unlink(path);
+    aleat_free(path);
+    tear_down(&f);
+}
+
 static void what_training_writes_is_a_model(void **state)
 {
     (void)state;
@@ -1007,6 +1031,7 @@ int main(void)
         cmocka_unit_test(networks_that_do_not_know_all_times_are_not_trained),
         cmocka_unit_test(a_folder_with_a_foreign_model_is_left_alone),
         cmocka_unit_test(a_training_learns_whatever_the_network_predicts),
+        cmocka_unit_test(a_weight_that_is_too_large_for_its_type_is_not_written),
         cmocka_unit_test(what_training_writes_is_a_model),
         cmocka_unit_test(a_training_can_start_from_trained_weights),
     };
