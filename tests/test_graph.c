@@ -47,6 +47,7 @@ static int make_weights(void **state)
         (void)snprintf(shape, sizeof shape, "[%d,%d]", (int)(2 * widths[i]), (int)widths[i]);
         add_tensor(list, shape, "modulation.%d", (int)widths[i]);
     }
+    add_tensor(list, "[112,16,3,3]", "conv.112.16.3"); // more channels than a panel has
     write_checkpoint(scratch("weights.safetensors"), list, true);
     json_decref(list);
     return aleat_weights_open(&weights, scratch("weights.safetensors"), &err) ? -1 : 0;
@@ -794,6 +795,29 @@ static void a_large_batch_takes_the_memory_of_its_slices(void **state)
     aleat_graph_free(g);
 }
 
+// Slices differ by an image, and the smaller one may want more scratch: Winograd's groups of tiles
+// are of equal size, one group for 7 images here and two smaller ones for 8, and few tiles are
+// shared by all threads with room for all channels, as are those of 5 images and not those of 6.
+static void slices_of_two_sizes_have_scratch_for_both(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t images, side, channels;
+    } cases[] = {{30, 16, 16}, {22, 8, 112}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        aleat_graph *g = aleat_graph_new(weights);
+        trial t = {.graph = g, .images = cases[i].images, .options = {.threads = 2}, .n_wanted = 1};
+        const aleat_value x =
+            aleat_graph_input(g, "x", (aleat_dims){cases[i].side, cases[i].side, 16});
+        t.inputs[t.n_inputs++] = x;
+        t.late = ALEAT_NO_VALUE;
+        t.wanted[0] = aleat_op_conv2d(g, x, conv_weight(g, cases[i].channels, 16, 3),
+                                      ALEAT_NO_PARAM, aleat_conv_same(3));
+        compare(&t, "slices of two sizes");
+        aleat_graph_free(g);
+    }
+}
+
 /* ---- parameters ------------------------------------------------------------------------------ */
 
 // Folded numbers are rounded once, from double.
@@ -1027,6 +1051,7 @@ int main(void)
         cmocka_unit_test(images_that_share_a_condition_get_what_it_gives),
         cmocka_unit_test(random_graphs_give_what_their_operations_say),
         cmocka_unit_test(a_large_batch_takes_the_memory_of_its_slices),
+        cmocka_unit_test(slices_of_two_sizes_have_scratch_for_both),
         cmocka_unit_test(a_batch_norm_folds_into_the_layer_before_it),
         cmocka_unit_test(stacks_and_reordered_and_turned_parameters_reach_the_product),
         cmocka_unit_test(large_filters_take_no_more_bytes_than_their_file_has),

@@ -94,13 +94,19 @@ static void a_run_is_guided_by_thresholds_of_its_own_kind_only(void **state)
     assert_int_equal(generate("g4", WITH("--clip off")), 1);
     stderr_has("'copies_clip'");
     assert_int_equal(generate("g4", WITH("--sampler ddpm")), 1);
-    stderr_has("'plan_sha256'");
+    stderr_has("another sampler, number of steps or noise schedule ('plan_sha256')");
     assert_int_equal(generate("g4", WITH("--stat eps-mse")), 1);
     stderr_has("eps-mse");
     assert_int_equal(generate("g4", WITH("--compat alpha=step-index")), 1);
     stderr_has("'map_variant'");
     assert_int_equal(generate("g4", WITH("--guide-steps 0:5")), 1);
     stderr_has("step 0");
+    assert_int_equal(generate("g4", WITH("--compat mode=posterior")), 1);
+    stderr_has("a map of their own");
+    assert_int_equal(generate("g4", "-n 1 --guide --compat mode=posterior,wrt=input"), 1);
+    stderr_has("wrt says how the gradient is taken");
+    assert_int_equal(generate("g6", "-n 1 --guide --compat mode=random-sign,batch-mean=4"), 1);
+    stderr_has("batch-mean says how the gradient is taken");
     assert_int_equal(run("threshold %s/g1 -o %s/u.npz", fixture_folder, fixture_folder), 1);
     stderr_has("g1");
     assert_int_equal(generate("g5", "-n 2 --guide --maps all --uncertainty --score-steps 1:5"), 0);
@@ -108,9 +114,18 @@ static void a_run_is_guided_by_thresholds_of_its_own_kind_only(void **state)
     stderr_has("guided");
     assert_int_equal(
         run("threshold %s/t1 -o %s/u.npz --stat x0-var", fixture_folder, fixture_folder), 0);
-    // damaged: the same archive without its header
-    aleat_tensor values;
+    // damaged: the same archive with a threshold that is no number, and without its header
+    aleat_tensor values, steps, header;
     assert_int_equal(aleat_npz_read(&values, scratch("t.npz"), "threshold", NULL), ALEAT_OK);
+    assert_int_equal(aleat_npz_read(&steps, scratch("t.npz"), "steps", NULL), ALEAT_OK);
+    assert_int_equal(aleat_npz_read(&header, scratch("t.npz"), "header", NULL), ALEAT_OK);
+    aleat_tensor_f32(&values)[3] = NAN;
+    const aleat_named_array all[] = {{"threshold", values}, {"steps", steps}, {"header", header}};
+    assert_int_equal(aleat_npz_write(scratch("t.npz"), all, 3, false, NULL), ALEAT_OK);
+    assert_int_equal(generate("g4", WITH("")), 1);
+    stderr_has("threshold 3 is not a number");
+    aleat_tensor_clear(&steps);
+    aleat_tensor_clear(&header);
     const aleat_named_array one = {"threshold", values};
     assert_int_equal(aleat_npz_write(scratch("t.npz"), &one, 1, false, NULL), ALEAT_OK);
     assert_int_equal(generate("g4", WITH("")), 1);

@@ -338,6 +338,37 @@ static void sizes_are_known_before_the_first_evaluation(void **state)
     close_case(&c);
 }
 
+// Times choose rows of a table, or their logarithm is taken: none beside them.
+static void times_that_a_network_does_not_know_are_told(void **state)
+{
+    (void)state;
+    network_case c;
+    aleat_error err = {0};
+    assert_true(open_case(&c, "data/ddpm-unet-d", case_path("data/ddpm-unet-d", "model")));
+    const aleat_batch in = batch_of(&c);
+    float *t = aleat_tensor_f32(&c.t), *out = aleat_alloc((size_t)(in.n * out_size(&c)) * 4);
+    for (int table = 0; table < 2; table++) {
+        static const float wrong[2][4] = {{0, -1, NAN, -INFINITY}, {100, -1, NAN, INFINITY}};
+        aleat_denoiser d;
+        c.model.info.n_times = table ? 100 : 0;
+        c.model.info.log_time = !table;
+        assert_true(new_denoiser(&d, &c, ALEAT_PRECISION_F32, 1));
+        for (int64_t i = 0; i < in.n; i++)
+            t[i] = 99;
+        assert_ok(aleat_denoiser_predict(&d, &in, out, &err), &err);
+        for (int i = 0; i < 4; i++) {
+            t[in.n - 1] = wrong[table][i];
+            assert_failed(aleat_denoiser_predict(&d, &in, out, &err), ALEAT_ERR_ARGUMENT, &err,
+                          table ? "outside 0..99" : "above 0");
+            assert_failed(d.ops->forward_keep(d.self, &in, out, &err), ALEAT_ERR_ARGUMENT, &err,
+                          "time ");
+        }
+        aleat_denoiser_destroy(&d);
+    }
+    aleat_free(out);
+    close_case(&c);
+}
+
 static void wrong_sizes_and_labels_are_told(void **state)
 {
     (void)state;
@@ -427,6 +458,7 @@ int main(void)
         cmocka_unit_test(the_full_size_network_has_the_same_bits_in_any_batch),
         cmocka_unit_test(nothing_is_allocated_once_a_batch_size_has_been_seen),
         cmocka_unit_test(sizes_are_known_before_the_first_evaluation),
+        cmocka_unit_test(times_that_a_network_does_not_know_are_told),
         cmocka_unit_test(wrong_sizes_and_labels_are_told),
         cmocka_unit_test(bf16_without_its_instructions_is_refused_with_a_hint),
         cmocka_unit_test(a_failing_allocation_anywhere_leaves_a_network_that_works),

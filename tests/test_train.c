@@ -849,6 +849,36 @@ static void wrong_options_are_refused_before_anything_is_written(void **state)
     remove_folder(folder);
 }
 
+// The schedule has 1000 steps, from 0.
+static void networks_that_do_not_know_all_times_are_not_trained(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys, *word;
+    } cases[] = {{"\"time_embedding_type\": \"fourier\"", "noise levels"},
+                 {"\"time_embedding_type\": \"learned\", \"num_train_timesteps\": 999", "fewer"},
+                 {"\"time_embedding_type\": \"learned\", \"num_train_timesteps\": 1000", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[64];
+        watch w = {0};
+        aleat_error err = {0};
+        new_folder(folder);
+        aleat_train_options o = toy(folder, &w);
+        char *config = aleat_asprintf("%.*s, %s}", (int)(sizeof small - 2), small, cases[i].keys);
+        assert_int_equal(aleat_write_file(o.config, config, strlen(config), NULL), ALEAT_OK);
+        if (cases[i].word) {
+            assert_int_equal(aleat_train(&o, NULL, &err), ALEAT_ERR_UNSUPPORTED);
+            assert_non_null(strstr(err.message, cases[i].word));
+            assert_false(aleat_is_dir(o.out));
+        } else {
+            assert_trains(&o);
+            assert_true(w.last < w.first);
+        }
+        aleat_free(config);
+        remove_folder(folder);
+    }
+}
+
 static void a_folder_with_a_foreign_model_is_left_alone(void **state)
 {
     (void)state;
@@ -895,6 +925,30 @@ static void a_training_learns_whatever_the_network_predicts(void **state)
     check_learning("epsilon", "linear");
     check_learning("v_prediction", "squaredcos_cap_v2");
     check_learning("sample", "scaled_linear");
+}
+
+// 65520 is the least number that rounds to infinity in f16; a model with one would be worthless.
+static void a_weight_that_is_too_large_for_its_type_is_not_written(void **state)
+{
+    (void)state;
+    fixture f;
+    aleat_error err = {0};
+    set_up(&f, &aleat_task_diffusion, small, ALEAT_PRECISION_F32, ALEAT_PREDICTS_EPSILON);
+    char *path = aleat_path_join(f.folder, "model.safetensors");
+    f.params.data[ALEAT_AVERAGE][5] = -65519;
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_F16, path, &err),
+                     ALEAT_OK);
+    unlink(path);
+    f.params.data[ALEAT_AVERAGE][5] = -65520;
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_F16, path, &err),
+                     ALEAT_ERR_NUMERIC);
+    assert_non_null(strstr(err.hint, "--dtype"));
+    assert_false(aleat_is_file(path));
+    assert_int_equal(aleat_params_export(&f.params, ALEAT_AVERAGE, ALEAT_BF16, path, &err),
+                     ALEAT_OK);
+    unlink(path);
+    aleat_free(path);
+    tear_down(&f);
 }
 
 static void what_training_writes_is_a_model(void **state)
@@ -974,8 +1028,10 @@ int main(void)
         cmocka_unit_test(other_options_than_those_of_the_folder_are_refused_by_name),
         cmocka_unit_test(a_checkpoint_without_a_record_of_its_options_is_gone_on_with),
         cmocka_unit_test(wrong_options_are_refused_before_anything_is_written),
+        cmocka_unit_test(networks_that_do_not_know_all_times_are_not_trained),
         cmocka_unit_test(a_folder_with_a_foreign_model_is_left_alone),
         cmocka_unit_test(a_training_learns_whatever_the_network_predicts),
+        cmocka_unit_test(a_weight_that_is_too_large_for_its_type_is_not_written),
         cmocka_unit_test(what_training_writes_is_a_model),
         cmocka_unit_test(a_training_can_start_from_trained_weights),
     };

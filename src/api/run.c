@@ -224,6 +224,12 @@ static aleat_status use_thresholds(aleat_run_job *job, json_t *settings, aleat_e
 {
     const char *path = job->options->thresholds;
     char hash[ALEAT_SHA256_TEXT];
+    const int update = job->observe.compat.update;
+    if (update == ALEAT_UPDATE_POSTERIOR || update == ALEAT_UPDATE_POSTERIOR_PUBLISHED)
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: the modes of the posterior have a map of their own, of which no run "
+                          "makes thresholds",
+                          path);
     aleat_status st = aleat_threshold_open(&job->threshold, path, settings, job->statistic,
                                            job->observe.guide, job->plan->n_outer, err);
     if (!st)

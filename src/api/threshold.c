@@ -26,6 +26,20 @@ static const char *const keys[] = {"weights_sha256", "config_sha256", "time_scal
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+// Hashes tell nobody what differs.
+static const char *meaning_of(const char *key)
+{
+    static const char *const meanings[][2] = {
+        {"weights_sha256", "other weights"},
+        {"config_sha256", "another configuration of the network"},
+        {"plan_sha256", "another sampler, number of steps or noise schedule"},
+    };
+    for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+        if (!strcmp(meanings[i][0], key))
+            return meanings[i][1];
+    return NULL;
+}
+
 // ALEAT_OK if all keys have the same value, or none, in both.
 static aleat_status compare(const char *path, const json_t *there, const json_t *here,
                             aleat_error *err)
@@ -34,6 +48,9 @@ static aleat_status compare(const char *path, const json_t *there, const json_t 
         const json_t *a = json_object_get(there, keys[i]), *b = json_object_get(here, keys[i]);
         if (a == b || json_equal(a, b))
             continue;
+        if (meaning_of(keys[i]))
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: is of %s ('%s')", path,
+                              meaning_of(keys[i]), keys[i]);
         char x[200], y[200];
         aleat_json_text(a, x, sizeof x);
         aleat_json_text(b, y, sizeof y);
@@ -294,6 +311,11 @@ static aleat_status check_header(const aleat_threshold *t, const aleat_json *hea
     for (int i = 0; i < 3; i++)
         if (dim[i + 1] != json_integer_value(json_object_get(settings, sides[i])))
             return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: the array does not fit its header", path);
+    const int64_t count = aleat_tensor_count(&t->values);
+    for (int64_t i = 0; i < count; i++) // nothing is above what is no number
+        if (isnan(aleat_tensor_f32(&t->values)[i]))
+            return aleat_fail(err, ALEAT_ERR_FORMAT, "%s: threshold %lld is not a number", path,
+                              (long long)i);
     return ALEAT_OK;
 }
 

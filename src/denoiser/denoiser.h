@@ -21,6 +21,8 @@ typedef struct aleat_denoiser_info {
                                further ones a learned variance */
     int64_t n_classes;    /**< label range; 0 if the network takes no label */
     int64_t null_class;   /**< label that means "no label", or -1 */
+    int64_t n_times;      /**< rows of a table of times, of which t chooses one; 0: it has none */
+    bool log_time;        /**< t is a noise level, whose logarithm is taken: above 0 */
     int64_t context_tokens, context_dim; /**< of a text's context; 0 if the network takes none */
     int64_t pooled_dim;                  /**< of its pooled vector, or 0 */
     bool takes_guidance;                 /**< aleat_text.guidance is read */

@@ -65,6 +65,23 @@ static aleat_status check_texts(const network *net, const aleat_batch *in, aleat
     return ALEAT_OK;
 }
 
+/** Times for which the network has an answer. */
+static aleat_status check_times(const network *net, const aleat_batch *in, aleat_error *err)
+{
+    const aleat_denoiser_info *info = &net->spec.info;
+    for (int64_t i = 0; net->spec.t != ALEAT_NO_VALUE && i < in->n; i++) {
+        const double t = (double)in->t[i];
+        if (info->n_times && !(t >= 0 && t < (double)info->n_times))
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                              "time %g is outside 0..%lld, those that this network has learned", t,
+                              (long long)info->n_times - 1);
+        if (info->log_time && !(t > 0))
+            return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                              "time %g: this network is told noise levels, which are above 0", t);
+    }
+    return ALEAT_OK;
+}
+
 static aleat_status check_batch(const network *net, const aleat_batch *in, aleat_error *err)
 {
     const aleat_denoiser_info *info = &net->spec.info;
@@ -81,7 +98,8 @@ static aleat_status check_batch(const network *net, const aleat_batch *in, aleat
         if (in->condition.labels[i] < 0 || in->condition.labels[i] >= info->n_classes)
             return aleat_fail(err, ALEAT_ERR_ARGUMENT, "label %d is outside 0..%lld",
                               in->condition.labels[i], (long long)info->n_classes - 1);
-    return check_texts(net, in, err);
+    const aleat_status st = check_times(net, in, err);
+    return st ? st : check_texts(net, in, err);
 }
 
 /* ---- channels first <-> channels last ---------------------------------------------------------

@@ -657,22 +657,33 @@ static aleat_status list_sums(aleat_plan *plan, aleat_error *err)
     return ALEAT_OK;
 }
 
+/** Scratch of a step for so many images. */
+static size_t scratch_of(const aleat_step *step, int64_t images, const aleat_exec *exec)
+{
+    const aleat_op_exec *op = aleat_op_exec_of(step->node.op);
+    aleat_step s = *step;
+    s.images = images;
+    return align_up(op->scratch ? op->scratch(&s, exec) : 0);
+}
+
 /** One scratch area, as large as the most demanding step wants it. */
 static aleat_status make_scratch(aleat_plan *plan, aleat_error *err)
 {
+    // Slices differ by an image at most, and more images may want less: Winograd's groups of tiles
+    // are of equal size.
+    const int64_t smaller = plan->images / plan->n_slices;
     for (int64_t i = 0; i < plan->n_steps; i++) {
-        aleat_step step = plan->steps[i];
-        const bool sliced = aleat_step_is_sliced(plan, &step);
-        const bool in_lane = sliced || (plan->n_slices > 1 && step.level == 1);
+        const aleat_step *step = &plan->steps[i];
+        const bool sliced = aleat_step_is_sliced(plan, step);
+        const bool in_lane = sliced || (plan->n_slices > 1 && step->level == 1);
         const aleat_exec exec = {.k = plan->engine->k,
                                  .threads = in_lane ? 1 : plan->engine->threads};
-        if (sliced)
-            step.images = plan->slice;
-        const aleat_op_exec *op = aleat_op_exec_of(step.node.op);
-        const size_t bytes = align_up(op->scratch ? op->scratch(&step, &exec) : 0);
-        if (!op->run)
+        if (!aleat_op_exec_of(step->node.op)->run)
             return aleat_fail(err, ALEAT_ERR_UNSUPPORTED, "no way to run '%s'",
-                              aleat_op_name(step.node.op));
+                              aleat_op_name(step->node.op));
+        size_t bytes = scratch_of(step, sliced ? plan->slice : step->images, &exec);
+        if (sliced && scratch_of(step, smaller, &exec) > bytes)
+            bytes = scratch_of(step, smaller, &exec);
         if (in_lane && bytes > plan->lane_scratch)
             plan->lane_scratch = bytes;
         if (!in_lane && bytes > plan->scratch_bytes)

@@ -1,5 +1,6 @@
 /* Running a plan: its memory, alone or in a pool or a file, its steps, slice by slice or for the
  * whole batch. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -190,6 +191,15 @@ static aleat_exec exec_of(const aleat_plan *plan, int threads)
                         .dropout_passes = plan->dropout_passes};
 }
 
+/** Runs a step, whose scratch has `room` bytes. */
+static void run_step(const aleat_step *step, const aleat_exec *exec, size_t room)
+{
+    const aleat_op_exec *op = aleat_op_exec_of(step->node.op);
+    assert(!op->scratch || op->scratch(step, exec) <= room);
+    (void)room;
+    op->run(step, exec);
+}
+
 /** The steps that are not run slice by slice; of a sliced plan those of one level. */
 static void run_steps(aleat_plan *plan, int half, int64_t images, int level)
 {
@@ -203,7 +213,7 @@ static void run_steps(aleat_plan *plan, int half, int64_t images, int level)
         if (plan->values.in_file || plan->scratch.in_file)
             run_in_file(plan, &step, &exec);
         else
-            aleat_op_exec_of(step.node.op)->run(&step, &exec);
+            run_step(&step, &exec, plan->scratch_bytes);
     }
 }
 
@@ -243,7 +253,7 @@ static void run_slice(const aleat_plan *plan, int half, int64_t i, int lane)
             move_to_slice(plan, &step.in[j], first, lane);
         for (size_t j = 0; j < sizeof views / sizeof *views; j++)
             move_to_slice(plan, views[j], first, lane);
-        aleat_op_exec_of(step.node.op)->run(&step, &exec);
+        run_step(&step, &exec, plan->lane_scratch);
     }
 }
 
@@ -275,7 +285,7 @@ static void run_sums(void *ctx, int thread, int threads)
             return;
         const aleat_step *step = &plan->steps[plan->sums[i].step];
         if (step->half == job->half)
-            aleat_op_exec_of(step->node.op)->run(step, &exec);
+            run_step(step, &exec, plan->lane_scratch);
     }
 }
 

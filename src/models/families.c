@@ -22,7 +22,9 @@ aleat_status aleat_model_choose_size(aleat_dims *dims, const aleat_model_options
     if (!dims->h || !dims->w) {
         (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "%s: %s: the network takes images of any size",
                          file, missing);
-        aleat_hint(err, "say which: --height H --width W");
+        aleat_hint(err,
+                   "say which: in the configuration, or by --height H --width W where the verb "
+                   "has them");
         return ALEAT_ERR_ARGUMENT;
     }
     if (dims->h < 1 || dims->w < 1 || dims->h % unit || dims->w % unit) {

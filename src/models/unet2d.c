@@ -478,10 +478,13 @@ static aleat_status build(aleat_model_files *out, const aleat_model_options *opt
         .height = dims.h,
         .width = dims.w,
         .out_channels = config.out_channels,
-        // A label that is embedded like a time has no table that bounds it.
-        .n_classes = config.class_embed_type ? INT32_MAX : config.num_class_embeds,
+        .n_classes = config.num_class_embeds,
         .null_class = -1,
+        .n_times = !strcmp(config.time_embedding_type, "learned") ? config.num_train_timesteps : 0,
+        .log_time = !strcmp(config.time_embedding_type, "fourier"),
     };
+    if (config.class_embed_type) // a label that is embedded like a time: only its table bounds it
+        out->info.n_classes = out->info.n_times ? out->info.n_times : INT32_MAX;
     st = aleat_json_int(&json, "_aleat_null_class", &out->info.null_class, err);
     if (!st && out->info.null_class >= out->info.n_classes)
         st = aleat_fail(err, ALEAT_ERR_FORMAT, "%s: '_aleat_null_class' is %lld of %lld classes",

@@ -149,7 +149,8 @@ static aleat_status check(const aleat_dataset *data, const char *path, aleat_err
 }
 
 /** Brings images of one size to the size and colours that were asked for. */
-static aleat_status fit(aleat_dataset *data, const aleat_dataset_options *o, aleat_error *err)
+static aleat_status fit(aleat_dataset *data, const aleat_dataset_options *o, const char *path,
+                        aleat_error *err)
 {
     const bool convert = o->channels && data->channels != o->channels;
     const bool resample = o->size && (data->height != o->size || data->width != o->size);
@@ -158,8 +159,9 @@ static aleat_status fit(aleat_dataset *data, const aleat_dataset_options *o, ale
         return ALEAT_OK; // the network will say that it takes others
     if (!pixels)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
-                          "images of %lld channels cannot be resampled or made grey or RGB",
-                          (long long)data->channels);
+                          "%s: images of %lld channels (the last axis) cannot be resampled or made "
+                          "grey or RGB",
+                          path, (long long)data->channels);
     aleat_dataset fitted = *data;
     if (convert)
         fitted.channels = o->channels;
@@ -205,7 +207,7 @@ aleat_status aleat_dataset_open(aleat_dataset *out, const char *path, aleat_data
     if (!st && data.count > 0)
         st = check(&data, path, err);
     if (!st && data.count > 0)
-        st = fit(&data, o, err);
+        st = fit(&data, o, path, err);
     if (st || data.count < 1)
         aleat_dataset_clear(&data);
     *out = data;
@@ -227,9 +229,13 @@ aleat_status aleat_dataset_hold_out(aleat_dataset *data, double share, aleat_dat
 {
     memset(out, 0, sizeof *out);
     const int64_t held = (int64_t)floor(share * (double)data->count);
-    if (!(share > 0 && share < 1) || held < 1 || held >= data->count)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "a share of %g of %lld images to be held out",
-                          share, (long long)data->count);
+    if (!(share > 0 && share < 1) || held < 1 || held >= data->count) {
+        (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                         "a share of %g of %lld images to be held out leaves none on one side",
+                         share, (long long)data->count);
+        aleat_hint(err, "give another --validation P, or --validate-every 0 to hold out none");
+        return ALEAT_ERR_ARGUMENT;
+    }
     *out = *data;
     out->count = held;
     out->pixels = aleat_alloc((size_t)held * image_bytes(data));

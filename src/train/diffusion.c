@@ -50,6 +50,17 @@ static aleat_status check(const aleat_problem *p, const aleat_denoiser_info *inf
                           "a network with %lld output channels for %lld: a learned variance cannot "
                           "be trained",
                           (long long)info->out_channels, (long long)info->channels);
+    if (info->log_time || (info->n_times && info->n_times < p->train_steps)) {
+        (void)aleat_fail(
+            err, ALEAT_ERR_UNSUPPORTED,
+            "a network that is told %s cannot be trained at the %lld steps of the noise "
+            "schedule, which begin at 0",
+            info->log_time ? "noise levels ('time_embedding_type' fourier)"
+                           : "fewer times ('num_train_timesteps')",
+            (long long)p->train_steps);
+        aleat_hint(err, "set time_embedding_type to positional in the config");
+        return ALEAT_ERR_UNSUPPORTED;
+    }
     if (info->n_classes && !d->labels) {
         (void)aleat_fail(err, ALEAT_ERR_ARGUMENT,
                          "the network is told classes, the data set has no labels");

@@ -1,5 +1,6 @@
 #include "train/params.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -13,6 +14,8 @@ static const char *const array_names[ALEAT_PARAM_ARRAYS] = {
     [ALEAT_MOMENT2] = "moment2",
 };
 #define STEPS_NAME "steps"
+/** Rounds to infinity, as all above it do. */
+#define F16_OVERFLOW 65520.0f
 
 void aleat_params_clear(aleat_params *params)
 {
@@ -229,6 +232,13 @@ aleat_status aleat_params_export(const aleat_params *p, aleat_param_array which,
         st = aleat_fail_memory(err, path);
         goto done;
     }
+    for (int64_t i = 0; i < size && dtype == ALEAT_F16; i++)
+        if (fabsf(p->data[which][i]) >= F16_OVERFLOW) {
+            st = aleat_fail(err, ALEAT_ERR_NUMERIC, "%s: a weight of %g is too large for f16", path,
+                            (double)p->data[which][i]);
+            aleat_hint(err, "write the model with --dtype bf16 or f32");
+            goto done;
+        }
     for (int64_t i = 0; i < size && dtype != ALEAT_F32; i++)
         half[i] = dtype == ALEAT_F16 ? aleat_f32_to_f16(p->data[which][i])
                                      : aleat_f32_to_bf16(p->data[which][i]);

@@ -353,6 +353,9 @@ static aleat_status one_step(training *t, aleat_train_progress *progress, aleat_
     aleat_status st = aleat_learner_gradient(t->learner, t->step, &loss, err);
     if (!st)
         st = aleat_adamw_step(&t->optimizer, &t->params, t->step, t->options->threads, &norm, err);
+    if (st == ALEAT_ERR_NUMERIC)
+        aleat_hint(err, "it has diverged: begin again, in another folder, with a smaller --lr or "
+                        "--clip-grad");
     if (!st)
         st = aleat_learner_refresh(t->learner, err);
     if (st)

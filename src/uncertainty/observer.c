@@ -55,6 +55,12 @@ static aleat_status check_compat(const aleat_observer *o, aleat_error *err)
         return aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                           "%s is for scoring; the published code guides without it",
                           c->from_next ? "perturb=next" : "dpm-target=x0");
+    const bool moves_by_gradient =
+        c->update == ALEAT_UPDATE_GRADIENT || c->update == ALEAT_UPDATE_PRODUCT;
+    if (!moves_by_gradient && (c->wrt != ALEAT_WRT_SCORE || c->batch_mean > 0))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s says how the gradient is taken, but this mode takes none",
+                          c->wrt != ALEAT_WRT_SCORE ? "wrt" : "batch-mean");
     return ALEAT_OK;
 }
 
