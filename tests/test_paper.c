@@ -545,6 +545,37 @@ static void rivals_have_their_scores_in_the_same_table(void **state)
     json_decref(owner);
 }
 
+// The images are the same, so they are made once; what is told of them is what a pool of its own
+// tells.
+static void estimators_of_single_states_share_their_images(void **state)
+{
+    (void)state;
+    char both[512], alone[512];
+    aleat_error err = {0};
+    json_t *owners[2];
+    int compared = 0;
+    (void)snprintf(both, sizeof both, "%s", scratch("shared"));
+    (void)snprintf(alone, sizeof alone, "%s", scratch("alone"));
+    noted = (struct noted){0};
+    assert_ok(table_of("table1", both, "copies,mc-dropout", &err), &err);
+    assert_int_equal(shards_of(both), 3); // of one pool
+    assert_true(noted.first.images == IMAGES);
+    assert_ok(table_of("table1", alone, "mc-dropout", &err), &err);
+    const json_t *rows = load_rows(&owners[0], both, "table1");
+    const json_t *own = load_rows(&owners[1], alone, "table1");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        for (size_t k = 0; k < json_array_size(own); k++)
+            if (!strcmp(text_at(rows, i, "score"), "dropout-var") &&
+                !strcmp(text_at(own, k, "score"), "dropout-var") &&
+                !strcmp(text_at(rows, i, "order"), text_at(own, k, "order"))) {
+                assert_true(json_equal(json_array_get(rows, i), json_array_get(own, k)));
+                compared++;
+            }
+    assert_int_equal(compared, 4); // lowest and highest, of all and within classes
+    json_decref(owners[0]);
+    json_decref(owners[1]);
+}
+
 static void maps_are_held_against_errors_in_both_signs(void **state)
 {
     (void)state;
@@ -626,6 +657,7 @@ int main(void)
         cmocka_unit_test(guidance_is_compared_with_its_control),
         cmocka_unit_test(chosen_images_are_those_of_the_whole_run),
         cmocka_unit_test(rivals_have_their_scores_in_the_same_table),
+        cmocka_unit_test(estimators_of_single_states_share_their_images),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
         cmocka_unit_test(damage_is_judged_by_rivals_of_single_states),
         cmocka_unit_test(a_foreign_folder_or_shard_is_refused),

@@ -55,7 +55,6 @@ static aleat_status dropout_map(const dropper *d, int passes, int64_t max_rows, 
                                 int64_t n, float *map, aleat_error *err)
 {
     const aleat_estimator_options options = {
-        .kind = ALEAT_ESTIMATOR_DROPOUT,
         .copies = passes,
         .max_rows = max_rows,
         .statistics = {aleat_estimator_statistic(ALEAT_ESTIMATOR_DROPOUT)}};
@@ -269,6 +268,46 @@ static void a_dropout_run_has_its_map_and_counts_its_passes(void **state)
     assert_int_equal(run("report %s/da", fixture_folder), 0);
 }
 
+static void assert_same_bytes(const char *a, const char *b)
+{
+    aleat_error err = {0};
+    aleat_tensor x = {0}, y = {0};
+    assert_int_equal(aleat_npy_read_f32(&x, a, &err), ALEAT_OK);
+    assert_int_equal(aleat_npy_read_f32(&y, b, &err), ALEAT_OK);
+    assert_true(aleat_shape_equal(&x.shape, &y.shape));
+    assert_memory_equal(x.data, y.data, (size_t)aleat_tensor_count(&x) * sizeof(float));
+    aleat_tensor_clear(&x);
+    aleat_tensor_clear(&y);
+}
+
+static void both_estimators_of_single_states_give_their_maps_in_one_run(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *alone, *file;
+    } maps[] = {{"da", "dropout-var.npy"}, {"ca", "uncertainty.npy"}, {"ca", "x0-var.npy"}};
+    char a[200], b[200];
+    assert_int_equal(RUN(" --dropout 0.2 --copies 3 --score-steps 6:9 -o %s/ca", fixture_folder),
+                     0);
+    assert_int_equal(RUN(" --estimator mc-dropout,copies --dropout 0.2 --copies 3 "
+                         "--score-steps 6:9 --batch 5 -o %s/both",
+                         fixture_folder),
+                     0);
+    for (size_t m = 0; m < sizeof maps / sizeof *maps; m++) {
+        (void)snprintf(a, sizeof a, "%s/%s/%s", fixture_folder, maps[m].alone, maps[m].file);
+        (void)snprintf(b, sizeof b, "%s/both/%s", fixture_folder, maps[m].file);
+        assert_same_bytes(a, b);
+    }
+    json_t *o = run_json("both");
+    const json_t *session = json_object_get(o, "this_session");
+    assert_int_equal(json_integer_value(json_object_get(session, "evaluations_per_image")),
+                     10 + 2 * 3 * 3);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "settings"),
+                                                          "estimator")),
+                        "copies,mc-dropout"); // in the order of the table, however typed
+    json_decref(o);
+}
+
 static void what_does_not_go_together_is_said(void **state)
 {
     (void)state;
@@ -285,6 +324,11 @@ static void what_does_not_go_together_is_said(void **state)
         RUN(" --estimator mc-dropout --dropout 0.1 --stat eps-std -o %s/none", fixture_folder), 1);
     assert_int_equal(RUN(" --uncertainty --copies 1 -o %s/none", fixture_folder), 2);
     assert_int_equal(RUN(" --estimator mc-droput -o %s/none", fixture_folder), 2);
+    assert_int_equal(RUN(" --estimator copies,mc-droput -o %s/none", fixture_folder), 2);
+    assert_int_equal(RUN(" --estimator copies, -o %s/none", fixture_folder), 2);
+    assert_int_equal(RUN(" --estimator copies,bayesdiff -o %s/none", fixture_folder), 1);
+    said("stderr", text, sizeof text);
+    assert_non_null(strstr(text, "no other in one run"));
 }
 
 int main(void)
@@ -297,6 +341,7 @@ int main(void)
         cmocka_unit_test(both_halves_of_guidance_drop_alike),
         cmocka_unit_test(dropout_runs_are_the_same_whatever_batch_and_kills),
         cmocka_unit_test(a_dropout_run_has_its_map_and_counts_its_passes),
+        cmocka_unit_test(both_estimators_of_single_states_give_their_maps_in_one_run),
         cmocka_unit_test(what_does_not_go_together_is_said),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

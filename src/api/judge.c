@@ -146,7 +146,7 @@ static aleat_status make_shape(judge *j, aleat_error *err)
         j->steps[k - w.begin] = k;
     choose_maps(j);
     const char *usual = aleat_run_map_shown, *shown = j->run_options.shown;
-    if (j->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
+    if (!aleat_run_estimates(&j->job, ALEAT_ESTIMATOR_COPIES))
         usual = j->names[0]; // its own
     shown = shown ? shown : usual;
     for (int m = 0; m < j->shape.n_maps; m++)
@@ -305,7 +305,7 @@ static aleat_status judge_shards(judge *j, aleat_error *err)
 static int64_t evaluations_of(const judge *j)
 {
     const aleat_window w = j->job.observe.score;
-    return (int64_t)j->repeats * (w.end - w.begin) * (1 + j->job.observe.estimator.copies) *
+    return (int64_t)j->repeats * (w.end - w.begin) * (1 + aleat_estimator_rows(&j->job.observe.estimator)) *
            (aleat_run_has_cfg(&j->run_options) ? 2 : 1);
 }
 

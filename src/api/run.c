@@ -144,7 +144,7 @@ static aleat_run_shape shape_of(const aleat_run_job *job, int64_t *steps, bool p
     shape.n_signals = aleat_run_has_cfg(o) ? ALEAT_SIGNAL_COUNT : ALEAT_SIGNAL_CFG_GAP;
     for (int k = 0; k < shape.n_signals; k++)
         shape.signals[k] = aleat_signal_name(k, NULL);
-    if (job->observe.estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+    if (aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE))
         shape.signals[shape.n_signals++] = ALEAT_GENERATIVE_SCORE;
     if (o->guide) {
         shape.guide_begin = job->observe.guide.begin;
@@ -263,7 +263,7 @@ aleat_status aleat_run_prepare(aleat_run *run, aleat_model *model, aleat_run_sta
     if (!st)
         st = aleat_name_find(&run->shown, aleat_map_name,
                              options->shown ? options->shown : aleat_run_map_shown, "map", err);
-    if (!st && run->job.observe.estimator.kind != ALEAT_ESTIMATOR_COPIES)
+    if (!st && !aleat_run_estimates(&run->job, ALEAT_ESTIMATOR_COPIES))
         run->shown = 0; // the only map there is, if any
     run->job.shown =
         st || run->job.n_maps == 0 ? "none" : aleat_run_maps[run->job.maps[run->shown]].name;

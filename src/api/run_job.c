@@ -233,6 +233,11 @@ static aleat_status start_window(aleat_run_job *job, aleat_error *err)
     return ALEAT_OK;
 }
 
+bool aleat_run_estimates(const aleat_run_job *job, aleat_estimator_kind kind)
+{
+    return job->estimators & ALEAT_ESTIMATOR_BIT(kind);
+}
+
 // What an estimator other than Algorithm 1 cannot be asked for.
 static aleat_status check_rival(const aleat_run_job *job, const char *name, aleat_error *err)
 {
@@ -311,34 +316,49 @@ static aleat_status make_bayesdiff(aleat_run_job *job, aleat_error *err)
     return st;
 }
 
-// Which estimator, and the maps it will give.
+static void add_map(aleat_run_job *job, int row, const aleat_statistic *statistic)
+{
+    job->maps[job->n_maps] = row;
+    job->observe.estimator.statistics[job->n_maps++] = statistic;
+}
+
+static aleat_status add_maps_of_copies(aleat_run_job *job, aleat_error *err)
+{
+    const aleat_status st = find_statistic(job, err);
+    for (int m = 0; !st && m < N_ALL_MAPS; m++)
+        if (m < N_MAPS || strcmp(aleat_run_maps[m].name, job->statistic) == 0)
+            add_map(job, m, aleat_statistic_find(aleat_run_maps[m].name));
+    return st;
+}
+
+// The map of another estimator, if it has one; its score is the run's if there is no other.
+static aleat_status add_rival(aleat_run_job *job, aleat_estimator_kind kind, aleat_error *err)
+{
+    const aleat_statistic *own = aleat_estimator_statistic(kind);
+    if (!job->statistic)
+        job->statistic = own ? own->name : ALEAT_GENERATIVE_SCORE;
+    if (own)
+        add_map(job, run_map_of(own->name), own);
+    return check_rival(job, aleat_estimator_name((int)kind, NULL), err);
+}
+
+// Which estimators, and the maps they will give.
 static aleat_status find_maps(aleat_run_job *job, aleat_error *err)
 {
-    aleat_estimator_options *e = &job->observe.estimator;
-    int kind = 0;
-    aleat_status st =
-        aleat_name_find(&kind, aleat_estimator_name, job->options->estimator, "estimator", err);
+    const char *names = job->options->estimator;
+    aleat_status st = aleat_estimators_parse(&job->estimators, names, err);
     if (st)
         return st;
-    e->kind = (aleat_estimator_kind)kind;
+    const bool several = job->estimators & (job->estimators - 1);
+    if (several && !aleat_estimator_is_local(names))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT,
+                          "%s: an estimator of whole runs goes with no other in one run", names);
     job->n_maps = 0;
-    const aleat_statistic *own = aleat_estimator_statistic(e->kind);
-    if (e->kind == ALEAT_ESTIMATOR_GENERATIVE) {
-        job->statistic = ALEAT_GENERATIVE_SCORE;
-        return check_rival(job, job->options->estimator, err);
-    }
-    if (own) {
-        job->statistic = own->name;
-        job->maps[job->n_maps] = run_map_of(own->name);
-        e->statistics[job->n_maps++] = own;
-        return check_rival(job, job->options->estimator, err);
-    }
-    st = find_statistic(job, err);
-    for (int m = 0; !st && m < N_ALL_MAPS; m++)
-        if (m < N_MAPS || strcmp(aleat_run_maps[m].name, job->statistic) == 0) {
-            job->maps[job->n_maps] = m;
-            e->statistics[job->n_maps++] = aleat_statistic_find(aleat_run_maps[m].name);
-        }
+    if (aleat_run_estimates(job, ALEAT_ESTIMATOR_COPIES))
+        st = add_maps_of_copies(job, err);
+    for (int kind = ALEAT_ESTIMATOR_COPIES + 1; !st && kind < ALEAT_ESTIMATOR_COUNT; kind++)
+        if (aleat_run_estimates(job, (aleat_estimator_kind)kind))
+            st = add_rival(job, (aleat_estimator_kind)kind, err);
     return st;
 }
 
@@ -371,10 +391,13 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     if (st)
         return st;
     w->estimator.copies = o->copies ? (int)o->copies : DEFAULT_COPIES;
+    st = aleat_estimator_suits(&w->estimator, &job->model->denoiser.info, err);
+    if (st)
+        return st;
     st = aleat_clip_find(&w->estimator.clip, o->clip, err);
-    if (!st && w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+    if (!st && aleat_run_estimates(job, ALEAT_ESTIMATOR_BAYESDIFF))
         st = make_bayesdiff(job, err);
-    else if (!st && w->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+    else if (!st && aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE))
         st = make_generative(job, err);
     else if (!st && o->uncertainty)
         st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
@@ -390,6 +413,8 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     w->guidance.strength = o->strength;
     if (!st) // also where nothing is scored: they cost nothing
         st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
+    if (w->signals.end == w->signals.begin + 1 && w->signals.begin > 0)
+        w->signals.begin--; // a change from step to step takes two
     if (!st && job->start)
         st = start_window(job, err);
     if (!st)
@@ -533,19 +558,21 @@ aleat_status aleat_run_job_make(aleat_run_job *job, aleat_error *err)
 static int64_t planned_extra(const aleat_run_job *job)
 {
     const aleat_observer_options *o = &job->observe;
-    const int first = job->start ? job->start->evaluation : 0, m = o->estimator.copies;
+    const int first = job->start ? job->start->evaluation : 0;
+    const int64_t m = o->estimator.copies, rows = aleat_estimator_rows(&o->estimator);
     int64_t n = 0;
     if (!job->options->uncertainty && !job->options->guide)
         return 0;
-    if (o->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
-        return (int64_t)m * job->plan->n_steps;
+    if (aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE))
+        return m * job->plan->n_steps;
     for (int k = first; k < job->plan->n_steps; k++) {
         const aleat_sampling_step *s = &job->plan->steps[k];
         const bool scored = job->options->uncertainty && s->stage == 0;
-        if (o->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF)
+        if (aleat_run_estimates(job, ALEAT_ESTIMATOR_BAYESDIFF))
             n += s->outer > 0 && s->outer % o->bayesdiff.every == 0 ? o->bayesdiff.samples : 0;
-        else if ((scored && aleat_window_has(o->score, s->outer)) ||
-                 (job->options->guide && aleat_window_has(o->guide, s->outer)))
+        else if (scored && aleat_window_has(o->score, s->outer))
+            n += rows;
+        else if (job->options->guide && aleat_window_has(o->guide, s->outer))
             n += m;
     }
     return n;

@@ -130,7 +130,9 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
     const aleat_run_options *r = job->options;
     if (!r->uncertainty && !r->guide)
         return true;
-    const bool bayesdiff = w->estimator.kind == ALEAT_ESTIMATOR_BAYESDIFF;
+    const bool bayesdiff = aleat_run_estimates(job, ALEAT_ESTIMATOR_BAYESDIFF);
+    char estimators[ALEAT_ESTIMATORS_TEXT];
+    aleat_estimators_text(estimators, job->estimators);
     bool ok =
         put(o, "copies", json_integer(bayesdiff ? w->bayesdiff.samples : w->estimator.copies)) &&
         put(o, "copies_clip", json_string(clip_text(w->estimator.clip)));
@@ -139,16 +141,16 @@ static bool put_uncertainty(json_t *o, const aleat_run_job *job)
              put(o, "statistic", json_string(job->statistic)) &&
              put(o, "shown", json_string(job->shown)) &&
              put(o, "maps", json_string(r->keep_step_maps ? "all" : "sum"));
-    if (ok && w->estimator.kind != ALEAT_ESTIMATOR_COPIES) // older runs do not say it
-        ok = put(o, "estimator", json_string(aleat_estimator_name((int)w->estimator.kind, NULL)));
-    if (ok && w->estimator.kind == ALEAT_ESTIMATOR_DROPOUT)
+    if (ok && job->estimators != ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_COPIES)) // older runs do not
+        ok = put(o, "estimator", json_string(estimators));
+    if (ok && aleat_run_estimates(job, ALEAT_ESTIMATOR_DROPOUT))
         ok = put(o, "dropout", json_real(job->model->denoiser.info.dropout));
     if (ok && job->posterior) {
         char hash[ALEAT_SHA256_TEXT] = "";
         ok = aleat_sha256_file(hash, r->laplace, NULL) == ALEAT_OK &&
              put(o, "laplace_sha256", json_string(hash));
     }
-    if (ok && w->estimator.kind == ALEAT_ESTIMATOR_GENERATIVE) {
+    if (ok && aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE)) {
         char hash[ALEAT_SHA256_TEXT];
         const aleat_features_facts f = aleat_features_describe(r->features);
         aleat_weights_sha256(aleat_features_weights(r->features), hash);

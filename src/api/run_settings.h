@@ -32,6 +32,7 @@ typedef struct aleat_run_job {
     const aleat_run_options *options;
     aleat_run_start *start;         /**< borrowed; NULL: noise */
     aleat_sampling_plan *plan;      /**< owned */
+    unsigned estimators;            /**< a set, see estimator.h */
     aleat_observer_options observe; /**< with the windows and M in effect */
     const char *shown;              /**< name of the map of the pictures */
     const char *statistic; /**< its name: what is climbed, and kept beside the usual maps */
@@ -61,6 +62,9 @@ bool aleat_run_plan_hash(char hash[ALEAT_SHA256_TEXT], const aleat_sampling_plan
 ALEAT_MUST_USE aleat_status aleat_run_make(aleat_model *model, const char *folder,
                                            const aleat_run_options *options, aleat_run_start *start,
                                            aleat_run_result *result, aleat_error *err);
+
+/** Whether the maps and scores, or some of them, are that estimator's. */
+bool aleat_run_estimates(const aleat_run_job *job, aleat_estimator_kind kind);
 
 /** Plan, windows, statistics and arrays of job->options, checked; nothing is written. To be
  * cleared, also on failure. */

@@ -340,7 +340,7 @@ aleat_status aleat_runner_make(aleat_runner *r, aleat_error *err)
     if (!st)
         st = aleat_sampler_new(&r->sampler, job->plan, aleat_observer_tap(r->observer, d), map,
                                job->batch, height, width, err);
-    if (!st && job->observe.estimator.kind == ALEAT_ESTIMATOR_GENERATIVE)
+    if (!st && aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE))
         st = aleat_runner_make_drawn(r, d, map, err);
     return st;
 }

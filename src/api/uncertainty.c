@@ -237,16 +237,16 @@ static aleat_status set_statistic(measurement *m, const aleat_uncertainty_option
 static aleat_status set_estimator(measurement *m, const aleat_uncertainty_options *o,
                                   bool with_grad, aleat_error *err)
 {
-    int kind = 0;
-    const aleat_status st =
-        aleat_name_find(&kind, aleat_estimator_name, o->estimator, "estimator", err);
-    m->estimator.kind = (aleat_estimator_kind)kind;
-    if (st || kind == ALEAT_ESTIMATOR_COPIES)
+    unsigned set;
+    const aleat_status st = aleat_estimators_parse(&set, o->estimator, err);
+    if (st || set == ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_COPIES))
         return st;
-    m->estimator.statistics[0] = aleat_estimator_statistic(m->estimator.kind);
-    if (kind != ALEAT_ESTIMATOR_DROPOUT)
-        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator %s needs a whole run",
-                          o->estimator);
+    if (set != ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_DROPOUT))
+        return aleat_fail(err, ALEAT_ERR_ARGUMENT, "the estimator %s %s", o->estimator,
+                          aleat_estimator_is_local(o->estimator)
+                              ? "gives more than one map; at a given x there is one at a time"
+                              : "needs a whole run");
+    m->estimator.statistics[0] = aleat_estimator_statistic(ALEAT_ESTIMATOR_DROPOUT);
     if (with_grad || o->noise || (o->compat && *o->compat) || o->statistic)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "the estimator %s has no gradient, noise, statistic or variants",

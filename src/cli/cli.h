@@ -72,7 +72,7 @@ typedef struct aleat_cli_args {
     bool uncertainty, guide, keep_x0, report;
     aleat_cli_range score_steps, guide_steps;
     double percentile, strength, cfg_scale;
-    int gradient, estimator; /**< index into their choices */
+    int gradient; /**< index into its choices */
     bool cosine;
     const char *laplace, *feature_network;
     int64_t every, laplace_draws;
@@ -146,7 +146,8 @@ typedef enum aleat_cli_type {
     ALEAT_CLI_PATH,   /**< const char *; completion offers files */
     ALEAT_CLI_PATHS,  /**< const char *[2]; the next word, too, unless it is an option */
     ALEAT_CLI_RANGE,  /**< aleat_cli_range, "a:b" with 0 <= a < b */
-    ALEAT_CLI_CHOICE  /**< int: which of the choices */
+    ALEAT_CLI_CHOICE, /**< int: which of the choices */
+    ALEAT_CLI_CHOICES /**< const char *: some of the choices, with commas */
 } aleat_cli_type;
 
 /** The i-th word of a choice, or NULL after the last; *help (may be NULL) gets its explanation. */

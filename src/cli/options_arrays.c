@@ -90,12 +90,11 @@ const aleat_cli_group aleat_cli_at_state_options = {"Arrays (float32 .npy)", at_
 
 static const aleat_cli_option estimate[] = {
     {.name = "estimator",
-     .type = ALEAT_CLI_CHOICE,
-     .offset = AT(estimator),
-     .value = "E",
-     .fallback = "copies",
+     .type = ALEAT_CLI_CHOICES,
+     .offset = AT(estimators),
+     .value = "E,..",
      .choices = aleat_estimator_name,
-     .help = "what is compared: copies, or passes with dropout"},
+     .help = "what is compared (default: copies); of --image the first two also both at once"},
     {.name = "copies",
      .type = ALEAT_CLI_INT,
      .offset = AT(copies),

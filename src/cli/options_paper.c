@@ -77,9 +77,9 @@ const aleat_cli_group aleat_cli_paper_pool = {"Images", pool_options};
 
 static const aleat_cli_option method_options[] = {
     {.name = "estimators",
-     .type = ALEAT_CLI_STRING,
+     .type = ALEAT_CLI_CHOICES,
      .offset = AT(estimators),
-     .value = "NAME,..",
+     .value = "E,..",
      .choices = aleat_estimator_name,
      .help = "what uncertainty is estimated by; default: copies,mc-dropout"},
     {.name = "laplace-images",

@@ -179,6 +179,23 @@ static bool parse_choice(const aleat_cli_verb *verb, const aleat_cli_option *o, 
     return false;
 }
 
+// The words stay one text, as the library takes them.
+static bool parse_choices(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
+                          const char **out)
+{
+    *out = text;
+    for (const char *at = text; at;) {
+        char word[MAX_WORD];
+        int which;
+        const size_t length = strcspn(at, ",");
+        (void)snprintf(word, sizeof word, "%.*s", (int)length, at);
+        if (!parse_choice(verb, o, word, &which))
+            return false;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return true;
+}
+
 static bool parse_auto(const aleat_cli_verb *verb, const aleat_cli_option *o, const char *text,
                        double *out)
 {
@@ -211,6 +228,7 @@ static bool set_value(const aleat_cli_verb *verb, const aleat_cli_option *o, con
     case ALEAT_CLI_TEXTS: return add_text(verb, o, text, to);
     case ALEAT_CLI_RANGE: return parse_range(verb, o, text, to);
     case ALEAT_CLI_CHOICE: return parse_choice(verb, o, text, to);
+    case ALEAT_CLI_CHOICES: return parse_choices(verb, o, text, to);
     case ALEAT_CLI_STRING:
     case ALEAT_CLI_TEXT:
     case ALEAT_CLI_PATH:

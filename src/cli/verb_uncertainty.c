@@ -48,7 +48,7 @@ static void tell(const aleat_cli_verb *verb, const aleat_cli_args *args, const a
 {
     const char *stat = statistic_of(args);
     if (!stat)
-        stat = aleat_estimator_map(aleat_estimator_name(args->estimator, NULL));
+        stat = aleat_estimator_map(args->estimators);
     if (args->json) {
         json_t *scores = json_array();
         for (int64_t i = 0; i < u->map.dim[0]; i++)
@@ -105,7 +105,7 @@ int aleat_cli_uncertainty(const aleat_cli_verb *verb, const aleat_cli_args *args
     const aleat_uncertainty_options options = {
         .schedule = args->schedule,
         .statistic = statistic_of(args),
-        .estimator = aleat_cli_choice_word(aleat_estimator_name, args->estimator),
+        .estimator = args->estimators,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .copies = args->copies,
         .noise = args->noise ? &noise : NULL,

@@ -77,14 +77,15 @@ static aleat_status add_score(figure *f, const aleat_judge *judge, const double 
 }
 
 // By copies and steps of estimators that look at single states; others as they are.
-static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error *err)
+static aleat_status add_run(void *ctx, const aleat_run_options *run, const char *estimator,
+                            aleat_error *err)
 {
     figure *f = ctx;
     aleat_paper *p = f->paper;
-    const bool local = !run->estimator || aleat_estimator_is_local(run->estimator);
+    const bool local = aleat_estimator_is_local(estimator);
     aleat_pool pool = {0};
     aleat_judge judge = {0};
-    aleat_status st = aleat_pool_make(&pool, p, run, err);
+    aleat_status st = aleat_pool_make(&pool, p, run, estimator, err);
     if (!st)
         st = aleat_judge_open(&judge, p, &pool, aleat_paper_keep(p), NULL, err);
     double *scores = aleat_calloc((size_t)run->n, sizeof *scores);
@@ -98,7 +99,7 @@ static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error
     for (int s = 0; !st && !local && s < pool.n_scores; s++)
         if (aleat_pool_tells(&pool, s, false))
             st = add_score(f, &judge, pool.scores + s * pool.n, 0, 0, s, err);
-    if (!st && !run->estimator)
+    if (!st && strcmp(estimator, aleat_estimator_name(0, NULL)) == 0)
         f->random = judge.spread;
     if (!st)
         aleat_warn_of_few(p, &pool, judge.keep);
@@ -112,12 +113,12 @@ aleat_status aleat_paper_fig11_runs(const aleat_paper *p, const char *estimator,
                                     aleat_paper_visit *visit, void *ctx, aleat_error *err)
 {
     static const int64_t usual[] = {5, 10, 20, 0};
-    aleat_run_options run = aleat_paper_scored_run(p, estimator);
+    aleat_run_options run = aleat_paper_pool_run(p, estimator);
     aleat_status st = ALEAT_OK;
     if (!aleat_estimator_is_local(estimator))
-        return visit(ctx, &run, err);
+        return visit(ctx, &run, estimator, err);
     for (int i = 0; !st && (run.copies = aleat_paper_copies(p, usual, i)); i++)
-        st = visit(ctx, &run, err);
+        st = visit(ctx, &run, estimator, err);
     return st;
 }
 

@@ -224,7 +224,8 @@ static aleat_status fill_options(aleat_paper_options *o, const aleat_paper_item 
                           item->name);
     o->run.uncertainty = o->run.guide = false;
     o->run.progress = NULL;
-    return aleat_check_estimators(o->estimators, err);
+    unsigned set;
+    return aleat_estimators_parse(&set, o->estimators, err);
 }
 
 /* ---- the folder ------------------------------------------------------------------------------ */
@@ -339,9 +340,11 @@ typedef struct plan {
 } plan;
 
 // What cannot be done is no work; the item itself says why.
-static aleat_status add_work(void *ctx, const aleat_run_options *run, aleat_error *err)
+static aleat_status add_work(void *ctx, const aleat_run_options *run, const char *estimator,
+                             aleat_error *err)
 {
     const plan *at = ctx;
+    (void)estimator;
     const aleat_status st = aleat_pool_add_work(at->work, at->paper, run, err);
     return st == ALEAT_ERR_UNSUPPORTED ? ALEAT_OK : st;
 }
@@ -349,13 +352,13 @@ static aleat_status add_work(void *ctx, const aleat_run_options *run, aleat_erro
 static aleat_status add_estimator(const plan *at, const aleat_paper_item *item, const char *name,
                                   aleat_error *err)
 {
-    if (!aleat_paper_wants(at->paper, name) ||
+    if (!aleat_paper_wants(at->paper, name) || aleat_paper_follows(at->paper, name) ||
         (!aleat_estimator_is_local(name) && !at->paper->laplace))
         return ALEAT_OK;
     if (item->runs)
         return item->runs(at->paper, name, add_work, (void *)at, err);
-    const aleat_run_options run = aleat_paper_scored_run(at->paper, name);
-    return add_work((void *)at, &run, err);
+    const aleat_run_options run = aleat_paper_pool_run(at->paper, name);
+    return add_work((void *)at, &run, name, err);
 }
 
 // Fills *work and hangs it on the paper, if anybody asks and there is something to make.
@@ -389,6 +392,8 @@ static aleat_status make_item(aleat_paper *p, const aleat_paper_item *item, alea
         st = draw_labels(p, err);
     if (!st)
         st = tell_settings(p, err);
+    if (!st && item->has_rivals)
+        st = aleat_paper_share(p, err);
     if (!st && item->has_rivals)
         st = aleat_paper_fit(p, err);
     if (!st)

@@ -15,6 +15,8 @@ typedef struct aleat_paper {
     char *folder;
     aleat_features *network;   /**< NULL: of items that need none */
     aleat_reference reference; /**< likewise */
+    char shared[64]; /**< the wanted estimators whose maps one run gives, with commas; "": each has
+                        runs of its own */
     char *laplace;            /**< a posterior that some estimators draw on; NULL: none is needed */
     aleat_error no_posterior; /**< or why there is none */
     int32_t *own_labels;      /**< [n] drawn ones; NULL: the caller's */
@@ -22,8 +24,9 @@ typedef struct aleat_paper {
     aleat_paper_work *work; /**< what all images of the item take; NULL: nobody asks */
 } aleat_paper;
 
-/** Receives the runs of an item. */
-typedef aleat_status aleat_paper_visit(void *ctx, const aleat_run_options *run, aleat_error *err);
+/** Receives the runs of an item, and whose maps are looked at. */
+typedef aleat_status aleat_paper_visit(void *ctx, const aleat_run_options *run,
+                                       const char *estimator, aleat_error *err);
 
 /** A row of the table of items. */
 typedef struct aleat_paper_item {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "uncertainty/estimator.h"
 
 // A shard has about as many pixels as 500 images of 32 x 32, so that a kill costs minutes.
 #define SHARD_PIXELS (500 * 32 * 32)
@@ -35,6 +36,7 @@ typedef struct maker {
     aleat_pool *pool;
     aleat_run *run;
     aleat_run_facts facts;
+    int n_estimators; // of the run
     char *folder;
     int64_t size, n_shards;        // images in a shard
     int64_t width[N_ARRAYS];       // numbers of an image; 0: this run has no such array
@@ -282,11 +284,20 @@ static aleat_status open_folder(maker *m, aleat_error *err)
 
 /* ---- from shards to the pool ----------------------------------------------------------------- */
 
+// Whether map s of the run is the pool's: a score, and its estimator's.
+static bool is_own(const maker *m, int s)
+{
+    unsigned set;
+    return !m->facts.map_is_error[s] &&
+           !aleat_estimators_parse(&set, m->pool->estimator, NULL) &&
+           set & ALEAT_ESTIMATOR_BIT(aleat_map_statistic(m->facts.maps[s])->kind);
+}
+
 static aleat_status name_scores(const maker *m, aleat_error *err)
 {
     aleat_pool *p = m->pool;
     for (int s = 0; s < m->facts.n_maps; s++)
-        if (!m->facts.map_is_error[s])
+        if (is_own(m, s))
             (void)snprintf(p->names[p->n_scores++], sizeof p->names[0], "%s", m->facts.maps[s]);
     p->n_maps = p->n_scores;
     for (int s = 0; s < m->facts.n_signals; s++)
@@ -310,7 +321,7 @@ static void take_scores(const maker *m, const aleat_tensor *arrays, int64_t row,
     const int64_t *evaluations = arrays[EVALUATIONS].data;
     const double *sums = arrays[SUMS].data, *signals = arrays[SIGNALS].data;
     for (int s = 0, map = 0; s < m->facts.n_maps; s++) {
-        if (m->facts.map_is_error[s])
+        if (!is_own(m, s))
             continue;
         for (int64_t k = 0; k < p->n_steps; k++) {
             const double sum = sums[row * m->width[SUMS] + s * p->n_steps + k];
@@ -327,7 +338,7 @@ static void take_scores(const maker *m, const aleat_tensor *arrays, int64_t row,
                (size_t)p->n_guided * sizeof *p->changes);
     p->labels[i] = ((const int64_t *)arrays[LABELS].data)[row];
     p->evaluations = evaluations[2 * row];
-    p->extra = evaluations[2 * row + 1];
+    p->extra = evaluations[2 * row + 1] / m->n_estimators; // which all take as many
 }
 
 static aleat_status read_shard(const maker *m, int64_t i, aleat_npy_stream *features,
@@ -399,9 +410,13 @@ static int64_t products(const aleat_run_options *run)
 static aleat_status open_run(maker *m, const aleat_run_options *run, aleat_error *err)
 {
     aleat_run_options options = *run;
+    unsigned set;
     options.progress = on_progress;
     options.ctx = m;
-    aleat_status st = aleat_run_open(&m->run, m->paper->model, &options, err);
+    aleat_status st = aleat_estimators_parse(&set, run->estimator, err);
+    m->n_estimators = st ? 1 : __builtin_popcount(set);
+    if (!st)
+        st = aleat_run_open(&m->run, m->paper->model, &options, err);
     if (st)
         return st;
     m->facts = aleat_run_describe(m->run);
@@ -445,11 +460,12 @@ aleat_status aleat_pool_add_work(aleat_paper_work *work, const aleat_paper *pape
 }
 
 aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,
-                             const aleat_run_options *run, aleat_error *err)
+                             const aleat_run_options *run, const char *estimator,
+                             aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     out->n = run->n;
-    out->estimator = run->estimator ? run->estimator : aleat_estimator_name(0, NULL);
+    out->estimator = estimator ? estimator : aleat_estimator_name(0, NULL);
     maker m = {.paper = paper, .pool = out};
     aleat_status st = open_run(&m, run, err);
     if (!st)

@@ -24,13 +24,14 @@ typedef struct aleat_pool {
     int64_t n_guided;           /**< guided steps */
     double *changes;            /**< [n,n_guided] |e'-e| / |e| */
     int64_t *labels;            /**< [n]; -1: none */
-    int64_t evaluations, extra; /**< for each image: by the sampler, and beside it */
+    int64_t evaluations, extra; /**< for each image: by the sampler, and beside it for the maps */
     aleat_npy_map features;     /**< [n,D] f32, on disk */
 } aleat_pool;
 
-/** The images of `run`, made or found. */
+/** The images of `run`, made or found, with the maps of `estimator`, which is one of the run's. */
 ALEAT_MUST_USE aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,
-                                            const aleat_run_options *run, aleat_error *err);
+                                            const aleat_run_options *run, const char *estimator,
+                                            aleat_error *err);
 /** Adds what of them is to be made to `work`. Shards are looked for, not read. */
 ALEAT_MUST_USE aleat_status aleat_pool_add_work(aleat_paper_work *work, const aleat_paper *paper,
                                                 const aleat_run_options *run, aleat_error *err);

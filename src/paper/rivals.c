@@ -16,45 +16,23 @@
 
 /* ---- which ----------------------------------------------------------------------------------- */
 
-// The word of `list` at *at, which commas separate; then *at is the next one's.
-static bool next_word(const char **at, const char **word, size_t *length)
+// A name that is none was refused before.
+static unsigned wanted(const aleat_paper *p)
 {
-    if (!*at)
-        return false;
-    *word = *at;
-    *length = strcspn(*at, ",");
-    *at = (*at)[*length] ? *at + *length + 1 : NULL;
-    return true;
+    unsigned set;
+    const char *names = p->options.estimators ? p->options.estimators : USUAL;
+    return aleat_estimators_parse(&set, names, NULL) ? 0 : set;
 }
 
-static bool is_word(const char *name, const char *word, size_t length)
+static unsigned set_of(const char *names)
 {
-    return strlen(name) == length && strncmp(name, word, length) == 0;
+    unsigned set;
+    return aleat_estimators_parse(&set, names, NULL) ? 0 : set;
 }
 
 bool aleat_paper_wants(const aleat_paper *p, const char *estimator)
 {
-    const char *at = p->options.estimators ? p->options.estimators : USUAL, *word;
-    size_t length;
-    bool wanted = false;
-    while (next_word(&at, &word, &length))
-        wanted = wanted || is_word(estimator, word, length);
-    return wanted;
-}
-
-aleat_status aleat_check_estimators(const char *list, aleat_error *err)
-{
-    const char *at = list, *word, *name;
-    size_t length;
-    while (next_word(&at, &word, &length)) {
-        bool known = false;
-        for (int e = 0; (name = aleat_estimator_name(e, NULL)); e++)
-            known = known || is_word(name, word, length);
-        if (!known)
-            return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no estimator '%.*s'", (int)length,
-                              word);
-    }
-    return ALEAT_OK;
+    return wanted(p) & set_of(estimator);
 }
 
 aleat_run_options aleat_paper_scored_run(const aleat_paper *p, const char *estimator)
@@ -72,6 +50,41 @@ aleat_run_options aleat_paper_scored_run(const aleat_paper *p, const char *estim
     run.laplace = p->laplace;
     run.features = p->network;
     return run;
+}
+
+aleat_status aleat_paper_share(aleat_paper *p, aleat_error *err)
+{
+    unsigned set = 0;
+    const char *name;
+    aleat_run *opened = NULL;
+    for (int e = 0; (name = aleat_estimator_name(e, NULL)); e++)
+        if (aleat_estimator_is_local(name))
+            set |= wanted(p) & ALEAT_ESTIMATOR_BIT(e);
+    // a variant of Algorithm 1, or a statistic of its copies, is nothing to the others
+    if (!(set & (set - 1)) || p->options.run.statistic || p->options.run.compat)
+        return ALEAT_OK;
+    aleat_estimators_text(p->shared, set);
+    aleat_run_options run = aleat_paper_scored_run(p, aleat_estimator_name(0, NULL));
+    run.estimator = p->shared;
+    const aleat_status st = aleat_run_open(&opened, p->model, &run, err);
+    aleat_run_close(opened);
+    if (st)
+        p->shared[0] = 0;
+    return st == ALEAT_ERR_UNSUPPORTED ? ALEAT_OK : st; // then each says what it cannot
+}
+
+aleat_run_options aleat_paper_pool_run(const aleat_paper *p, const char *estimator)
+{
+    aleat_run_options run = aleat_paper_scored_run(p, estimator);
+    if (set_of(p->shared) & set_of(estimator))
+        run.estimator = p->shared;
+    return run;
+}
+
+bool aleat_paper_follows(const aleat_paper *p, const char *estimator)
+{
+    const unsigned own = set_of(estimator), all = set_of(p->shared);
+    return all & own && all & (own - 1);
 }
 
 /* ---- what they draw on ----------------------------------------------------------------------- */
@@ -196,9 +209,9 @@ typedef struct pools {
 static aleat_status do_pool(void *ctx, const char *estimator, aleat_error *err)
 {
     pools *a = ctx;
-    const aleat_run_options run = aleat_paper_scored_run(a->paper, estimator);
+    const aleat_run_options run = aleat_paper_pool_run(a->paper, estimator);
     aleat_pool pool = {0};
-    aleat_status st = aleat_pool_make(&pool, a->paper, &run, err);
+    aleat_status st = aleat_pool_make(&pool, a->paper, &run, estimator, err);
     if (!st)
         st = a->part(a->ctx, &pool, !a->later, err);
     a->later = a->later || !st;

@@ -6,11 +6,15 @@
 
 /** Whether --estimators asks for it. */
 bool aleat_paper_wants(const aleat_paper *paper, const char *estimator);
-/** ALEAT_ERR_ARGUMENT if a name of the list is none of aleat_estimator_name(). */
-ALEAT_MUST_USE aleat_status aleat_check_estimators(const char *list, aleat_error *err);
-
 /** The run of estimator `name`: scored, unguided, otherwise as the options say. */
 aleat_run_options aleat_paper_scored_run(const aleat_paper *paper, const char *estimator);
+/** The run whose images are scored by it: the same, or one that gives the maps of all estimators in
+ * paper->shared, as their images are the same. */
+aleat_run_options aleat_paper_pool_run(const aleat_paper *paper, const char *estimator);
+/** Finds paper->shared: what looks at single states, if the network can do all that is wanted. */
+ALEAT_MUST_USE aleat_status aleat_paper_share(aleat_paper *paper, aleat_error *err);
+/** Whether an estimator before it has the same images made. */
+bool aleat_paper_follows(const aleat_paper *paper, const char *estimator);
 
 /** Fits what the wanted estimators draw on, unless the folder has it: of the data's training part,
  * in OUT/laplace-HASH.safetensors. */

@@ -103,11 +103,12 @@ static void add_row(table *t, const aleat_pool *pool, const char *sign, double s
                          isfinite(strength) ? published->fid_guided : published->fid_plain);
 }
 
-static aleat_status add_run(void *ctx, const aleat_run_options *run, aleat_error *err)
+static aleat_status add_run(void *ctx, const aleat_run_options *run, const char *estimator,
+                            aleat_error *err)
 {
     table *t = ctx;
     aleat_pool pool = {0};
-    aleat_status st = aleat_pool_make(&pool, t->paper, run, err);
+    aleat_status st = aleat_pool_make(&pool, t->paper, run, estimator, err);
     if (!st)
         st = aleat_pool_distances(t->values, t->paper, &pool, NULL, err);
     if (!st && !run->guide)
@@ -130,14 +131,13 @@ aleat_status aleat_paper_table3_runs(const aleat_paper *p, const char *estimator
     const double *strengths = o->n_strengths ? o->strengths : usual;
     const int64_t n = o->n_strengths ? o->n_strengths : 1;
     aleat_run_options run = o->run;
-    (void)estimator;
-    aleat_status st = visit(ctx, &run, err);
+    aleat_status st = visit(ctx, &run, estimator, err);
     run.guide = true;
     for (int64_t i = 0; !st && i < n; i++)
         for (int sign = 0; !st && sign < (o->control ? RANDOM_SIGN + 1 : 2); sign++) {
             run.strength = strengths[i];
             run.guide_sign = aleat_guide_sign_name(sign, NULL);
-            st = visit(ctx, &run, err);
+            st = visit(ctx, &run, estimator, err);
         }
     return st;
 }

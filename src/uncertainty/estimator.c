@@ -1,6 +1,7 @@
 #include "uncertainty/estimator.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "aleat/run.h"
@@ -53,28 +54,29 @@ static double standard_error(double mean, double squares, int m, double e0)
 
 static const aleat_statistic table[] = {
     {"eps-var", "var", "variance of the predicted noise, unbiased: the paper's U",
-     unbiased_variance, ALEAT_QUANTITY_EPS, 2, 0, false, true},
+     unbiased_variance, ALEAT_QUANTITY_EPS, 2, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {"eps-var0", "var0", "variance of the predicted noise, divided by M", biased_variance,
-     ALEAT_QUANTITY_EPS, 2, 0, false, true},
+     ALEAT_QUANTITY_EPS, 2, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {"eps-std", "std", "standard deviation of the predicted noise", deviation, ALEAT_QUANTITY_EPS,
-     1, 0, false, true},
+     1, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {"eps-mse", "mse", "mean squared distance from the sampler's own prediction: the paper's code",
-     squared_distance, ALEAT_QUANTITY_EPS, 2, 0, false, true},
+     squared_distance, ALEAT_QUANTITY_EPS, 2, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {"eps-square", "square", "mean square of the predicted noise", second_moment,
-     ALEAT_QUANTITY_EPS, 2, 0, false, true},
+     ALEAT_QUANTITY_EPS, 2, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {"x0-var", NULL, "variance of the predicted x0, unbiased", unbiased_variance,
-     ALEAT_QUANTITY_RESIDUAL, 0, 2, false, false},
+     ALEAT_QUANTITY_RESIDUAL, 0, 2, ALEAT_ESTIMATOR_COPIES, false, false},
     {"post-var", NULL, "posterior variance of x0, in squared units of x0: mean of z (z - eps)",
-     average, ALEAT_QUANTITY_PRODUCT, 0, 2, false, false},
+     average, ALEAT_QUANTITY_PRODUCT, 0, 2, ALEAT_ESTIMATOR_COPIES, false, false},
     {"post-var-se", NULL, "standard error of post-var over the copies", standard_error,
-     ALEAT_QUANTITY_PRODUCT, 0, 2, true, false},
+     ALEAT_QUANTITY_PRODUCT, 0, 2, ALEAT_ESTIMATOR_COPIES, true, false},
     {"v-var", NULL, "variance of the network's own output, unbiased: of a flow model's velocity",
-     unbiased_variance, ALEAT_QUANTITY_OUTPUT, 0, 0, false, true},
+     unbiased_variance, ALEAT_QUANTITY_OUTPUT, 0, 0, ALEAT_ESTIMATOR_COPIES, false, true},
     {0},
 };
 
 static const aleat_statistic dropout_variance = {
     .name = "dropout-var",
+    .kind = ALEAT_ESTIMATOR_DROPOUT,
     .description = "variance of the predicted noise over passes with dropout, unbiased",
     .reduce = unbiased_variance,
     .quantity = ALEAT_QUANTITY_EPS,
@@ -82,6 +84,7 @@ static const aleat_statistic dropout_variance = {
 
 static const aleat_statistic bayes_variance = {
     .name = "bayes-var",
+    .kind = ALEAT_ESTIMATOR_BAYESDIFF,
     .description = "variance of the image under the posterior of the last layer, by BayesDiff",
     .signal_power = 2};
 
@@ -134,10 +137,48 @@ const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind)
     return kinds[kind].statistic;
 }
 
-bool aleat_estimator_is_local(const char *name)
+static aleat_status fail_unknown(const char *name, size_t length, aleat_error *err)
 {
-    return !name || (strcmp(name, kinds[ALEAT_ESTIMATOR_GENERATIVE].name) != 0 &&
-                     strcmp(name, kinds[ALEAT_ESTIMATOR_BAYESDIFF].name) != 0);
+    char all[ALEAT_ESTIMATORS_TEXT];
+    aleat_estimators_text(all, ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_COUNT) - 1);
+    (void)aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no estimator '%.*s'", (int)length, name);
+    aleat_hint(err, "there are %s", all);
+    return ALEAT_ERR_ARGUMENT;
+}
+
+aleat_status aleat_estimators_parse(unsigned *set, const char *names, aleat_error *err)
+{
+    *set = 0;
+    for (const char *at = names ? names : kinds[0].name; at;) {
+        const size_t length = strcspn(at, ",");
+        int k = 0;
+        while (k < ALEAT_ESTIMATOR_COUNT &&
+               (strlen(kinds[k].name) != length || strncmp(kinds[k].name, at, length) != 0))
+            k++;
+        if (k == ALEAT_ESTIMATOR_COUNT)
+            return fail_unknown(at, length, err);
+        *set |= ALEAT_ESTIMATOR_BIT(k);
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return ALEAT_OK;
+}
+
+void aleat_estimators_text(char *text, unsigned set)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int k = 0; k < ALEAT_ESTIMATOR_COUNT; k++)
+        if (set & ALEAT_ESTIMATOR_BIT(k))
+            used += (size_t)snprintf(text + used, ALEAT_ESTIMATORS_TEXT - used, "%s%s",
+                                     used ? "," : "", kinds[k].name);
+}
+
+bool aleat_estimator_is_local(const char *names)
+{
+    unsigned set;
+    return aleat_estimators_parse(&set, names, NULL) || // which is for others to tell
+           !(set & (ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_GENERATIVE) |
+                    ALEAT_ESTIMATOR_BIT(ALEAT_ESTIMATOR_BAYESDIFF)));
 }
 
 const aleat_statistic *aleat_statistics(void)
@@ -159,20 +200,46 @@ typedef struct moments {
     double *mean, *squares; // [max_n, count]
 } moments;
 
+#define N_COPY_KINDS (ALEAT_COPY_DROPPED + 1)
+
 struct aleat_estimator {
     aleat_estimator_options options;
     int n_statistics;
     int64_t max_n;
     aleat_copies copies;
-    moments moments[ALEAT_QUANTITY_COUNT]; // NULL arrays: not followed
+    moments moments[N_COPY_KINDS][ALEAT_QUANTITY_COUNT]; // NULL arrays: not followed
     int64_t nfe;
 };
+
+// What is evaluated for a statistic.
+static aleat_copy_kind copies_of(const aleat_statistic *s)
+{
+    return s->kind == ALEAT_ESTIMATOR_DROPOUT ? ALEAT_COPY_DROPPED : ALEAT_COPY_RENOISED;
+}
+
+bool aleat_estimator_has(const aleat_estimator_options *options, aleat_estimator_kind kind)
+{
+    for (int k = 0; k < ALEAT_MAX_STATISTICS && options->statistics[k]; k++)
+        if (options->statistics[k]->kind == kind)
+            return true;
+    return false;
+}
+
+int64_t aleat_estimator_rows(const aleat_estimator_options *options)
+{
+    int64_t rows = 0;
+    for (int kind = 0; kind < ALEAT_ESTIMATOR_COUNT; kind++)
+        if (aleat_estimator_has(options, (aleat_estimator_kind)kind))
+            rows += options->copies;
+    return rows;
+}
 
 static aleat_status make_moments(aleat_estimator *e, aleat_error *err)
 {
     const size_t elements = (size_t)e->max_n * (size_t)e->copies.count; // copies_init checked more
     for (int k = 0; k < e->n_statistics; k++) {
-        moments *m = &e->moments[e->options.statistics[k]->quantity];
+        const aleat_statistic *s = e->options.statistics[k];
+        moments *m = &e->moments[copies_of(s)][s->quantity];
         if (m->mean)
             continue;
         m->mean = aleat_calloc(elements, sizeof(double));
@@ -183,14 +250,16 @@ static aleat_status make_moments(aleat_estimator *e, aleat_error *err)
     return ALEAT_OK;
 }
 
-static aleat_status check_dropout(const aleat_denoiser *denoiser,
-                                  const aleat_estimator_options *options, aleat_error *err)
+aleat_status aleat_estimator_suits(const aleat_estimator_options *options,
+                                   const aleat_denoiser_info *network, aleat_error *err)
 {
+    if (!aleat_estimator_has(options, ALEAT_ESTIMATOR_DROPOUT))
+        return ALEAT_OK;
     if (options->copies > ALEAT_MAX_PASSES)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT,
                           "%d passes with dropout, at most %d are possible", options->copies,
                           ALEAT_MAX_PASSES);
-    if (denoiser->info.dropout > 0)
+    if (network->dropout > 0)
         return ALEAT_OK;
     (void)aleat_fail(err, ALEAT_ERR_UNSUPPORTED,
                      "this network has no dropout, so passes with it would all be the same");
@@ -213,8 +282,7 @@ aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *de
     while (e->n_statistics < ALEAT_MAX_STATISTICS && options->statistics[e->n_statistics])
         e->n_statistics++;
     int64_t rows, elements;
-    st =
-        options->kind == ALEAT_ESTIMATOR_DROPOUT ? check_dropout(denoiser, options, err) : ALEAT_OK;
+    st = aleat_estimator_suits(options, &denoiser->info, err);
     if (st)
         goto done;
     if (e->n_statistics == 0 || max_n < 1 ||
@@ -227,8 +295,6 @@ aleat_status aleat_estimator_new(aleat_estimator **out, const aleat_denoiser *de
         rows = options->max_rows;
     st = aleat_copies_init(&e->copies, denoiser, prediction, options->copies, rows, height, width,
                            err);
-    if (options->kind == ALEAT_ESTIMATOR_DROPOUT)
-        e->copies.kind = ALEAT_COPY_DROPPED;
     if (!st)
         st = make_moments(e, err);
     if (st)
@@ -244,10 +310,11 @@ void aleat_estimator_free(aleat_estimator *e)
 {
     if (!e)
         return;
-    for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++) {
-        aleat_free(e->moments[q].mean);
-        aleat_free(e->moments[q].squares);
-    }
+    for (int kind = 0; kind < N_COPY_KINDS; kind++)
+        for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++) {
+            aleat_free(e->moments[kind][q].mean);
+            aleat_free(e->moments[kind][q].squares);
+        }
     aleat_copies_clear(&e->copies);
     aleat_free(e);
 }
@@ -294,10 +361,11 @@ static void follow(const moments *m, aleat_quantity q, int64_t at, int copy, con
 
 void aleat_estimator_follow(aleat_estimator *e, const aleat_copies *c, int64_t begin, int64_t rows)
 {
+    const moments *m = e->moments[c->kind];
     for (int64_t r = 0; r < rows; r++)
         for (int q = 0; q < ALEAT_QUANTITY_COUNT; q++)
-            if (e->moments[q].mean)
-                follow(&e->moments[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
+            if (m[q].mean)
+                follow(&m[q], (aleat_quantity)q, (begin + r) / c->per_image * c->count,
                        (int)((begin + r) % c->per_image), c->z + r * c->count,
                        c->eps + r * c->count, c->raw + r * c->out_count, c->count);
 }
@@ -305,7 +373,7 @@ void aleat_estimator_follow(aleat_estimator *e, const aleat_copies *c, int64_t b
 static void finish(const aleat_estimator *e, const aleat_noisy_state *state,
                    const aleat_statistic *s, int64_t begin, int64_t end, float *map)
 {
-    const moments *m = &e->moments[s->quantity];
+    const moments *m = &e->moments[copies_of(s)][s->quantity];
     double scale = pow(state->sigma / state->alpha, s->signal_power);
     if (e->options.score_units)
         scale /= pow(state->sigma, s->noise_power);
@@ -338,12 +406,14 @@ aleat_status aleat_estimator_check(const aleat_estimator *e, const aleat_noisy_s
     return ALEAT_OK;
 }
 
-aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *state,
-                                 const aleat_noise_source *noise, float *const *maps,
-                                 aleat_error *err)
+// All copies of one kind, into their moments.
+static aleat_status evaluate(aleat_estimator *e, aleat_copy_kind kind,
+                             const aleat_noisy_state *state, const aleat_noise_source *noise,
+                             aleat_error *err)
 {
     aleat_copies *c = &e->copies;
-    aleat_status st = aleat_estimator_check(e, state, err);
+    aleat_status st = ALEAT_OK;
+    c->kind = kind;
     const int64_t all = state->n * c->per_image;
     for (int64_t begin = 0; !st && begin < all; begin += c->max_rows) {
         const int64_t rows = all - begin < c->max_rows ? all - begin : c->max_rows;
@@ -353,9 +423,22 @@ aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *st
         if (!st)
             aleat_estimator_follow(e, c, begin, rows);
     }
+    return st;
+}
+
+aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *state,
+                                 const aleat_noise_source *noise, float *const *maps,
+                                 aleat_error *err)
+{
+    aleat_status st = aleat_estimator_check(e, state, err);
+    if (!st && aleat_estimator_has(&e->options, ALEAT_ESTIMATOR_COPIES))
+        st = evaluate(e, ALEAT_COPY_RENOISED, state, noise, err);
+    if (!st && aleat_estimator_has(&e->options, ALEAT_ESTIMATOR_DROPOUT))
+        st = evaluate(e, ALEAT_COPY_DROPPED, state, noise, err);
     if (st)
         return st;
-    e->nfe += c->per_image * (1 + c->denoiser->info.extra_evaluations);
+    e->nfe +=
+        aleat_estimator_rows(&e->options) * (1 + e->copies.denoiser->info.extra_evaluations);
     aleat_estimator_finish(e, state, 0, state->n, maps);
     return ALEAT_OK;
 }

@@ -45,6 +45,7 @@ typedef struct aleat_statistic {
     int noise_power;  /**< the unit is that of eps to this power: divided by sigma^power it is that
                            of the score; 0: no such unit */
     int signal_power; /**< multiplied by (sigma / alpha)^power: the unit is that of x0 */
+    aleat_estimator_kind kind; /**< whose map it is: what has to be evaluated for it */
     bool is_error;    /**< a standard error: sums over steps and pixels add in squares */
     bool low_is_uncertain; /**< low values mark where an exact denoiser is unsure: see docs */
 } aleat_statistic;
@@ -60,17 +61,28 @@ const aleat_statistic *aleat_map_statistic(const char *name);
 /** The map of an estimator that has one of its own; NULL: those of the table above. */
 const aleat_statistic *aleat_estimator_statistic(aleat_estimator_kind kind);
 
-/** Whether the estimator of that name (NULL: "copies") looks at single states; false: at whole runs
- * from noise, of which it needs every step. */
-bool aleat_estimator_is_local(const char *name);
+/** Whether the estimator of that name (NULL: "copies"), or each of several names that commas
+ * separate, looks at single states; false: at whole runs from noise, of which it needs every step.
+ */
+bool aleat_estimator_is_local(const char *names);
+
+/** A set of estimators is the sum of these. */
+#define ALEAT_ESTIMATOR_BIT(kind) (1U << (kind))
+/** The set that `names` tells, NULL: "copies". ALEAT_ERR_ARGUMENT: a name that
+ * aleat_estimator_name() does not know. */
+ALEAT_MUST_USE aleat_status aleat_estimators_parse(unsigned *set, const char *names,
+                                                   aleat_error *err);
+/** The same as text in the order of the table, at most ALEAT_ESTIMATORS_TEXT bytes. */
+void aleat_estimators_text(char *text, unsigned set);
+#define ALEAT_ESTIMATORS_TEXT 64
 
 /** Maps that one estimator may give. */
 #define ALEAT_MAX_STATISTICS 8
 
 typedef struct aleat_estimator_options {
-    aleat_estimator_kind kind;                               /**< COPIES or DROPOUT */
-    int copies;                                              /**< M, at least 2 */
-    const aleat_statistic *statistics[ALEAT_MAX_STATISTICS]; /**< NULL-terminated unless full */
+    int copies; /**< M, at least 2, for each kind among the statistics */
+    /** NULL-terminated unless full; of the kinds COPIES and DROPOUT. */
+    const aleat_statistic *statistics[ALEAT_MAX_STATISTICS];
     aleat_clip_mode clip;
     bool score_units; /**< eps statistics in units of the score, -eps / sigma */
     int64_t max_rows; /**< copies in one network call; 0: all of a batch */
@@ -78,10 +90,16 @@ typedef struct aleat_estimator_options {
 
 typedef struct aleat_estimator aleat_estimator;
 
+/** ALEAT_ERR_UNSUPPORTED: passes with dropout of a network that has none; ALEAT_ERR_ARGUMENT: too
+ * many of them. */
+ALEAT_MUST_USE aleat_status aleat_estimator_suits(const aleat_estimator_options *options,
+                                                  const aleat_denoiser_info *network,
+                                                  aleat_error *err);
+
 /**
  * An estimator for batches of up to max_n images. The denoiser is borrowed and must outlive it; all
  * memory of the runs is allocated here. ALEAT_ERR_ARGUMENT: copies < 2, or no statistic;
- * ALEAT_ERR_UNSUPPORTED: passes with dropout of a network that has none.
+ * else as aleat_estimator_suits().
  */
 ALEAT_MUST_USE aleat_status aleat_estimator_new(aleat_estimator **out,
                                                 const aleat_denoiser *denoiser,
@@ -95,8 +113,14 @@ void aleat_estimator_free(aleat_estimator *estimator);
 /** How many statistics it gives. */
 int aleat_estimator_count(const aleat_estimator *estimator);
 
+/** Whether a statistic of the options is of that kind. */
+bool aleat_estimator_has(const aleat_estimator_options *options, aleat_estimator_kind kind);
+/** Evaluations of the network that a state of one image takes: M for each kind. */
+int64_t aleat_estimator_rows(const aleat_estimator_options *options);
+
 /**
- * maps[k], [n,C,H,W], = statistic k of the options at `state`. Costs M evaluations for each image.
+ * maps[k], [n,C,H,W], = statistic k of the options at `state`. Costs aleat_estimator_rows() for each
+ * image.
  * Allocates nothing. An image's map has the same bits whatever the batch and max_rows.
  * ALEAT_ERR_NUMERIC: x0 statistics at a state without signal (alpha = 0).
  */
@@ -108,6 +132,7 @@ ALEAT_MUST_USE aleat_status aleat_estimator_run(aleat_estimator *estimator,
 /*
  * The two halves of a run after the evaluation, for copies that somebody else evaluated (guidance,
  * of the same M and clipping): every copy of an image joins, in order, then its maps are finished.
+ * Only of estimators whose statistics are all of the copies' kind.
  */
 /** `copies` holds rows [begin, begin + rows) of the batch's. */
 void aleat_estimator_follow(aleat_estimator *estimator, const aleat_copies *copies, int64_t begin,

@@ -180,7 +180,7 @@ const aleat_denoiser *aleat_observer_tap(const aleat_observer *o, const aleat_de
 // Whether the copies of guidance are the estimator's.
 static bool same_copies(const aleat_observer *o)
 {
-    return o->options.estimator.kind == ALEAT_ESTIMATOR_COPIES &&
+    return !aleat_estimator_has(&o->options.estimator, ALEAT_ESTIMATOR_DROPOUT) &&
            o->options.estimator.copies == o->options.guidance.copies &&
            o->options.estimator.clip == o->options.guidance.clip;
 }
