@@ -238,6 +238,12 @@ static void judgements_do_not_depend_on_batch_threads_and_interruptions(void **s
     assert_int_equal(judge(0, "x.npy", "j1", ""), 0);
     assert_int_equal(access(scratch("ja/x0-error-se.npy"), F_OK), 0);
     assert_int_equal(access(scratch("j1/x0-error-se.npy"), F_OK), -1);
+    assert_int_equal(judge(0, "x.npy", "jd", "--estimator mc-dropout --dropout 0.2"), 0);
+    assert_int_equal(access(scratch("jd/dropout-var.npy"), F_OK), 0);
+    assert_int_equal(access(scratch("jd/x0-var.npy"), F_OK), -1);
+    assert_int_equal(judge(0, "x.npy", "j2", "--estimator copies,mc-dropout --dropout 0.2"), 0);
+    assert_int_equal(access(scratch("j2/dropout-var.npy"), F_OK), 0);
+    assert_int_equal(access(scratch("j2/x0-var.npy"), F_OK), 0);
     assert_int_equal(access(scratch("j1/maps/000018.png"), F_OK), 0);
 }
 
@@ -294,6 +300,8 @@ static void images_that_do_not_fit_are_told_what_to_do(void **state)
     assert_ok(aleat_png_write(scratch("rgb.png"), &colour, NULL, 0, &err), &err);
     assert_int_equal(judge(0, "rgb.png", "bad", ""), 1);
     assert_said("to grey first");
+    assert_int_equal(judge(0, "x.npy", "bad", "--estimator bayesdiff"), 1); // once not heard
+    assert_said("whole runs");
     assert_int_equal(judge(0, "x.npy", "bad", "--x y.npy"), 2);
     assert_int_equal(judge(0, "x.npy", "bad", "--repeats 0"), 2);
     assert_int_equal(judge(0, "x.npy", "bad", "--show nothing"), 2);

@@ -147,7 +147,7 @@ static aleat_status make_shape(judge *j, aleat_error *err)
     choose_maps(j);
     const char *usual = aleat_run_map_shown, *shown = j->run_options.shown;
     if (!aleat_run_estimates(&j->job, ALEAT_ESTIMATOR_COPIES))
-        usual = j->names[0]; // its own
+        shown = j->names[0]; // the only one there is, but for the error
     shown = shown ? shown : usual;
     for (int m = 0; m < j->shape.n_maps; m++)
         if (strcmp(j->names[m], shown) == 0) {

@@ -54,6 +54,7 @@ aleat_run_options aleat_cli_look_options(aleat_cli_looked *looked, const aleat_c
         .batch = args->batch,
         .score_steps = {args->score_steps.begin, args->score_steps.end},
         .shown = aleat_cli_choice_word(aleat_map_name, args->show),
+        .estimator = args->estimators,
         .copies = args->copies,
         .clip = aleat_cli_choice_word(aleat_clip_name, args->clip),
         .cfg_scale = args->cfg_scale,

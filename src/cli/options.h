@@ -105,6 +105,11 @@
         .name = "schedule", .type = ALEAT_CLI_PATH, .offset = AT(schedule), .value = "FILE",       \
         .help = "a scheduler_config.json to use instead of the model's"                            \
     }
+#define ESTIMATOR_OPTION(text)                                                                     \
+    {                                                                                              \
+        .name = "estimator", .type = ALEAT_CLI_CHOICES, .offset = AT(estimators), .value = "E,..", \
+        .choices = aleat_estimator_name, .help = (text)                                            \
+    }
 #define BATCH_OPTION                                                                               \
     {                                                                                              \
         .name = "batch", .type = ALEAT_CLI_INT, .offset = AT(batch), .value = "B",                 \

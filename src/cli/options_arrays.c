@@ -89,12 +89,7 @@ static const aleat_cli_option at_state[] = {
 const aleat_cli_group aleat_cli_at_state_options = {"Arrays (float32 .npy)", at_state};
 
 static const aleat_cli_option estimate[] = {
-    {.name = "estimator",
-     .type = ALEAT_CLI_CHOICES,
-     .offset = AT(estimators),
-     .value = "E,..",
-     .choices = aleat_estimator_name,
-     .help = "what is compared (default: copies); of --image the first two also both at once"},
+    ESTIMATOR_OPTION("what is compared (default: copies); of --image the first two also at once"),
     {.name = "copies",
      .type = ALEAT_CLI_INT,
      .offset = AT(copies),
