@@ -302,9 +302,9 @@ static void both_estimators_of_single_states_give_their_maps_in_one_run(void **s
     const json_t *session = json_object_get(o, "this_session");
     assert_int_equal(json_integer_value(json_object_get(session, "evaluations_per_image")),
                      10 + 2 * 3 * 3);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(o, "settings"),
-                                                          "estimator")),
-                        "copies,mc-dropout"); // in the order of the table, however typed
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(o, "settings"), "estimator")),
+        "copies,mc-dropout"); // in the order of the table, however typed
     json_decref(o);
 }
 

@@ -23,8 +23,8 @@ extern "C" {
 /** How images are judged. Zero-initialise: defaults. Everything is borrowed for the call. */
 typedef struct aleat_judge_options {
     /** Of these count: n (0: all images), sampling, seed, labels, batch, score_steps, shown,
-     * estimator ("copies", "mc-dropout" or both), copies, clip, cfg_scale, statistic, compat, resume,
-     * command, progress and ctx. */
+     * estimator ("copies", "mc-dropout" or both), copies, clip, cfg_scale, statistic, compat,
+     * resume, command, progress and ctx. */
     aleat_run_options run;
     int64_t repeats;    /**< R draws of the noise; 0: 1 */
     const char *fit;    /**< a name from aleat_image_fit_name(); NULL: "centre" */

@@ -31,10 +31,10 @@ ALEAT_API const char *aleat_reconstruct_compat_name(int i, const char **help);
 typedef struct aleat_reconstruct_options {
     /**
      * Of these count: n (0: all images), sampling, seed, rng, labels, batch, keep_step_maps,
-     * keep_x0, shown, estimator ("copies", "mc-dropout" or both), copies, clip, cfg_scale, statistic,
-     * compat, decoder, resume, command, progress and ctx. Every executed step is scored unless
-     * score_steps says which, and they must be executed ones. Guidance, a classifier, `initial` and
-     * `trajectory` are refused. The names in `compat` may be those of
+     * keep_x0, shown, estimator ("copies", "mc-dropout" or both), copies, clip, cfg_scale,
+     * statistic, compat, decoder, resume, command, progress and ctx. Every executed step is scored
+     * unless score_steps says which, and they must be executed ones. Guidance, a classifier,
+     * `initial` and `trajectory` are refused. The names in `compat` may be those of
      * aleat_reconstruct_compat_name(), too.
      */
     aleat_run_options run;

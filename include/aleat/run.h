@@ -53,10 +53,10 @@ typedef struct aleat_run_options {
     const int32_t *labels; /**< [n], or NULL for a network without classes */
     int64_t batch;         /**< images at once, at most 16; 0: by their size; changes no result */
 
-    bool uncertainty;        /**< score steps by M copies, or as `estimator` does */
-    const char *estimator;   /**< a name from aleat_estimator_name(); NULL: "copies". Those that look
-                                  at single states may be asked for together, with commas: one run,
-                                  the same images, the maps of all; M evaluations for each */
+    bool uncertainty;      /**< score steps by M copies, or as `estimator` does */
+    const char *estimator; /**< a name from aleat_estimator_name(); NULL: "copies". Those that look
+                                at single states may be asked for together, with commas: one run,
+                                the same images, the maps of all; M evaluations for each */
     aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */

@@ -305,7 +305,8 @@ static aleat_status judge_shards(judge *j, aleat_error *err)
 static int64_t evaluations_of(const judge *j)
 {
     const aleat_window w = j->job.observe.score;
-    return (int64_t)j->repeats * (w.end - w.begin) * (1 + aleat_estimator_rows(&j->job.observe.estimator)) *
+    return (int64_t)j->repeats * (w.end - w.begin) *
+           (1 + aleat_estimator_rows(&j->job.observe.estimator)) *
            (aleat_run_has_cfg(&j->run_options) ? 2 : 1);
 }
 

@@ -8,15 +8,16 @@
 #include "paper/published.h"
 #include "paper/reference.h"
 #include "paper/result.h"
+#include "uncertainty/estimator.h"
 
 typedef struct aleat_paper {
     aleat_model *model;          /**< borrowed */
     aleat_paper_options options; /**< with the defaults filled in */
     char *folder;
-    aleat_features *network;   /**< NULL: of items that need none */
-    aleat_reference reference; /**< likewise */
-    char shared[64]; /**< the wanted estimators whose maps one run gives, with commas; "": each has
-                        runs of its own */
+    aleat_features *network;            /**< NULL: of items that need none */
+    aleat_reference reference;          /**< likewise */
+    char shared[ALEAT_ESTIMATORS_TEXT]; /**< the wanted estimators whose maps one run gives, with
+                        commas; "": each has runs of its own */
     char *laplace;            /**< a posterior that some estimators draw on; NULL: none is needed */
     aleat_error no_posterior; /**< or why there is none */
     int32_t *own_labels;      /**< [n] drawn ones; NULL: the caller's */

@@ -288,8 +288,7 @@ static aleat_status open_folder(maker *m, aleat_error *err)
 static bool is_own(const maker *m, int s)
 {
     unsigned set;
-    return !m->facts.map_is_error[s] &&
-           !aleat_estimators_parse(&set, m->pool->estimator, NULL) &&
+    return !m->facts.map_is_error[s] && !aleat_estimators_parse(&set, m->pool->estimator, NULL) &&
            set & ALEAT_ESTIMATOR_BIT(aleat_map_statistic(m->facts.maps[s])->kind);
 }
 
@@ -460,8 +459,7 @@ aleat_status aleat_pool_add_work(aleat_paper_work *work, const aleat_paper *pape
 }
 
 aleat_status aleat_pool_make(aleat_pool *out, const aleat_paper *paper,
-                             const aleat_run_options *run, const char *estimator,
-                             aleat_error *err)
+                             const aleat_run_options *run, const char *estimator, aleat_error *err)
 {
     memset(out, 0, sizeof *out);
     out->n = run->n;

@@ -16,18 +16,16 @@
 
 /* ---- which ----------------------------------------------------------------------------------- */
 
-// A name that is none was refused before.
-static unsigned wanted(const aleat_paper *p)
-{
-    unsigned set;
-    const char *names = p->options.estimators ? p->options.estimators : USUAL;
-    return aleat_estimators_parse(&set, names, NULL) ? 0 : set;
-}
-
+// Names that are none were refused before.
 static unsigned set_of(const char *names)
 {
     unsigned set;
     return aleat_estimators_parse(&set, names, NULL) ? 0 : set;
+}
+
+static unsigned wanted(const aleat_paper *p)
+{
+    return set_of(p->options.estimators ? p->options.estimators : USUAL);
 }
 
 bool aleat_paper_wants(const aleat_paper *p, const char *estimator)

@@ -437,8 +437,7 @@ aleat_status aleat_estimator_run(aleat_estimator *e, const aleat_noisy_state *st
         st = evaluate(e, ALEAT_COPY_DROPPED, state, noise, err);
     if (st)
         return st;
-    e->nfe +=
-        aleat_estimator_rows(&e->options) * (1 + e->copies.denoiser->info.extra_evaluations);
+    e->nfe += aleat_estimator_rows(&e->options) * (1 + e->copies.denoiser->info.extra_evaluations);
     aleat_estimator_finish(e, state, 0, state->n, maps);
     return ALEAT_OK;
 }

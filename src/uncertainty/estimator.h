@@ -46,8 +46,8 @@ typedef struct aleat_statistic {
                            of the score; 0: no such unit */
     int signal_power; /**< multiplied by (sigma / alpha)^power: the unit is that of x0 */
     aleat_estimator_kind kind; /**< whose map it is: what has to be evaluated for it */
-    bool is_error;    /**< a standard error: sums over steps and pixels add in squares */
-    bool low_is_uncertain; /**< low values mark where an exact denoiser is unsure: see docs */
+    bool is_error;             /**< a standard error: sums over steps and pixels add in squares */
+    bool low_is_uncertain;     /**< low values mark where an exact denoiser is unsure: see docs */
 } aleat_statistic;
 
 /** The table, ended by a row whose name is NULL. */
@@ -119,9 +119,8 @@ bool aleat_estimator_has(const aleat_estimator_options *options, aleat_estimator
 int64_t aleat_estimator_rows(const aleat_estimator_options *options);
 
 /**
- * maps[k], [n,C,H,W], = statistic k of the options at `state`. Costs aleat_estimator_rows() for each
- * image.
- * Allocates nothing. An image's map has the same bits whatever the batch and max_rows.
+ * maps[k], [n,C,H,W], = statistic k of the options at `state`. Costs aleat_estimator_rows() for
+ * each image. Allocates nothing. An image's map has the same bits whatever the batch and max_rows.
  * ALEAT_ERR_NUMERIC: x0 statistics at a state without signal (alpha = 0).
  */
 ALEAT_MUST_USE aleat_status aleat_estimator_run(aleat_estimator *estimator,
