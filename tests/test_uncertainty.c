@@ -4,10 +4,12 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "io/json.h"
 #include "mock_denoisers.h"
 #include "reference.h"
 #include "samplers/prediction.h"
@@ -534,6 +536,48 @@ static void the_default_window_is_the_papers(void **state)
     }
 }
 
+// Ten of Karras' steps of the CIFAR-10 schedule end at t = 102, 18 and 0; by their numbers the last
+// one would be scored, where nothing is left to be unsure of. Even steps keep their numbers.
+static void uneven_steps_are_scored_by_their_noise(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spacing;
+        int steps;
+        aleat_window want;
+    } cases[] = {
+        {"\"use_karras_sigmas\":true", 10, {7, 9}}, // 301, 102, 18, 0
+        {"\"use_karras_sigmas\":true", 8, {6, 7}},  // 205, 32, 0
+        {"\"use_karras_sigmas\":true", 5, {3, 4}},  // the nearest, none being as noisy
+        {"\"use_lu_lambdas\":true", 12, {7, 9}},    // 98, 39, 13
+        {"\"timestep_spacing\":\"linspace\"", 50, {45, 49}},
+        {"\"timestep_spacing\":\"leading\"", 20, {18, 20}},
+        {"\"timestep_spacing\":\"trailing\"", 7, {6, 7}},
+        {"\"timestep_spacing\":\"leading\"", 900, {810, 882}}, // gaps of 1 and 2
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[256];
+        aleat_json json = {0};
+        aleat_sampler_config config;
+        aleat_sampling_plan *plan = NULL;
+        aleat_error err = {0};
+        (void)snprintf(text, sizeof text,
+                       "{\"_class_name\":\"DPMSolverMultistepScheduler\","
+                       "\"num_train_timesteps\":1000,\"beta_start\":0.0001,\"beta_end\":0.02,"
+                       "\"beta_schedule\":\"linear\",%s}",
+                       cases[i].spacing);
+        assert_int_equal(aleat_json_parse(&json, text, strlen(text), "test", &err), ALEAT_OK);
+        assert_int_equal(aleat_sampler_config_parse(&config, &json, NULL, &err), ALEAT_OK);
+        assert_int_equal(aleat_sampling_plan_new(&plan, &config, cases[i].steps, &err), ALEAT_OK);
+        const aleat_window w = aleat_window_usual(plan);
+        if (w.begin != cases[i].want.begin || w.end != cases[i].want.end)
+            fail_msg("%s, %d steps: %d:%d", cases[i].spacing, cases[i].steps, w.begin, w.end);
+        aleat_sampling_plan_free(plan);
+        aleat_sampler_config_clear(&config);
+        aleat_json_clear(&json);
+    }
+}
+
 static void sums_and_scores_add_up(void **state)
 {
     (void)state;
@@ -582,6 +626,7 @@ int main(void)
         cmocka_unit_test(a_map_does_not_depend_on_batch_or_chunks_and_allocates_nothing),
         cmocka_unit_test(an_estimator_that_cannot_be_is_refused),
         cmocka_unit_test(the_default_window_is_the_papers),
+        cmocka_unit_test(uneven_steps_are_scored_by_their_noise),
         cmocka_unit_test(sums_and_scores_add_up),
         cmocka_unit_test(standard_errors_add_in_squares),
     };

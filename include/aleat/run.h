@@ -57,7 +57,8 @@ typedef struct aleat_run_options {
     const char *estimator; /**< a name from aleat_estimator_name(); NULL: "copies". Those that look
                                 at single states may be asked for together, with commas: one run,
                                 the same images, the maps of all; M evaluations for each */
-    aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98 */
+    aleat_steps score_steps; /**< both 0: those with 0.90 <= k / steps < 0.98; if the sampler's
+                                steps are uneven in time, those of such noise (docs/numerics.md) */
     bool keep_step_maps;     /**< also keep each step's map, not only their sum */
     bool keep_x0;            /**< also keep the x0 predicted at each step, scored or not */
     const char *shown; /**< a name from aleat_map_name(): the map of the pictures and of the order

@@ -125,10 +125,11 @@ static aleat_status check_options(const aleat_run_options *o, const aleat_denois
     return ALEAT_OK;
 }
 
-static aleat_status window_of(aleat_window *out, aleat_steps wanted, int steps, const char *what,
-                              aleat_error *err)
+static aleat_status window_of(aleat_window *out, aleat_steps wanted,
+                              const aleat_sampling_plan *plan, const char *what, aleat_error *err)
 {
-    *out = aleat_window_default(steps);
+    const int steps = plan->n_outer;
+    *out = aleat_window_usual(plan);
     if (!wanted.begin && !wanted.end)
         return ALEAT_OK;
     if (wanted.begin < 0 || wanted.begin >= wanted.end || wanted.end > steps)
@@ -400,19 +401,19 @@ static aleat_status make_observation(aleat_run_job *job, aleat_error *err)
     else if (!st && aleat_run_estimates(job, ALEAT_ESTIMATOR_GENERATIVE))
         st = make_generative(job, err);
     else if (!st && o->uncertainty)
-        st = window_of(&w->score, o->score_steps, job->plan->n_outer, "scored", err);
+        st = window_of(&w->score, o->score_steps, job->plan, "scored", err);
     // All steps, as the paper's Algorithm 2 has it.
     const aleat_steps all = {0, job->plan->n_outer};
     if (!st && o->guide)
-        st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : all, job->plan->n_outer,
-                       "guided", err);
+        st = window_of(&w->guide, o->guide_steps.end ? o->guide_steps : all, job->plan, "guided",
+                       err);
     w->guidance = aleat_guide_defaults();
     w->guidance.copies = w->estimator.copies;
     w->guidance.clip = w->estimator.clip;
     w->guidance.percentile = o->percentile;
     w->guidance.strength = o->strength;
     if (!st) // also where nothing is scored: they cost nothing
-        st = window_of(&w->signals, o->score_steps, job->plan->n_outer, "scored", err);
+        st = window_of(&w->signals, o->score_steps, job->plan, "scored", err);
     if (w->signals.end == w->signals.begin + 1 && w->signals.begin > 0)
         w->signals.begin--; // a change from step to step takes two
     if (!st && job->start)

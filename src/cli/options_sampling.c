@@ -125,7 +125,7 @@ static const aleat_cli_option scoring[] = {
      .min = 0,
      .max = 65536,
      .help = "of bayesdiff: weights drawn for each variance (as published: 100); 0: exact"},
-    SCORE_STEPS_OPTION("0.90 <= step/S < 0.98"),
+    SCORE_STEPS_OPTION("0.90 <= step/S < 0.98, of uneven steps like Karras' those as noisy"),
     MAPS_OPTION,
     {.name = "keep-x0",
      .type = ALEAT_CLI_FLAG,

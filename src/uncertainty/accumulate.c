@@ -16,6 +16,49 @@ aleat_window aleat_window_default(int steps)
     return w;
 }
 
+// Whether some gap between the times of outer steps is half again as large as the mean one; by
+// rounding alone two may differ by 1.
+static bool is_uneven(const aleat_sampling_plan *plan)
+{
+    double before = NAN, most = 0, first = NAN;
+    for (int k = 0; k < plan->n_steps; k++) {
+        const aleat_sampling_step *s = &plan->steps[k];
+        if (s->stage != 0)
+            continue;
+        first = isnan(first) ? s->t : first;
+        most = fmax(most, before - s->t); // the first is NaN, which fmax() passes over
+        before = s->t;
+    }
+    const double mean = (first - before) / (plan->n_outer - 1);
+    return plan->n_outer > 1 && most > 1.5 * mean && most > mean + 1;
+}
+
+// How far a step is from the noise that the paper scores at: 0 within its range, else larger than
+// 0.
+static double distance(const aleat_sampling_plan *plan, const aleat_sampling_step *s)
+{
+    const double t = s->t / plan->train_steps;
+    return t >= 0.015 && t <= 0.11 ? 0 : t > 0 ? fabs(log(t / 0.05)) : INFINITY;
+}
+
+aleat_window aleat_window_usual(const aleat_sampling_plan *plan)
+{
+    if (plan->prediction == ALEAT_PREDICTS_FLOW || plan->train_steps < 1 || !is_uneven(plan))
+        return aleat_window_default(plan->n_outer);
+    aleat_window w = {0, 1};
+    double least = INFINITY;
+    for (int k = 0; k < plan->n_steps; k++) {
+        const aleat_sampling_step *s = &plan->steps[k];
+        const double here = s->stage == 0 ? distance(plan, s) : INFINITY;
+        if (here < least)
+            w = (aleat_window){s->outer, s->outer + 1};
+        else if (here == 0 && least == 0)
+            w.end = s->outer + 1;
+        least = fmin(least, here);
+    }
+    return w;
+}
+
 struct aleat_accumulator {
     int64_t max_n, count;
     aleat_window window;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "aleat/status.h"
+#include "samplers/plan.h"
 
 /** Sampler steps begin <= k < end. */
 typedef struct aleat_window {
@@ -18,6 +19,12 @@ typedef struct aleat_window {
 /** The scored steps of the paper's text, 45 to 48 of 50: those with 0.90 <= k / steps < 0.98, and
  * at least the last step before the end if there is none. */
 aleat_window aleat_window_default(int steps);
+/** The same of a plan. Where its steps are spaced unevenly in time (Karras' sigmas, steps even in
+ * log SNR) the number of a step says nothing of its noise, so it is those with 0.015 <= t / T <=
+ * 0.11, which the paper's have (20 to 80 of 1000 by DDIM, 40 to 100 by DPM-Solver); if none, the
+ * one whose t / T is nearest to 0.05 by ratio. Flow models have other times, and keep the numbers.
+ */
+aleat_window aleat_window_usual(const aleat_sampling_plan *plan);
 static inline bool aleat_window_has(aleat_window window, int step)
 {
     return window.begin <= step && step < window.end;
