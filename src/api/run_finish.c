@@ -381,15 +381,27 @@ static aleat_status choose_scale(const aleat_run_folder *f, aleat_colour_scale *
     return st;
 }
 
+// The class by name where it has one, cut to what fits over a picture; empty if there is no label.
+static void label_text(char *out, size_t size, int64_t label, const json_t *class_names)
+{
+    char key[24];
+    (void)snprintf(key, sizeof key, "%" PRId64, label);
+    const char *name = json_string_value(json_object_get(class_names, key));
+    out[0] = 0;
+    if (name)
+        (void)snprintf(out, size, "  %.24s", name);
+    else if (label >= 0)
+        (void)snprintf(out, size, "  label %s", key);
+}
+
 static aleat_status write_map(const aleat_run_folder *f, const view *v, int64_t first, int64_t j,
-                              aleat_colour_scale scale, aleat_error *err)
+                              const json_t *class_names, aleat_colour_scale scale, aleat_error *err)
 {
     const aleat_run_shape *s = &f->shape;
     const int64_t plane = plane_of(s), number = first + j;
     aleat_image image = {0}, picture = {0};
-    char title[128], label[32] = "";
-    if (f->labels[number] >= 0)
-        (void)snprintf(label, sizeof label, "  label %" PRId64, f->labels[number]);
+    char title[128], label[32];
+    label_text(label, sizeof label, f->labels[number], class_names);
     (void)snprintf(title, sizeof title, "#%" PRId64 "%s  score %.4g", number, label,
                    f->scores[s->shown * s->n + number]);
     const aleat_map_labels labels = {title, s->carried ? "image-var" : s->maps[s->shown].name,
@@ -456,7 +468,8 @@ static aleat_status begin_sheet(const aleat_run_folder *f, aleat_contact_sheet *
     return st;
 }
 
-static aleat_status write_pictures(const aleat_run_folder *f, aleat_error *err)
+static aleat_status write_pictures(const aleat_run_folder *f, const json_t *class_names,
+                                   aleat_error *err)
 {
     aleat_colour_scale scale = {0, 1};
     aleat_contact_sheet *sheet = NULL;
@@ -473,7 +486,7 @@ static aleat_status write_pictures(const aleat_run_folder *f, aleat_error *err)
         if (st)
             break;
         for (int64_t j = 0; !st && f->shape.n_maps && j < v.count; j++)
-            st = write_map(f, &v, i * ALEAT_SHARD_IMAGES, j, scale, err);
+            st = write_map(f, &v, i * ALEAT_SHARD_IMAGES, j, class_names, scale, err);
         for (int64_t k = 0; !st && k < count; k++)
             if (order[k] / ALEAT_SHARD_IMAGES == i)
                 st = place_on_sheet(f, &v, order[k], k, sheet, scale, err);
@@ -553,7 +566,7 @@ aleat_status aleat_run_folder_finish(aleat_run_folder *f, json_t *report, aleat_
     if (!st)
         st = write_csv(f, err);
     if (!st)
-        st = write_pictures(f, err);
+        st = write_pictures(f, json_object_get(report, "class_names"), err);
     if (!st)
         st = write_run_json(f, report, err);
     if (st)
