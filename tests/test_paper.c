@@ -2,9 +2,11 @@
 #include "case.h"
 #include "near.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -621,6 +623,21 @@ static void damage_is_judged_by_rivals_of_single_states(void **state)
     json_decref(owner);
 }
 
+static void two_processes_do_not_work_in_one_folder(void **state)
+{
+    (void)state;
+    char folder[512], mark[600];
+    aleat_error err = {0};
+    (void)snprintf(folder, sizeof folder, "%s", scratch("whole"));
+    (void)snprintf(mark, sizeof mark, "%s/paper.json", folder);
+    const int other = open(mark, O_RDONLY); // a descriptor of its own counts as another process
+    assert_true(other >= 0);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+    assert_failed(table("table1", folder, &err), ALEAT_ERR_IO, &err, "another process");
+    (void)close(other);
+    assert_ok(table("table1", folder, &err), &err);
+}
+
 static void a_foreign_folder_or_shard_is_refused(void **state)
 {
     (void)state;
@@ -660,6 +677,7 @@ int main(void)
         cmocka_unit_test(estimators_of_single_states_share_their_images),
         cmocka_unit_test(maps_are_held_against_errors_in_both_signs),
         cmocka_unit_test(damage_is_judged_by_rivals_of_single_states),
+        cmocka_unit_test(two_processes_do_not_work_in_one_folder),
         cmocka_unit_test(a_foreign_folder_or_shard_is_refused),
         cmocka_unit_test(distances_of_subsets_are_those_of_their_members),
         cmocka_unit_test(halves_tell_the_spread_of_the_whole),

@@ -3,11 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -256,8 +259,22 @@ aleat_status aleat_paper_check_folder(const char *folder, aleat_error *err)
     return st;
 }
 
-// Makes the folder, or sees that it is ours.
-static aleat_status open_folder(const aleat_paper *p, aleat_error *err)
+// Keeps other processes out until the descriptor is closed, which a killed process's is.
+static aleat_status lock_folder(aleat_paper *p, const char *mark, aleat_error *err)
+{
+    p->lock = open(mark, O_RDONLY | O_CLOEXEC);
+    if (p->lock < 0)
+        return aleat_fail_errno(err, "cannot open", mark);
+    if (flock(p->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return ALEAT_OK; // a file system without locks is used without them
+    (void)aleat_fail(err, ALEAT_ERR_IO, "%s: another process makes tables and figures there",
+                     p->folder);
+    aleat_hint(err, "wait for it, or give another folder");
+    return ALEAT_ERR_IO;
+}
+
+// Makes the folder, or sees that it is ours, and that nobody else is at work in it.
+static aleat_status open_folder(aleat_paper *p, aleat_error *err)
 {
     bool empty;
     char *mark = aleat_paper_path(p, MARK);
@@ -275,6 +292,8 @@ static aleat_status open_folder(const aleat_paper *p, aleat_error *err)
         if (!st)
             st = aleat_json_write(mark, text, err);
     }
+    if (!st)
+        st = lock_folder(p, mark, err);
     json_decref(text);
     aleat_free(mark);
     return st;
@@ -419,7 +438,8 @@ aleat_status aleat_model_paper(aleat_model *model, const char *name, const char 
             item = &items[i];
     if (!item)
         return aleat_fail(err, ALEAT_ERR_ARGUMENT, "there is no table or figure '%s'", name);
-    aleat_paper p = {.model = model, .options = *options, .folder = aleat_strdup(folder)};
+    aleat_paper p = {
+        .model = model, .options = *options, .folder = aleat_strdup(folder), .lock = -1};
     aleat_status st =
         p.folder ? fill_options(&p.options, item, err) : aleat_fail_memory(err, folder);
     if (!st)
@@ -430,5 +450,7 @@ aleat_status aleat_model_paper(aleat_model *model, const char *name, const char 
     aleat_free(p.laplace);
     aleat_free(p.own_labels);
     aleat_free(p.folder);
+    if (p.lock >= 0)
+        (void)close(p.lock);
     return st;
 }

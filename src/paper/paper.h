@@ -14,6 +14,7 @@ typedef struct aleat_paper {
     aleat_model *model;          /**< borrowed */
     aleat_paper_options options; /**< with the defaults filled in */
     char *folder;
+    int lock; /**< descriptor that keeps other processes out of the folder; -1: none */
     aleat_features *network;            /**< NULL: of items that need none */
     aleat_reference reference;          /**< likewise */
     char shared[ALEAT_ESTIMATORS_TEXT]; /**< the wanted estimators whose maps one run gives, with
