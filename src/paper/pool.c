@@ -36,7 +36,8 @@ typedef struct maker {
     aleat_pool *pool;
     aleat_run *run;
     aleat_run_facts facts;
-    int n_estimators; // of the run
+    int n_estimators;         // of the run
+    bool own[ALEAT_RUN_MAPS]; // its maps that are the pool's scores
     char *folder;
     int64_t size, n_shards;        // images in a shard
     int64_t width[N_ARRAYS];       // numbers of an image; 0: this run has no such array
@@ -292,11 +293,11 @@ static bool is_own(const maker *m, int s)
            set & ALEAT_ESTIMATOR_BIT(aleat_map_statistic(m->facts.maps[s])->kind);
 }
 
-static aleat_status name_scores(const maker *m, aleat_error *err)
+static aleat_status name_scores(maker *m, aleat_error *err)
 {
     aleat_pool *p = m->pool;
     for (int s = 0; s < m->facts.n_maps; s++)
-        if (is_own(m, s))
+        if ((m->own[s] = is_own(m, s)))
             (void)snprintf(p->names[p->n_scores++], sizeof p->names[0], "%s", m->facts.maps[s]);
     p->n_maps = p->n_scores;
     for (int s = 0; s < m->facts.n_signals; s++)
@@ -320,7 +321,7 @@ static void take_scores(const maker *m, const aleat_tensor *arrays, int64_t row,
     const int64_t *evaluations = arrays[EVALUATIONS].data;
     const double *sums = arrays[SUMS].data, *signals = arrays[SIGNALS].data;
     for (int s = 0, map = 0; s < m->facts.n_maps; s++) {
-        if (!is_own(m, s))
+        if (!m->own[s])
             continue;
         for (int64_t k = 0; k < p->n_steps; k++) {
             const double sum = sums[row * m->width[SUMS] + s * p->n_steps + k];
